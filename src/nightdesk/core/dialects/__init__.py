@@ -1,0 +1,1 @@
+"""Readers of the bodies that model servers exchange: Ollama, OpenAI, Anthropic."""

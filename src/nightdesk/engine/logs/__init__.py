@@ -1,0 +1,1 @@
+"""Follows log files and reads windows of them."""

@@ -1,0 +1,1 @@
+"""Samples the process table and signals exactly one tree."""

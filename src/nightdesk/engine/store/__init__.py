@@ -1,0 +1,1 @@
+"""The desk's history in SQLite: one writer thread, migrations by version."""

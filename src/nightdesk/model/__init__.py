@@ -1,0 +1,1 @@
+"""The nouns: frozen structs, units, errors and configuration. Imports nothing else of Nightdesk."""

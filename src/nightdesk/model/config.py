@@ -1,0 +1,134 @@
+"""The configuration of a desk, as ``nightdesk.toml`` spells it. Unknown keys are refused by the reader in core."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from nightdesk.model.job import Priority
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all tables of the file."""
+
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Span = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d)$", examples=["250ms", "30s", "10m", "2h"])]
+"""A length of time with its unit."""
+
+
+class DeskSection(Section, frozen=True, kw_only=True):
+    """``[desk]``"""
+
+    name: str | None = None
+    """Shown in the header; the folder's name where absent."""
+
+
+class CaptureSection(Section, frozen=True, kw_only=True):
+    """``[capture]``"""
+
+    source: Literal["auto", "scapy", "tcpdump", "relay", "off"] = "auto"
+    ports: tuple[Port, ...] = (11434,)
+    """Ports of model servers on this machine."""
+    interface: str | None = None
+    """The loopback interface where absent: ``lo`` or ``lo0``."""
+    relay_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """Port on which the relay listens; 0 takes a free one."""
+    record: Literal["full", "metadata", "none"] = "full"
+    max_body_bytes: Annotated[int, Meta(ge=1024)] = 4_000_000
+    """Bodies are cut in the record beyond this."""
+
+
+class WatchSection(Section, frozen=True, kw_only=True):
+    """``[watch]``"""
+
+    processes: tuple[str, ...] = ("ollama", "whisper", "llama-server", "llama.cpp", "vllm", "mlx_lm")
+    """Words looked for in command lines (case is ignored)."""
+    logs: tuple[str, ...] = ("logs/*.log", "~/.ollama/logs/server.log")
+    """Globs, relative to the desk's folder."""
+    interval: Span = "1s"
+
+
+class SensorsSection(Section, frozen=True, kw_only=True):
+    """``[sensors]``"""
+
+    source: Literal["auto", "powermetrics", "nvml", "host", "off"] = "auto"
+    interval: Span = "1s"
+
+
+class StoreSection(Section, frozen=True, kw_only=True):
+    """``[store]``"""
+
+    keep: Span = "30d"
+    max_bytes: Annotated[int, Meta(ge=1_000_000)] = 2_000_000_000
+
+
+class ViewerSection(Section, frozen=True, kw_only=True):
+    """``[viewer]``"""
+
+    theme: str = "nightdesk-dark"
+    ascii: bool = False
+    mouse: bool = True
+    keys: dict[str, str] = {}
+    """Binding id → keys, for example ``"jobs.kill" = "ctrl+k"``."""
+
+
+class Retry(Section, frozen=True, kw_only=True):
+    """``retry = { attempts = 3, backoff = "30s", max = "10m" }``"""
+
+    attempts: Annotated[int, Meta(ge=1, le=100)] = 1
+    backoff: Span = "30s"
+    max: Span = "10m"
+
+
+class JobSection(Section, frozen=True, kw_only=True):
+    """``[jobs.NAME]``"""
+
+    command: str
+    """Started without a shell: split like a shell would, nothing is expanded. ``{item}`` is replaced."""
+    description: str | None = None
+    items: str | None = None
+    """Glob of the items, relative to the job's folder."""
+    outputs: str | None = None
+    """An item whose output exists is skipped; ``{stem}``, ``{name}``, ``{item}`` are replaced."""
+    single: str | None = None
+    """Command for one single item; the command itself where it holds ``{item}``."""
+    dry_run: str | None = None
+    needs: tuple[str, ...] = ()
+    uses: dict[str, int] = {}
+    priority: Priority = "analysis"
+    unload_models: bool = False
+    timeout: Span | None = None
+    stall_after: Span | None = None
+    grace: Span = "10s"
+    """Time between SIGTERM and SIGKILL when a run is stopped."""
+    retry: Retry = Retry()
+    progress: str | None = None
+    """A JSON file with the keys done and total that the command writes."""
+    record: Literal["full", "metadata", "none"] | None = None
+    folder: str = "."
+    """Working folder, relative to the desk's folder."""
+    env: dict[str, str] = {}
+
+
+class DeskConfig(Section, frozen=True, kw_only=True):
+    """A whole ``nightdesk.toml``."""
+
+    desk: DeskSection = DeskSection()
+    capture: CaptureSection = CaptureSection()
+    watch: WatchSection = WatchSection()
+    sensors: SensorsSection = SensorsSection()
+    store: StoreSection = StoreSection()
+    viewer: ViewerSection = ViewerSection()
+    jobs: dict[str, JobSection] = {}
+
+
+SPAN_NS = {"ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+
+
+def span_ns(span: str) -> int:
+    """Nanoseconds of a :data:`Span` such as ``"10m"``. The reader has checked its form."""
+    unit = span.lstrip("0123456789.")
+    return int(float(span[: -len(unit)]) * SPAN_NS[unit])

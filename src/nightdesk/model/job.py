@@ -1,0 +1,99 @@
+"""Jobs, runs, items and attempts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nightdesk.model.base import Noun, ProcessKey
+from nightdesk.model.logs import Progress
+
+RunMode = Literal["full", "single", "dry"]
+RunState = Literal["waiting", "running", "paused", "stopping", "done", "failed", "stopped", "lost"]
+"""``stopped``: ended because the user asked. ``lost``: the keeper went away without a result."""
+
+ENDED: frozenset[str] = frozenset({"done", "failed", "stopped", "lost"})
+
+Priority = Literal["training", "interactive", "analysis", "scheduled"]
+
+
+class JobView(Noun, frozen=True, kw_only=True):
+    """A job of the desk, as viewers see it."""
+
+    name: str
+    command: str
+    """As a person would type it."""
+    drives_items: bool
+    """True when the command holds ``{item}``: the desk drives the items one by one."""
+    has_single: bool
+    has_dry_run: bool
+    needs: tuple[str, ...] = ()
+    priority: Priority = "analysis"
+    description: str | None = None
+    last_run: str | None = None
+    active_run: str | None = None
+
+
+class Usage(Noun, frozen=True, kw_only=True):
+    """Resources of a finished attempt: the command and the children it waited for, as the kernel counted."""
+
+    user_ns: int
+    system_ns: int
+    max_rss_bytes: int
+
+
+class Failure(Noun, frozen=True, kw_only=True):
+    """Why a run failed: a class that policies can depend on, and the evidence."""
+
+    kind: str
+    """``error``, ``killed``, ``oom``, ``timeout``, ``stalled``, ``not_found``, ``lost`` …"""
+    evidence: str
+
+
+class Run(Noun, frozen=True, kw_only=True):
+    """One execution of a job."""
+
+    id: str
+    """Sorts by time: ``transcribe-20251121-230000-1``."""
+    job: str
+    mode: RunMode
+    item: str | None = None
+    """The item of a single run; of a full run that drives items, the one in work."""
+    state: RunState
+    reason: str | None = None
+    """Why it waits, stands still or was lost; one sentence."""
+    command: str
+    """The command as started, as a person would type it."""
+    folder: str
+    log: str | None = None
+    """Id of its log file."""
+    log_path: str | None = None
+    created_ns: int
+    started_ns: int | None = None
+    ended_ns: int | None = None
+    keeper: ProcessKey | None = None
+    process: ProcessKey | None = None
+    """The user's command."""
+    attempt: int = 1
+    items_total: int | None = None
+    items_done: int = 0
+    items_failed: int = 0
+    exit_status: int | None = None
+    """0 to 255, when the command ended by itself."""
+    signal: int | None = None
+    """Number of the signal that ended it."""
+    failure: Failure | None = None
+    usage: Usage | None = None
+    progress: Progress | None = None
+    paused_ns: int | None = None
+    """Since when it is paused."""
+
+
+class StartRun(Noun, frozen=True, kw_only=True):
+    """Request: start a job."""
+
+    job: str
+    mode: RunMode = "full"
+    item: str | None = None
+
+
+RunAction = Literal["pause", "resume", "stop", "kill"]

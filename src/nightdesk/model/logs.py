@@ -1,0 +1,63 @@
+"""Log files and the progress that is read from them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nightdesk.model.base import Noun
+
+
+class Progress(Noun, frozen=True, kw_only=True):
+    """How far a batch is, as read from what it prints."""
+
+    done: float
+    """Units finished. A printed ``[12/52] Processing x`` means that 11 are finished and the 12th runs."""
+    total: float | None = None
+    unit: str = "it"
+    item: str | None = None
+    """The unit in work, where the line names it."""
+    rate_per_s: float | None = None
+    """Units a second, from the line itself (tqdm) or from the times at which lines came."""
+    eta_ns: int | None = None
+    """Time left, as a length. Absent while no rate is known."""
+    at_ns: int
+    """When the newest progress line came."""
+    source: str
+    """Which kind of line this was read from: ``counter``, ``tqdm``, ``percent`` …"""
+
+
+class LogFile(Noun, frozen=True, kw_only=True):
+    """A log file that the engine follows."""
+
+    id: str
+    """Stable for the path: the first 12 hex digits of its SHA-256."""
+    path: str
+    name: str
+    origin: Literal["watch", "run"]
+    run: str | None = None
+    size_bytes: int
+    modified_ns: int
+    started_ns: int | None = None
+    state: Literal["live", "gone", "failed"] = "live"
+    message: str | None = None
+    """Why it can't be read, and what to do."""
+    generation: int = 0
+    """Grows when the file was truncated or replaced: offsets of an older generation mean nothing."""
+    progress: Progress | None = None
+    last_line: str = ""
+    errors: int = 0
+    """Lines that look like errors (level word or ``Traceback``) seen while following."""
+
+
+class LogWindow(Noun, frozen=True, kw_only=True):
+    """Some whole lines of a log file. ``text`` is as in the file, undecodable bytes replaced."""
+
+    id: str
+    generation: int
+    start: int
+    """Byte offset of the first line."""
+    end: int
+    """Byte offset behind the last line."""
+    size_bytes: int
+    lines: tuple[str, ...]
+    """Without line ends. A line above the limit is cut and says how many bytes are hidden."""
