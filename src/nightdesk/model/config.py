@@ -1,4 +1,4 @@
-"""The configuration of a desk, as ``nightdesk.toml`` spells it. Unknown keys are refused by the reader in core."""
+"""The configuration of a desk, as ``nightdesk.toml`` spells it. The reader in core refuses unknown keys."""
 
 from __future__ import annotations
 

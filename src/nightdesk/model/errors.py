@@ -37,7 +37,7 @@ class UsageError(NightdeskError):
     exit_code = 2
 
 
-class EngineUnavailable(NightdeskError):
+class EngineUnavailableError(NightdeskError):
     """No engine answers on the desk's socket."""
 
     exit_code = 3

@@ -18,7 +18,7 @@ Operation = Literal["chat", "generate", "embed", "manage", "other"]
 
 
 class ToolCall(Noun, frozen=True, kw_only=True):
-    """A call that the model asked for. ``arguments`` is as received: an object (Ollama) or JSON text (OpenAI)."""
+    """A call that the model asked for. ``arguments`` as received: an object (Ollama) or JSON text (OpenAI)."""
 
     id: str | None = None
     name: str
