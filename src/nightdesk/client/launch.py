@@ -1,0 +1,107 @@
+"""Starts the engine of a desk when none answers, and waits until it does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightdesk.client.desk import Desk
+from nightdesk.model.errors import NightdeskError
+
+if TYPE_CHECKING:
+    from nightdesk.client.api import Engine
+
+START_SECONDS = 20.0
+"""A cold start on a slow disk takes about 3 s; beyond this something is wrong."""
+POLL_SECONDS = 0.02
+
+
+def is_answering(path: Path) -> bool:
+    """True when somebody accepts connections on the socket. A stale socket file is not somebody."""
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.settimeout(1.0)
+        probe.connect(str(path))
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        probe.close()
+
+
+def ensure_engine(desk: Desk, flags: tuple[str, ...] = ()) -> Engine:
+    """A client of the desk's engine, which is started where none answers.
+
+    ``flags`` (``capture.source=relay``) win over file and environment, and only matter for a new engine.
+    Blocks for up to :data:`START_SECONDS`. Raises NightdeskError with the reason why it did not start.
+    """
+    from nightdesk.client.api import Engine
+
+    path = desk.socket
+    if not is_answering(path):
+        _wait_until_answering(path, start_engine(desk, flags), desk)
+    return Engine(path)
+
+
+def start_engine(desk: Desk, flags: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    """The engine as a process of its own session: the terminal that closes takes nothing with it."""
+    make_private(desk.state)
+    make_private(desk.socket.parent)
+    command = [sys.executable, "-m", "nightdesk.engine", "--folder", str(desk.folder)]
+    if desk.config_path:
+        command += ["--config", str(desk.config_path)]
+    for flag in flags:
+        command += ["--set", flag]
+    with _engine_output(desk).open("wb") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=desk.folder,
+        )
+
+
+def make_private(folder: Path) -> None:
+    """Make sure that ``folder`` exists, is ours and is closed to others. Raises NightdeskError where it is not."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+        if owner == os.getuid() and folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as fault:
+        raise NightdeskError(
+            f"The folder {folder} can't be made: {fault.strerror}.",
+            "Check its parent's owner and free space.",
+        ) from fault
+    if owner != os.getuid():
+        raise NightdeskError(
+            f"The folder {folder} belongs to somebody else (user {owner}).",
+            "Remove it, or set NIGHTDESK_SOCKET to a path of your own.",
+        )
+
+
+def _engine_output(desk: Desk) -> Path:
+    return desk.state / "engine.out"
+
+
+def _wait_until_answering(path: Path, engine: subprocess.Popen[bytes], desk: Desk) -> None:
+    limit = time.monotonic() + START_SECONDS
+    while time.monotonic() < limit:
+        if is_answering(path):
+            return
+        if engine.poll() not in (None, 0):
+            break
+        time.sleep(POLL_SECONDS)
+    said = _engine_output(desk).read_text(errors="replace").strip().splitlines()
+    reason = said[-1] if said else "it said nothing"
+    raise NightdeskError(
+        f"The engine of {desk.folder} did not start: {reason}", f"Its log is {desk.engine_log}."
+    )
