@@ -14,8 +14,11 @@ class CpuTier(Noun, frozen=True, kw_only=True):
 
     name: str
     ratio: float | None = None
+    scaled_ratio: float | None = None
+    """Share of their capacity, weighted by clock frequency."""
     freq_hz: float | None = None
     cores: int
+    """0 where the source does not say; the sample's ``unknown`` has the reason."""
 
 
 class Cpu(Noun, frozen=True, kw_only=True):

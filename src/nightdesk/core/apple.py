@@ -1,0 +1,193 @@
+"""What the sources of an Apple chip have in common: which counters there are, and how they become a sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nightdesk.model.sample import Cpu, CpuTier, Device, Sample
+
+ANE_FULL_W: Final = 8.0
+"""Assumed power of a fully busy Neural Engine: no counter of its activity exists, a ratio can only be estimated."""
+BUSY_RATIO: Final = 0.01
+"""A core that was active for longer than this has used energy; a counter that says 0 is hidden, not idle."""
+_LIMIT: Final = 1e18
+
+CPU_HIDDEN: Final = (
+    "The system hides this counter: it reads exactly 0 while cores work (macOS 27 without root)."
+)
+NO_PROCESSOR: Final = "The processor section is missing; it needs the cpu_power sampler."
+NO_GPU: Final = "The gpu section is missing; it needs the gpu_power sampler."
+NO_COUNTER: Final = "This sample has no such counter."
+NO_THERMAL: Final = "The thermal pressure is missing; it needs the thermal sampler."
+SHARED_MEMORY: Final = "The GPU shares the machine's memory; its part is not reported here."
+NO_TEMPERATURE: Final = "This source reports no GPU temperature."
+ONLY_SCALED: Final = "This source weights busy time by clock frequency; see scaled_ratio."
+
+
+@dataclass(frozen=True, slots=True)
+class CoreTimes:
+    """One core. ``active`` is its share of busy time, None where unknown."""
+
+    active: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppleCounters:
+    """Everything that one reading says, in base units; None is unknown."""
+
+    elapsed_ns: int
+    has_processor: bool = True
+    has_gpu: bool = True
+    tiers: tuple[CpuTier, ...] = ()
+    cores: tuple[CoreTimes, ...] = ()
+    cpu_w: float | None = None
+    gpu_w: float | None = None
+    ane_w: float | None = None
+    package_w: float | None = None
+    gpu_name: str = "Apple GPU"
+    gpu_active: float | None = None
+    gpu_scaled: float | None = None
+    gpu_hz: float | None = None
+    gpu_temperature_c: float | None = None
+    thermal: str | None = None
+    no_thermal: str = NO_THERMAL
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    swap_used_bytes: int | None = None
+
+
+def finite(value: Any) -> float | None:
+    """``value`` as a number that arithmetic can trust, or None: no text, no truth value, no NaN, nothing beyond 1e18."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not -_LIMIT < value < _LIMIT or math.isnan(value):
+        return None
+    return float(value)
+
+
+def clamp(ratio: float | None) -> float | None:
+    """``ratio`` within 0 to 1. Power is never clamped, ratios always are."""
+    return None if ratio is None else min(1.0, max(0.0, ratio))
+
+
+def ratio_of(cores: Sequence[CoreTimes]) -> float | None:
+    """Mean busy share of the cores whose share is known."""
+    known = [core.active for core in cores if core.active is not None]
+    return sum(known) / len(known) if known else None
+
+
+def build_sample(counters: AppleCounters, *, source: str, at_ns: int) -> Sample:
+    """The sample of one reading; what is missing gets its reason under ``unknown``."""
+    hidden = _cpu_is_hidden(counters)
+    unknown: dict[str, str] = {}
+    cpu = _cpu(counters, hidden, unknown)
+    devices = _devices(counters, hidden, unknown)
+    package_w = None if hidden else _package_w(counters)
+    if package_w is None:
+        unknown["package_power_w"] = CPU_HIDDEN if hidden else NO_COUNTER
+    if counters.thermal is None:
+        unknown["thermal"] = counters.no_thermal
+    return Sample(
+        at_ns=at_ns,
+        elapsed_ns=counters.elapsed_ns,
+        source=source,
+        cpu=cpu,
+        devices=devices,
+        package_power_w=package_w,
+        thermal=counters.thermal,
+        memory_used_bytes=counters.memory_used_bytes,
+        memory_total_bytes=counters.memory_total_bytes,
+        swap_used_bytes=counters.swap_used_bytes,
+        unknown=unknown,
+    )
+
+
+def _cpu_is_hidden(counters: AppleCounters) -> bool:
+    busy = any(core.active is not None and core.active > BUSY_RATIO for core in counters.cores)
+    busy = busy or any((tier.scaled_ratio or 0) > BUSY_RATIO for tier in counters.tiers)
+    return counters.cpu_w == 0 and busy
+
+
+def _cpu(counters: AppleCounters, hidden: bool, unknown: dict[str, str]) -> Cpu | None:
+    if not counters.has_processor:
+        unknown["cpu"] = NO_PROCESSOR
+        return None
+    ratio = ratio_of(counters.cores)
+    if ratio is None:
+        scaled = any(tier.scaled_ratio is not None for tier in counters.tiers)
+        unknown["cpu.ratio"] = ONLY_SCALED if scaled else NO_COUNTER
+    power_w = None if hidden else counters.cpu_w
+    if power_w is None:
+        unknown["cpu.power_w"] = CPU_HIDDEN if hidden else NO_COUNTER
+    return Cpu(ratio=ratio, power_w=power_w, tiers=counters.tiers)
+
+
+def _devices(counters: AppleCounters, hidden: bool, unknown: dict[str, str]) -> tuple[Device, ...]:
+    devices: list[Device] = []
+    if counters.has_gpu or counters.gpu_w is not None:
+        devices.append(_gpu(counters))
+    else:
+        unknown["devices.gpu"] = NO_GPU
+    if counters.has_processor:
+        devices.append(_ane(counters.ane_w, hidden))
+    else:
+        unknown["devices.ane"] = NO_PROCESSOR
+    if not devices:
+        unknown["devices"] = "This sample has neither a processor nor a gpu section."
+    return tuple(devices)
+
+
+def _gpu(counters: AppleCounters) -> Device:
+    reasons = {"memory_used_bytes": SHARED_MEMORY}
+    if counters.gpu_active is None:
+        reasons["active_ratio"] = ONLY_SCALED if counters.gpu_scaled is not None else NO_COUNTER
+    if counters.gpu_w is None:
+        reasons["power_w"] = NO_COUNTER
+    if counters.gpu_hz is None:
+        reasons["freq_hz"] = NO_COUNTER
+    if counters.gpu_temperature_c is None:
+        reasons["temperature_c"] = NO_TEMPERATURE
+    return Device(
+        id="gpu",
+        kind="gpu",
+        name=counters.gpu_name,
+        active_ratio=counters.gpu_active,
+        scaled_ratio=counters.gpu_scaled,
+        power_w=counters.gpu_w,
+        freq_hz=counters.gpu_hz,
+        temperature_c=counters.gpu_temperature_c,
+        unknown=reasons,
+    )
+
+
+def _ane(power_w: float | None, hidden: bool) -> Device:
+    """The Neural Engine: its power, and a ratio that is an estimate against :data:`ANE_FULL_W`."""
+    # The counters of CPU and Neural Engine are hidden together, so that a 0 beside a hidden one says nothing.
+    unsure = hidden and power_w == 0
+    if power_w is None or unsure:
+        reason = CPU_HIDDEN if unsure else NO_COUNTER
+        return Device(
+            id="ane",
+            kind="ane",
+            name="Apple Neural Engine",
+            unknown={"power_w": reason, "active_ratio": reason},
+        )
+    return Device(
+        id="ane",
+        kind="ane",
+        name="Apple Neural Engine",
+        active_ratio=clamp(power_w / ANE_FULL_W),
+        power_w=power_w,
+        estimated=("active_ratio",),
+    )
+
+
+def _package_w(counters: AppleCounters) -> float | None:
+    if counters.package_w is not None:
+        return counters.package_w
+    parts = (counters.cpu_w, counters.gpu_w, counters.ane_w)
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
