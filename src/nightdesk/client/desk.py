@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -96,17 +97,25 @@ def default_folder(env: Mapping[str, str]) -> Path:
     return Path(state) / "nightdesk" / "default"
 
 
-def find_desk(start: Path | None = None, env: Mapping[str, str] | None = None) -> Desk:
+def find_desk(
+    start: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    default: Path | None = None,
+) -> Desk:
     """The desk of ``start`` (a folder or a ``nightdesk.toml``; the current folder and its parents where None).
 
+    ``overrides`` (``{"capture.source": "relay"}``, values as TOML) win over file and environment. ``default`` is
+    the folder of a desk without a file; nothing is searched then.
     Raises ConfigError with every problem of the file, or when ``start`` names nothing.
     """
     env = os.environ if env is None else env
-    path = _config_file(start, env)
+    path = None if default else _config_file(start, env)
     if path is None:
-        folder = default_folder(env)
-        return Desk(folder=folder, config_path=None, config=DeskConfig())
-    return Desk(folder=path.parent.resolve(), config_path=path.resolve(), config=read_config(path))
+        folder = default or default_folder(env)
+        return Desk(folder=folder.resolve(), config_path=None, config=_effective({}, overrides))
+    return Desk(folder=path.parent.resolve(), config_path=path.resolve(), config=read_config(path, overrides))
 
 
 def _config_file(start: Path | None, env: Mapping[str, str]) -> Path | None:
@@ -122,9 +131,16 @@ def _config_file(start: Path | None, env: Mapping[str, str]) -> Path | None:
     return next((f / CONFIG_NAME for f in (here, *here.parents) if (f / CONFIG_NAME).is_file()), None)
 
 
-def read_config(path: Path) -> DeskConfig:
+def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> DeskConfig:
     """The configuration in ``path``. Raises ConfigError with all its problems."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), DeskConfig)
+        return _effective(tomllib.loads(path.read_text(encoding="utf-8")), overrides)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as fault:
         raise ConfigError(f"{path} can't be used.", (str(fault),)) from fault
+
+
+def _effective(tables: dict[str, Any], overrides: Mapping[str, str] | None) -> DeskConfig:
+    for name, value in (overrides or {}).items():
+        section, _, key = name.partition(".")
+        tables.setdefault(section, {})[key] = value
+    return msgspec.convert(tables, DeskConfig)

@@ -1,0 +1,161 @@
+"""``python -m nightdesk.engine``: the engine as a process. Started by the client, ended by ``nightdesk down``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from nightdesk.client.desk import Desk, find_desk
+from nightdesk.client.launch import is_answering, make_private
+from nightdesk.model.errors import ConfigError, NightdeskError
+
+LOG_BYTES = 5_000_000
+LOG_FILES = 2
+GRACE_SECONDS = 2
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line: at_ns, level, part, message, and error where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "at_ns": time.time_ns(),
+            "level": record.levelname.lower(),
+            "part": record.name.removeprefix("nightdesk.engine."),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the engine. 0 after an ordered end, or when another engine of this desk already runs."""
+    parser = argparse.ArgumentParser(prog="nightdesk-engine")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--set", action="append", default=[], help="section.key=value, wins over the file")
+    options = parser.parse_args(argv)
+    try:
+        desk = _desk(options.config, options.folder, options.set)
+        make_private(desk.state)
+        make_private(desk.socket.parent)
+        with _lock(desk) as locked:
+            if not locked:
+                return 0
+            _log_to(desk.engine_log)
+            asyncio.run(_serve(desk))
+    except ConfigError as fault:
+        print(" ".join((fault.message, *fault.problems)), file=sys.stderr)  # noqa: T201 - the client reads it
+        return fault.exit_code
+    except NightdeskError as fault:
+        print(fault, file=sys.stderr)  # noqa: T201 - the client reads it
+        return fault.exit_code
+    return 0
+
+
+def _desk(config: Path | None, folder: Path, flags: list[str]) -> Desk:
+    overrides = dict(flag.partition("=")[::2] for flag in flags)
+    if config is not None:
+        return find_desk(config, overrides=overrides)
+    return find_desk(default=folder, overrides=overrides)
+
+
+@contextlib.contextmanager
+def _lock(desk: Desk) -> Iterator[IO[str] | None]:
+    """Hold the desk's lock; None when another engine holds it. The kernel frees it however this process ends."""
+    with desk.lock.open("a+", encoding="ascii") as file:
+        desk.lock.chmod(0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield file
+
+
+def _log_to(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
+    handler.setFormatter(_JsonLines())
+    root = logging.getLogger("nightdesk")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    for noisy in ("uvicorn", "asyncio", "watchfiles"):
+        logging.getLogger(noisy).addHandler(handler)
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+async def _serve(desk: Desk) -> None:
+    import uvicorn
+
+    from nightdesk.engine.api import make_app
+    from nightdesk.engine.service import Service
+
+    class Server(uvicorn.Server):
+        """Leaves signals to us: uvicorn would raise them again before the store is closed."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    log = logging.getLogger("nightdesk.engine")
+    service = Service(desk)
+    listener = _listen(desk.socket)
+    config = uvicorn.Config(
+        make_app(service),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        http="h11",
+        ws="none",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    log.info("engine %d watches %s, socket %s", os.getpid(), desk.folder, desk.socket)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve(sockets=[listener]), name="api")
+            tasks.create_task(service.run(), name="service")
+            await service.wait_stopped()
+            server.should_exit = True
+    finally:
+        desk.socket.unlink(missing_ok=True)
+        service.close()
+        log.info("engine %d ended", os.getpid())
+
+
+def _listen(path: Path) -> socket.socket:
+    """A listening socket, 0600 before anybody can connect. The lock is held: an old file is stale."""
+    if is_answering(path):
+        raise NightdeskError(f"Something else answers at {path}.", "Set NIGHTDESK_SOCKET to another path.")
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(64)
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""The engine's API: plain HTTP and JSON on a Unix socket, OpenAPI at ``/schema``.
+
+Handlers translate; all decisions are the service's. Errors leave as :class:`ErrorBody` with one sentence and hint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from litestar import Litestar, Request, Response, get, post
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from nightdesk import __version__
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.desk import ErrorBody, Snapshot, Status
+from nightdesk.model.errors import NightdeskError, UsageError
+from nightdesk.model.exchange import Exchange, ExchangeRow
+from nightdesk.model.job import JobView, Run, StartRun
+from nightdesk.model.logs import LogFile, LogWindow
+from nightdesk.model.process import ProcessRow, SignalReport, TreeMember
+from nightdesk.model.sample import Sample
+
+if TYPE_CHECKING:
+    from nightdesk.engine.service import Service
+
+logger = logging.getLogger(__name__)
+
+LIMIT_MOST = 1000
+WINDOW_MOST = 4_000_000
+Action = Literal["pause", "resume", "stop", "kill"]
+
+
+def make_app(service: Service) -> Litestar:
+    """The ASGI application of one engine."""
+    return Litestar(
+        path="/v1",
+        route_handlers=[
+            *_desk_routes(service),
+            *_process_routes(service),
+            *_job_routes(service),
+            *_exchange_routes(service),
+            *_log_routes(service),
+        ],
+        openapi_config=OpenAPIConfig(title="Nightdesk engine", version=__version__, path="/schema"),
+        exception_handlers={
+            NightdeskError: _refuse,
+            HTTPException: _refuse_request,
+            Exception: _fail,
+        },
+        logging_config=None,
+    )
+
+
+def _refuse(_request: Request[object, object, object], error: NightdeskError) -> Response[ErrorBody]:
+    status = 409 if isinstance(error, UsageError) else 500
+    return Response(ErrorBody(message=error.message, hint=error.hint), status_code=status)
+
+
+def _refuse_request(_request: Request[object, object, object], error: HTTPException) -> Response[ErrorBody]:
+    return Response(ErrorBody(message=error.detail), status_code=error.status_code)
+
+
+def _fail(request: Request[object, object, object], error: Exception) -> Response[ErrorBody]:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    message = f"The engine failed at {request.method} {request.url.path}: {type(error).__name__}: {error}."
+    return Response(ErrorBody(message=message, hint="Its log has the details."), status_code=500)
+
+
+def _desk_routes(service: Service) -> list[object]:
+    @get("/status", sync_to_thread=False)
+    def status() -> Status:
+        """The desk in one object."""
+        return service.status()
+
+    @get("/snapshot", sync_to_thread=False)
+    def snapshot() -> Snapshot:
+        """Everything that a viewer draws."""
+        return service.snapshot()
+
+    @get("/events")
+    async def events() -> Stream:
+        """Server-sent events: a snapshot, then numbered changes."""
+        headers = {"Cache-Control": "no-store"}
+        return Stream(service.bus.events(service.snapshot), media_type="text/event-stream", headers=headers)
+
+    @get("/samples")
+    async def samples(since_ns: int, until_ns: int = 2**62, resolution_s: int = 1) -> tuple[Sample, ...]:
+        """Recorded samples of a span; resolutions are 1, 10 and 60 seconds."""
+        return await asyncio.to_thread(service.store.samples, since_ns, until_ns, resolution_s)
+
+    @post("/shutdown", sync_to_thread=False, status_code=200)
+    def shutdown() -> Status:
+        """End the engine. Runs go on."""
+        now = service.status()
+        service.stop()
+        return now
+
+    return [status, snapshot, events, samples, shutdown]
+
+
+def _process_routes(service: Service) -> list[object]:
+    @get("/processes", sync_to_thread=False)
+    def processes() -> tuple[ProcessRow, ...]:
+        """The process table as of the newest sample."""
+        return service.processes.rows()
+
+    @get("/processes/{pid:int}/{started_ns:int}/tree")
+    async def tree(pid: int, started_ns: int) -> tuple[TreeMember, ...]:
+        """A process and everything below it, root first."""
+        return await service.tree(ProcessKey(pid=pid, started_ns=started_ns))
+
+    @post("/processes/{pid:int}/{started_ns:int}/{action:str}", status_code=200)
+    async def signal(pid: int, started_ns: int, action: Action) -> SignalReport:
+        """Pause, resume, stop or kill one tree."""
+        return await service.signal(ProcessKey(pid=pid, started_ns=started_ns), action)
+
+    return [processes, tree, signal]
+
+
+def _job_routes(service: Service) -> list[object]:
+    @get("/jobs", sync_to_thread=False)
+    def jobs() -> tuple[JobView, ...]:
+        """The desk's jobs."""
+        return service.supervisor.jobs()
+
+    @get("/jobs/{job:str}/items", sync_to_thread=True)
+    def items(job: str) -> tuple[str, ...]:
+        """The items of a job, as its glob finds them now."""
+        return service.supervisor.items(job)
+
+    @get("/runs", sync_to_thread=False)
+    def runs() -> tuple[Run, ...]:
+        """The newest runs, oldest first."""
+        return service.supervisor.runs()
+
+    @get("/runs/{run_id:str}", sync_to_thread=False)
+    def run(run_id: str) -> Run:
+        """One run."""
+        return service.run_by_id(run_id)
+
+    @get("/runs/{run_id:str}/tree")
+    async def run_tree(run_id: str) -> tuple[TreeMember, ...]:
+        """Every process of a run, as a stop or a kill would hit them."""
+        return await service.run_tree(run_id)
+
+    @post("/runs")
+    async def start(data: StartRun) -> Run:
+        """Start a job."""
+        return await service.supervisor.start(data)
+
+    @post("/runs/{run_id:str}/{action:str}", status_code=200)
+    async def act(run_id: str, action: Action) -> Run:
+        """Pause, resume, stop or kill a run."""
+        return await service.supervisor.act(run_id, action)
+
+    return [jobs, items, runs, run, run_tree, start, act]
+
+
+def _exchange_routes(service: Service) -> list[object]:
+    @get("/exchanges")
+    async def exchanges(
+        limit: Annotated[int, Parameter(ge=1, le=LIMIT_MOST)] = 100,
+        before: int | None = None,
+        text: str = "",
+        run: str | None = None,
+    ) -> tuple[ExchangeRow, ...]:
+        """Summaries, oldest first: the newest ``limit`` with an id below ``before`` that hold ``text``."""
+        return await service.exchanges(limit, before, text, run)
+
+    @get("/exchanges/{exchange_id:int}")
+    async def exchange(exchange_id: int) -> Exchange:
+        """One exchange with its bodies; of a running one, what has come so far."""
+        return await service.exchange(exchange_id)
+
+    return [exchanges, exchange]
+
+
+def _log_routes(service: Service) -> list[object]:
+    @get("/logs", sync_to_thread=False)
+    def logs() -> tuple[LogFile, ...]:
+        """The followed files."""
+        return service.logs.files()
+
+    @get("/logs/{log_id:str}/window")
+    async def window(
+        log_id: str,
+        start: int | None = None,
+        end: int | None = None,
+        max_bytes: Annotated[int, Parameter(ge=1, le=WINDOW_MOST)] = 65536,
+    ) -> LogWindow:
+        """Whole lines of a followed file: forwards from ``start``, or backwards from ``end``."""
+        return await service.log_window(log_id, start, end, max_bytes)
+
+    return [logs, window]

@@ -1,0 +1,439 @@
+"""The engine of one desk: owns the parts, wires them to the bus, answers the API's questions.
+
+Each part knows nothing of the others; what one tells another passes through here. Everything runs in one event loop;
+what blocks (process tables, files, the store) runs in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
+
+import msgspec
+
+from nightdesk import __version__
+from nightdesk.client.desk import Desk, read_config
+from nightdesk.engine.bus import Bus
+from nightdesk.engine.children import ChildProcess
+from nightdesk.engine.jobs.supervisor import Supervisor
+from nightdesk.engine.logs.follow import LogFollower
+from nightdesk.engine.processes import signals
+from nightdesk.engine.processes.sampler import ProcessWatch
+from nightdesk.engine.servers import ServerWatch
+from nightdesk.engine.store.history import History
+from nightdesk.engine.traffic import TrafficBook
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.config import span_ns
+from nightdesk.model.desk import (
+    API_VERSION,
+    Change,
+    DeskChanged,
+    DeskInfo,
+    ModelServer,
+    RunChanged,
+    SampleAdded,
+    ServersChanged,
+    Snapshot,
+    SourceChanged,
+    SourceState,
+    Status,
+)
+from nightdesk.model.errors import ConfigError, UsageError
+from nightdesk.model.exchange import CaptureLine, CaptureStatus, Exchange, ExchangeRow, capture_decoder
+from nightdesk.model.job import ENDED, Run
+from nightdesk.model.logs import LogWindow
+from nightdesk.model.process import SignalReport, TreeAction, TreeMember
+from nightdesk.model.sample import Sample, SampleTaken, SensorStatus, sensor_decoder
+
+logger = logging.getLogger(__name__)
+
+IDLE_SAMPLE_SECONDS = 5.0
+"""Between process samples while no viewer looks."""
+FLUSH_SECONDS = 0.2
+"""Running exchanges are told at most five times a second."""
+CONFIG_SECONDS = 2.0
+SAMPLES_NS = 600 * 10**9
+"""The chart in a snapshot shows ten minutes."""
+T = TypeVar("T")
+
+
+class Service:
+    """One engine. ``run`` works until ``stop`` is called or the task is cancelled."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.started_ns = time.time_ns()
+        self.bus = Bus()
+        self.store = History(
+            desk.database,
+            keep_ns=span_ns(desk.config.store.keep),
+            max_bytes=desk.config.store.max_bytes,
+            on_state=self._store_state,
+        )
+        self.sources: dict[str, SourceState] = {}
+        self._samples: list[Sample] = list(self.store.samples(self.started_ns - SAMPLES_NS, 2**62))
+        self._problems: tuple[str, ...] = ()
+        self._relay: str | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._pace_ms = 0
+        self.supervisor = Supervisor(
+            desk,
+            self._job_change,
+            now_ns=time.time_ns,
+            environment=self._job_environment,
+            on_run_log=self._follow_run,
+            on_run_ended=self.store.save_run,
+        )
+        self.logs = LogFollower(
+            desk.config.watch.logs, desk.folder, self.bus.publish, self.supervisor.set_progress
+        )
+        self.processes = ProcessWatch(desk.config.watch.processes, self._active_runs, self._is_known_run)
+        self.servers = ServerWatch(desk.config.capture.ports, self._servers_changed, self._is_watched)
+        self.traffic = TrafficBook(
+            self.bus.publish,
+            lambda exchange, searchable: self.store.save_exchange(exchange, searchable=searchable),
+            self.store.next_exchange_id(),
+            self.supervisor.run_of,
+            self._record_of,
+        )
+        self.traffic.load(self.store.exchanges(limit=200))
+        self._capture = ChildProcess("capture", self._capture_argv(), self._capture_line, self._capture_ended)
+        self._sensors = ChildProcess("sensors", self._sensor_argv(), self._sensor_line, self._sensors_ended)
+
+    async def run(self) -> None:
+        """Work until told to stop. A part that fails is logged, shown as failed, and started again."""
+        self._loop = asyncio.get_running_loop()
+        self._tell_source("store", "degraded" if self.store.notice else "live", "", self.store.notice)
+        await self.supervisor.adopt()
+        config = self.desk.config
+        parts: list[tuple[str, Callable[[], Coroutine[object, object, None]]]] = [
+            ("processes", self._watch_processes),
+            ("jobs", self.supervisor.run),
+            ("logs", self.logs.run),
+            ("servers", self.servers.run),
+            ("traffic", self._flush_traffic),
+            ("config", self._watch_config),
+        ]
+        for name, wanted, child in (
+            ("capture", config.capture.source, self._capture),
+            ("sensors", config.sensors.source, self._sensors),
+        ):
+            if wanted == "off":
+                self._tell_source(name, "off", "", f"[{name}] source is off in the configuration.")
+            else:
+                self._tell_source(name, "starting")
+                parts.append((name, child.run))
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._keep(name, part), name=name) for name, part in parts]
+            await self._stopping.wait()
+            for task in running:
+                task.cancel()
+
+    def stop(self) -> None:
+        """End ``run`` soon. Runs of jobs go on."""
+        self._stopping.set()
+        self.bus.close()
+
+    async def wait_stopped(self) -> None:
+        """Return when ``stop`` was called."""
+        await self._stopping.wait()
+
+    def close(self) -> None:
+        """Write what waits and close the store."""
+        self.traffic.capture_ended("the engine ended")
+        for run in self.supervisor.runs():
+            self.store.save_run(run)
+        self.store.close()
+
+    # questions
+
+    def desk_info(self) -> DeskInfo:
+        """The desk and its engine."""
+        pid = os.getpid()
+        return DeskInfo(
+            name=self.desk.name,
+            folder=str(self.desk.folder),
+            config_path=str(self.desk.config_path) if self.desk.config_path else None,
+            config_problems=self._problems,
+            engine_version=__version__,
+            api_version=API_VERSION,
+            engine=ProcessKey(pid=pid, started_ns=signals.start_time_ns(pid) or 0),
+            host=platform.node(),
+            platform=platform.system(),
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Everything that a viewer draws."""
+        return Snapshot(
+            seq=self.bus.seq,
+            at_ns=time.time_ns(),
+            desk=self.desk_info(),
+            sources=tuple(self.sources.values()),
+            servers=self.servers.servers,
+            processes=self.processes.rows(),
+            exchanges=self.traffic.rows(),
+            counts=self.traffic.counts,
+            samples=tuple(self._samples),
+            jobs=self.supervisor.jobs(),
+            runs=self.supervisor.runs(),
+            logs=self.logs.files(),
+        )
+
+    def status(self) -> Status:
+        """The desk in one object."""
+        runs = self.supervisor.runs()
+        active = [run for run in runs if run.state not in ENDED]
+        newest = {run.job: run for run in runs if run.state in ENDED}
+        return Status(
+            desk=self.desk_info(),
+            started_ns=self.started_ns,
+            at_ns=time.time_ns(),
+            sources=tuple(self.sources.values()),
+            servers=self.servers.servers,
+            counts=self.traffic.counts,
+            runs=(*active, *newest.values()),
+            orphans=tuple(row for row in self.processes.rows() if row.owner == "orphan"),
+        )
+
+    def run_by_id(self, run_id: str) -> Run:
+        """One run. Raises UsageError for an unknown id."""
+        run = self.supervisor.run_of(run_id)
+        if run is None:
+            raise UsageError(f"There is no run {run_id}.", "nightdesk status lists them.")
+        return run
+
+    async def exchanges(
+        self, limit: int, before: int | None, text: str, run: str | None
+    ) -> tuple[ExchangeRow, ...]:
+        """Recorded exchanges, and the running ones among them where no text is searched."""
+        stored = await asyncio.to_thread(self.store.exchanges, limit, before, text, run)
+        if text:
+            return stored
+        known = {row.id: row for row in stored}
+        low = min(known, default=0)
+        for row in self.traffic.rows():
+            if row.id >= low and (before is None or row.id < before) and run in (None, row.run):
+                known[row.id] = row
+        return tuple(known[number] for number in sorted(known)[-limit:])
+
+    async def exchange(self, exchange_id: int) -> Exchange:
+        """One exchange with its bodies. Raises UsageError for an unknown id."""
+        running = self.traffic.running(exchange_id)
+        found = running or await asyncio.to_thread(self.store.exchange, exchange_id)
+        if found is None:
+            raise UsageError(
+                f"There is no exchange {exchange_id}.", "nightdesk traffic lists the recorded ones."
+            )
+        return found
+
+    async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
+        """A process and everything below it. Raises UsageError when it is gone."""
+        members = await asyncio.to_thread(signals.tree_of, key)
+        if not members:
+            raise UsageError(f"Process {key.pid} is gone, or its number was used again.")
+        return members
+
+    async def run_tree(self, run_id: str) -> tuple[TreeMember, ...]:
+        """Every process of a run."""
+        run = self.run_by_id(run_id)
+        return await asyncio.to_thread(signals.processes_of_run, run.id, run.process)
+
+    async def signal(self, key: ProcessKey, action: TreeAction) -> SignalReport:
+        """Signal one tree by identity."""
+        members = await self.tree(key)
+        report = await asyncio.to_thread(signals.signal_members, members, action)
+        logger.info("%s tree of %d: %d processes", action, key.pid, len(report.signalled))
+        await self._sample_processes()
+        return report
+
+    async def log_window(self, log_id: str, start: int | None, end: int | None, max_bytes: int) -> LogWindow:
+        """Whole lines of a followed file."""
+        return await asyncio.to_thread(self.logs.window, log_id, start=start, end=end, max_bytes=max_bytes)
+
+    # parts
+
+    async def _keep(self, name: str, part: Callable[[], Coroutine[object, object, None]]) -> None:
+        while True:
+            try:
+                await part()
+            except Exception as fault:
+                logger.exception("%s failed", name)
+                if name in ("processes", "logs", "jobs"):
+                    self._tell_source(name, "failed", "", f"{type(fault).__name__}: {fault}")
+            await asyncio.sleep(1.0)
+
+    async def _watch_processes(self) -> None:
+        interval = span_ns(self.desk.config.watch.interval) / 1e9
+        while True:
+            await self._sample_processes()
+            self._set_pace()
+            await asyncio.sleep(interval if self._is_watched() else max(interval, IDLE_SAMPLE_SECONDS))
+
+    async def _sample_processes(self) -> None:
+        change = await asyncio.to_thread(self.processes.sample, time.time_ns())
+        if change.changed or change.gone:
+            self.bus.publish(change)
+        if "processes" not in self.sources:
+            self._tell_source("processes", "live")
+
+    async def _flush_traffic(self) -> None:
+        while True:
+            self.traffic.flush()
+            await asyncio.sleep(FLUSH_SECONDS)
+
+    async def _watch_config(self) -> None:
+        path = self.desk.config_path
+        seen = path.stat().st_mtime_ns if path else 0
+        while path:
+            await asyncio.sleep(CONFIG_SECONDS)
+            try:
+                now = path.stat().st_mtime_ns
+            except OSError:
+                continue
+            if now != seen:
+                seen = now
+                self._read_config_again()
+
+    def _read_config_again(self) -> None:
+        assert self.desk.config_path
+        try:
+            config = read_config(self.desk.config_path)
+        except ConfigError as fault:
+            self._problems = fault.problems or (fault.message,)
+        else:
+            self._problems = ()
+            self.desk = Desk(folder=self.desk.folder, config_path=self.desk.config_path, config=config)
+            self.supervisor.replace_config(self.desk)
+        self.bus.publish(DeskChanged(desk=self.desk_info(), jobs=self.supervisor.jobs()))
+
+    def _set_pace(self) -> None:
+        """Sample slower when nobody looks and nothing runs."""
+        busy = self._is_watched() or bool(self._active_runs())
+        pace = span_ns(self.desk.config.sensors.interval) // 10**6
+        wanted = pace if busy else max(pace, int(IDLE_SAMPLE_SECONDS * 1000))
+        if wanted != self._pace_ms:
+            self._pace_ms = wanted
+            self._sensors.send(msgspec.json.encode({"interval_ms": wanted}))
+
+    def _is_watched(self) -> bool:
+        return self.bus.subscribers > 0
+
+    # capture
+
+    def _capture_argv(self) -> list[str]:
+        capture = self.desk.config.capture
+        argv = ["-m", "nightdesk.engine.capture", "--source", capture.source]
+        argv += ["--ports", ",".join(map(str, capture.ports)), "--relay-port", str(capture.relay_port)]
+        argv += ["--record", capture.record, "--max-body", str(capture.max_body_bytes)]
+        return argv + (["--interface", capture.interface] if capture.interface else [])
+
+    def _capture_line(self, line: bytes) -> None:
+        said: CaptureLine = capture_decoder.decode(line)
+        if not isinstance(said, CaptureStatus):
+            self.traffic.take(said)
+            return
+        self._relay = said.relay
+        state = "live" if said.state == "live" else said.state
+        where = f"{said.interface} {said.source}" if said.interface else said.source
+        self._tell_source("capture", state, where, said.message, packets=said.packets, dropped=said.dropped)
+
+    def _capture_ended(self, reason: str, restarts: int, pause: float) -> None:
+        self._relay = None
+        self.traffic.capture_ended(reason)
+        before = self.sources.get("capture")
+        told = before.message if before and before.state == "failed" else None
+        message = told or f"The capture process stopped: {reason}. Next try in {pause:.0f} s."
+        self._tell_source("capture", "failed", "", message, restarts=restarts)
+
+    # sensors
+
+    def _sensor_argv(self) -> list[str]:
+        interval_ms = span_ns(self.desk.config.sensors.interval) // 10**6
+        source = self.desk.config.sensors.source
+        return ["-m", "nightdesk.engine.sensors", "--source", source, "--interval-ms", str(interval_ms)]
+
+    def _sensor_line(self, line: bytes) -> None:
+        match sensor_decoder.decode(line):
+            case SampleTaken(sample=sample):
+                self._samples.append(sample)
+                while self._samples[0].at_ns < sample.at_ns - SAMPLES_NS:
+                    del self._samples[0]
+                self.store.save_sample(sample)
+                self.bus.publish(SampleAdded(sample=sample))
+            case SensorStatus(source=source, state=state, message=message):
+                shown = "degraded" if state == "absent" else state
+                self._tell_source("sensors", shown, source, message)
+
+    def _sensors_ended(self, reason: str, restarts: int, pause: float) -> None:
+        self._pace_ms = 0
+        message = f"The sensor process stopped: {reason}. Next try in {pause:.0f} s."
+        self._tell_source("sensors", "failed", "", message, restarts=restarts)
+
+    # jobs and logs
+
+    def _job_environment(self) -> dict[str, str]:
+        """Jobs go through the relay where there is one; nothing else has to opt in."""
+        return {"OLLAMA_HOST": f"http://{self._relay}"} if self._relay else {}
+
+    def _job_change(self, change: Change) -> None:
+        if isinstance(change, RunChanged) and self._loop is not None:
+            self.store.save_run(change.run)
+        self.bus.publish(change)
+
+    def _follow_run(self, run: Run) -> None:
+        if run.log_path:
+            self.logs.add_run_log(run.id, run.log_path)
+
+    def _active_runs(self) -> dict[str, str]:
+        return {run.id: run.job for run in self.supervisor.runs() if run.state not in ENDED}
+
+    def _is_known_run(self, run_id: str) -> bool:
+        return (self.desk.runs / run_id).is_dir() if "/" not in run_id else False
+
+    def _record_of(self, job: str) -> str:
+        section = self.desk.config.jobs.get(job)
+        return (section.record if section else None) or self.desk.config.capture.record
+
+    # telling
+
+    def _servers_changed(self, servers: tuple[ModelServer, ...]) -> None:
+        self.bus.publish(ServersChanged(servers=servers))
+
+    def _store_state(self, state: str, message: str | None) -> None:
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._tell_source, "store", state, "", message)
+
+    def _tell_source(
+        self,
+        name: str,
+        state: str,
+        label: str = "",
+        message: str | None = None,
+        *,
+        restarts: int | None = None,
+        packets: int | None = None,
+        dropped: int | None = None,
+    ) -> None:
+        before = self.sources.get(name)
+        kept = before.restarts if before else 0
+        source = msgspec.convert(
+            {
+                "name": name,
+                "state": state,
+                "label": label,
+                "message": message,
+                "at_ns": time.time_ns(),
+                "restarts": kept if restarts is None else restarts,
+                "packets": packets,
+                "dropped": dropped,
+            },
+            SourceState,
+        )
+        self.sources[name] = source
+        self.bus.publish(SourceChanged(source=source))

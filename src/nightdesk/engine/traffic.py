@@ -1,0 +1,210 @@
+"""The engine's book of exchanges: gives them ids, ties them to run, job and item, and tells bus and store.
+
+The capture process speaks of an exchange by its own number; after a restart of that process the numbers begin again.
+The book maps (generation of the capture process, number) to the id that users see.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from nightdesk.model.desk import Change, ExchangeChanged, ExchangeCounts
+from nightdesk.model.exchange import (
+    TAIL_CHARS,
+    CaptureLine,
+    CaptureStatus,
+    Exchange,
+    ExchangeGrew,
+    ExchangeRow,
+    ExchangeSeen,
+    row_of,
+)
+from nightdesk.model.job import Run
+
+ROWS_KEPT = 500
+"""Rows in a snapshot; older ones are read from the store."""
+TROUBLE = frozenset({"failed", "aborted", "incomplete"})
+Record = str
+
+
+@dataclass(slots=True)
+class _Open:
+    """A running exchange: as first seen, and what has grown since."""
+
+    exchange: Exchange
+    text: list[str] = field(default_factory=list)
+    thinking: list[str] = field(default_factory=list)
+    row: ExchangeRow | None = None
+
+
+class TrafficBook:
+    """All exchanges since the engine began. Used from the event loop only."""
+
+    def __init__(
+        self,
+        publish: Callable[[Change], None],
+        save: Callable[[Exchange, bool], None],
+        next_id: int,
+        run_of: Callable[[str], Run | None],
+        record_of: Callable[[str], Record],
+    ) -> None:
+        self._publish = publish
+        self._save = save
+        self._next_id = next_id
+        self._run_of = run_of
+        self._record_of = record_of
+        self._generation = 0
+        self._ids: dict[tuple[int, int], int] = {}
+        self._open: dict[int, _Open] = {}
+        self._rows: OrderedDict[int, ExchangeRow] = OrderedDict()
+        self._dirty: set[int] = set()
+        self._done = self._failed = self._verdicts = 0
+
+    @property
+    def counts(self) -> ExchangeCounts:
+        """Exchanges since the engine began."""
+        return ExchangeCounts(
+            running=len(self._open), done=self._done, failed=self._failed, verdicts=self._verdicts
+        )
+
+    def load(self, rows: tuple[ExchangeRow, ...]) -> None:
+        """Begin with what the store remembers, so that a restart of the engine empties no screen."""
+        self._rows.update((row.id, row) for row in rows)
+
+    def rows(self) -> tuple[ExchangeRow, ...]:
+        """The newest rows, oldest first."""
+        self.flush()
+        return tuple(self._rows.values())
+
+    def running(self, exchange_id: int) -> Exchange | None:
+        """A running exchange with all that has come so far."""
+        entry = self._open.get(exchange_id)
+        if entry is None:
+            return None
+        return msgspec.structs.replace(
+            entry.exchange,
+            text=entry.exchange.text + "".join(entry.text),
+            thinking=entry.exchange.thinking + "".join(entry.thinking),
+            fragments=entry.row.fragments if entry.row else entry.exchange.fragments,
+            first_token_ns=entry.row.first_token_ns if entry.row else entry.exchange.first_token_ns,
+        )
+
+    def take(self, line: CaptureLine) -> None:
+        """Take in what the capture process printed."""
+        match line:
+            case ExchangeSeen():
+                self._seen(line.exchange)
+            case ExchangeGrew():
+                self._grew(line)
+            case CaptureStatus():
+                pass
+
+    def capture_ended(self, reason: str) -> None:
+        """The capture process is gone: what it was watching is known in part."""
+        for exchange_id in list(self._open):
+            exchange = self.running(exchange_id)
+            assert exchange
+            self._end(
+                msgspec.structs.replace(
+                    exchange, state="partial", ended_ns=time.time_ns(), note=f"The capture stopped: {reason}."
+                )
+            )
+        self._generation += 1
+        self._ids.clear()
+
+    def flush(self) -> None:
+        """Publish the rows that grew since the last time; the service calls this five times a second."""
+        for exchange_id in self._dirty:
+            row = self._rows.get(exchange_id)
+            if row:
+                self._publish(ExchangeChanged(row=row, counts=self.counts))
+        self._dirty.clear()
+
+    def _seen(self, exchange: Exchange) -> None:
+        key = (self._generation, exchange.id)
+        known = key in self._ids
+        if not known:
+            self._ids[key] = self._next_id
+            self._next_id += 1
+        placed = self._place(msgspec.structs.replace(exchange, id=self._ids[key]))
+        if placed.ended_ns is not None:
+            del self._ids[key]
+            self._end(placed)
+            return
+        row = row_of(placed)
+        self._open[placed.id] = _Open(exchange=placed, row=row)
+        self._show(row)
+        self._publish(ExchangeChanged(row=row, counts=self.counts))
+
+    def _grew(self, line: ExchangeGrew) -> None:
+        exchange_id = self._ids.get((self._generation, line.id))
+        entry = self._open.get(exchange_id) if exchange_id is not None else None
+        if entry is None or entry.row is None:
+            return
+        if self._record_of(entry.exchange.job or "") == "full":
+            entry.text.append(line.text)
+            entry.thinking.append(line.thinking)
+        tail = _tail(entry)
+        entry.row = msgspec.structs.replace(
+            entry.row, fragments=line.fragments, tail=tail, first_token_ns=line.first_token_ns
+        )
+        self._show(entry.row)
+        self._dirty.add(entry.row.id)
+
+    def _end(self, exchange: Exchange) -> None:
+        self._open.pop(exchange.id, None)
+        self._dirty.discard(exchange.id)
+        if exchange.state in TROUBLE:
+            self._failed += 1
+        else:
+            self._done += 1
+        self._verdicts += bool(exchange.verdicts)
+        row = row_of(exchange)
+        self._show(row)
+        self._publish(ExchangeChanged(row=row, counts=self.counts))
+        record = self._record_of(exchange.job or "")
+        if record != "none":
+            self._save(exchange, record == "full")
+
+    def _place(self, exchange: Exchange) -> Exchange:
+        """Name job and item, and leave out what the job does not want recorded."""
+        run = self._run_of(exchange.run) if exchange.run else None
+        if run:
+            item = exchange.item or run.item or (run.progress.item if run.progress else None)
+            exchange = msgspec.structs.replace(exchange, job=run.job, item=item)
+        if self._record_of(exchange.job or "") == "full":
+            return exchange
+        return msgspec.structs.replace(
+            exchange,
+            text="",
+            thinking="",
+            tool_calls=(),
+            text_pieces=None,
+            prompt=None,
+            request_body=None,
+            response_body=None,
+            unknown={**exchange.unknown, "text": "This job's content is not recorded (record)."},
+        )
+
+    def _show(self, row: ExchangeRow) -> None:
+        self._rows[row.id] = row
+        while len(self._rows) > ROWS_KEPT:
+            self._rows.popitem(last=False)
+
+
+def _tail(entry: _Open) -> str:
+    """The newest characters of the reply, or of the thinking before the reply begins."""
+    for first, grown in ((entry.exchange.text, entry.text), (entry.exchange.thinking, entry.thinking)):
+        tail = ""
+        for piece in reversed(grown):
+            tail = piece + tail
+            if len(tail) >= TAIL_CHARS:
+                return tail[-TAIL_CHARS:]
+        if tail or first:
+            return (first + tail)[-TAIL_CHARS:]
+    return ""
