@@ -1,0 +1,116 @@
+"""``nightdesk``: the group of all verbs. Each verb's module is imported when it is called, not before."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from nightdesk import __version__
+
+VERBS: dict[str, tuple[str, str]] = {
+    # verb: (module, first line of its help, so that the list needs no import)
+    "up": ("engine", "Start the engine of this desk, without a viewer."),
+    "down": ("engine", "End the engine. Runs go on."),
+    "status": ("status", "Show the desk in a few lines."),
+    "ps": ("status", "List processes: ours, services and orphans; --all for the rest."),
+    "jobs": ("jobs", "List the jobs of this desk."),
+    "run": ("jobs", "Start a job: all of it, one item, or a dry run."),
+    "pause": ("jobs", "Pause a run and every process of it."),
+    "resume": ("jobs", "Let a paused run go on."),
+    "stop": ("jobs", "End a run or a process tree: SIGTERM, a grace period, SIGKILL."),
+    "kill": ("jobs", "Kill a run or a process tree at once."),
+    "wait": ("jobs", "Wait for a run and end with its exit status."),
+    "logs": ("logs", "Print or follow a log file of a run, a job or a watched glob."),
+    "traffic": ("traffic", "List exchanges with model servers; --follow for the live ones."),
+    "show": ("traffic", "Print one exchange: prompt, reply, counts, timing."),
+    "capture": ("capture", "Print the exchanges in a pcap or pcapng file."),
+    "sensors": ("sensors", "Print accelerator and host samples, live or from a recording."),
+    "config": ("config", "Show, check and describe the configuration."),
+    "init": ("init", "Write a short nightdesk.toml from what is found here."),
+    "doctor": ("doctor", "Check every source and print the exact remedy for what is missing."),
+    "demo": ("demo", "Open a sample desk with a built-in model server."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows the verbs by name and imports a verb's module only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in the order of a night."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, imported now."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"nightdesk.cli.{VERBS[cmd_name][0]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in VERBS.items()])
+
+
+@click.group(
+    cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="nightdesk")
+@click.option("--desk", "-d", "desk_path", type=click.Path(path_type=Path), help="Folder or nightdesk.toml.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Wins over file and environment."
+)
+@click.option("--theme", help="Theme of the viewer, see themes/.")
+@click.option("--ascii", "plain", is_flag=True, help="Plain glyphs.")
+@click.option("--mode", type=click.Choice(["desk", "traffic", "jobs", "machine", "logs"]), default="desk")
+@click.pass_context
+def nightdesk(
+    ctx: click.Context,
+    desk_path: Path | None,
+    settings: tuple[str, ...],
+    theme: str | None,
+    plain: bool,
+    mode: str,
+) -> None:
+    """The night desk for local AI: watch, understand and control overnight runs.
+
+    Without a command it opens the viewer on the desk of this folder; the engine is started when none runs.
+    """
+    from nightdesk.cli.desk import DeskChoice
+
+    ctx.obj = DeskChoice(desk_path, settings)
+    if ctx.invoked_subcommand is None:
+        from nightdesk.tui.app import run_viewer
+
+        sys.exit(run_viewer(ctx.obj.desk(), theme=theme, ascii=plain, mode=mode, flags=settings))
+
+
+def main() -> None:
+    """Entry of the console script: our errors become one sentence on stderr and an exit status."""
+    from nightdesk.model.errors import NightdeskError
+
+    try:
+        nightdesk.main(standalone_mode=False)
+    except NightdeskError as fault:
+        from nightdesk.cli.output import print_error
+
+        print_error(fault)
+        sys.exit(fault.exit_code)
+    except click.ClickException as fault:
+        fault.show()
+        sys.exit(fault.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader went away (`nightdesk logs | head`): nothing is wrong, and nothing may be printed any more.
+        sys.stderr.close()
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""``nightdesk status`` and ``nightdesk ps``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
+
+if TYPE_CHECKING:
+    from nightdesk.model.desk import Status
+    from nightdesk.model.job import Run
+    from nightdesk.model.process import ProcessRow
+
+
+@click.command()
+@json_option
+@pass_choice
+def status(choice: DeskChoice, as_json: bool) -> None:
+    """Show the desk in a few lines: sources, model servers, runs, orphans."""
+    from nightdesk.cli.output import print_json
+
+    with choice.running() as engine:
+        now = engine.status()
+    if as_json:
+        print_json(now)
+    else:
+        _print_status(now)
+
+
+def _print_status(now: Status) -> None:
+    from nightdesk.cli.output import print_line, print_table
+    from nightdesk.model.units import format_bytes, format_duration
+
+    up = format_duration(now.at_ns - now.started_ns)
+    print_line(f"{now.desk.name}  {now.desk.folder}  engine {now.desk.engine.pid}, up {up}")
+    for problem in now.desk.config_problems:
+        print_line(f"  configuration: {problem}")
+    for source in now.sources:
+        if source.state != "live" or source.name in ("capture", "sensors"):
+            print_line(f"  {source.name:<9} {source.state} {source.label} {source.message or ''}".rstrip())
+    for server in now.servers:
+        models = (
+            ", ".join(f"{m.name} {format_bytes(m.size_bytes)}" for m in server.models) or "no model loaded"
+        )
+        said = f"ollama {server.version} · {models}" if server.version else server.message or server.state
+        print_line(f"  {server.address}  {said}")
+    counts = now.counts
+    print_line(f"  exchanges {counts.running} running · {counts.done} done · {counts.failed} failed")
+    if now.orphans:
+        held = format_bytes(sum(row.rss_bytes or 0 for row in now.orphans))
+        print_line(f"  orphans   {len(now.orphans)}, holding {held}: nightdesk ps")
+    if now.runs:
+        print_line()
+        print_table(
+            ("RUN", "STATE", "PROGRESS", "SINCE", "DETAIL"), [run_cells(r, now.at_ns) for r in now.runs]
+        )
+
+
+def run_cells(run: Run, now_ns: int) -> tuple[str, str, str, str, str]:
+    """A run as the cells of a table."""
+    from nightdesk.model.units import format_duration
+
+    done = ""
+    if run.progress and run.progress.total:
+        done = f"{run.progress.done:.0f}/{run.progress.total:.0f}"
+        if run.progress.eta_ns is not None and run.ended_ns is None:
+            done += f" ETA {format_duration(run.progress.eta_ns)}"
+    began = run.started_ns or run.created_ns
+    took = format_duration((run.ended_ns or now_ns) - began)
+    return (run.id, run.state, done, took, outcome(run))
+
+
+def outcome(run: Run) -> str:
+    """How a run stands or ended, in a few words."""
+    if run.failure:
+        return f"{run.failure.kind}: {run.failure.evidence}"
+    if run.signal is not None:
+        return f"signal {run.signal}"
+    if run.exit_status is not None:
+        return f"exit {run.exit_status}"
+    working = run.item or (run.progress.item if run.progress else None)
+    return run.reason or (f"item {working}" if working else "")
+
+
+@click.command()
+@click.option("--all", "show_all", is_flag=True, help="Every process of the machine.")
+@json_option
+@pass_choice
+def ps(choice: DeskChoice, show_all: bool, as_json: bool) -> None:
+    """List processes: of runs, watched, model servers and orphans first; --all for the rest."""
+    from nightdesk.cli.output import print_json_lines, print_line, print_table
+
+    with choice.running() as engine:
+        rows = engine.processes()
+    shown = [row for row in rows if show_all or row.owner != "other"]
+    if as_json:
+        print_json_lines(shown)
+    elif shown:
+        titles = ("PID", "PPID", "OWNER", "JOB", "STATE", "CPU", "MEMORY", "AGE", "COMMAND")
+        print_table(titles, [_process_cells(row, time.time_ns()) for row in shown])
+    else:
+        print_line(f"None of {len(rows)} processes is ours; nightdesk ps --all lists them.")
+
+
+def _process_cells(row: ProcessRow, now_ns: int) -> tuple[str, ...]:
+    from nightdesk.model.units import format_bytes, format_duration, format_percent
+
+    command = f"{row.command or row.name}" + (f"   ← {row.orphan_reason}" if row.orphan_reason else "")
+    return (
+        str(row.key.pid),
+        str(row.ppid),
+        row.owner,
+        row.job or "",
+        row.state,
+        format_percent(row.cpu_ratio),
+        format_bytes(row.rss_bytes),
+        format_duration(now_ns - row.key.started_ns),
+        command,
+    )

@@ -1,0 +1,111 @@
+import msgspec
+
+from nightdesk.engine.traffic import TrafficBook
+from nightdesk.model.desk import Change, ExchangeChanged
+from nightdesk.model.exchange import Exchange, ExchangeGrew, ExchangeSeen, MissingBytes
+from nightdesk.model.job import Run
+from nightdesk.model.logs import Progress
+
+RUNNING = Exchange(
+    id=1,
+    state="running",
+    client_addr="127.0.0.1:50000",
+    server_addr="127.0.0.1:11434",
+    connection=1,
+    position=1,
+    dialect="ollama",
+    operation="chat",
+    streamed=True,
+    fragments=0,
+    model="tiny",
+    text="",
+    thinking="",
+    tool_calls=(),
+    done=False,
+    started_ns=10**18,
+    request_bytes=10,
+    request_sha256="0" * 64,
+    response_bytes=0,
+    response_sha256="1" * 64,
+    missing_bytes=MissingBytes(request=0, response=0),
+    verdicts=(),
+    run="synthesize-1",
+)
+RUN = Run(
+    id="synthesize-1",
+    job="synthesize",
+    mode="full",
+    state="running",
+    command="x",
+    folder="/",
+    created_ns=0,
+    progress=Progress(done=8, total=52, item="interview_09.mp3", at_ns=0, source="counter"),
+)
+
+
+class Desk:
+    def __init__(self, record: str = "full") -> None:
+        self.changes: list[Change] = []
+        self.saved: list[Exchange] = []
+        self.book = TrafficBook(
+            self.changes.append,
+            lambda exchange, _searchable: self.saved.append(exchange),
+            41,
+            {RUN.id: RUN}.get,
+            lambda _job: record,
+        )
+
+    def rows(self) -> list[ExchangeChanged]:
+        return [change for change in self.changes if isinstance(change, ExchangeChanged)]
+
+
+def test_a_running_exchange_names_job_and_item_and_grows_while_it_streams() -> None:
+    desk = Desk()
+    desk.book.take(ExchangeSeen(exchange=RUNNING))
+    desk.book.take(ExchangeGrew(id=1, at_ns=1, fragments=2, text="A golden ", first_token_ns=5))
+    desk.book.take(ExchangeGrew(id=1, at_ns=2, fragments=3, text="river", first_token_ns=5))
+    desk.book.flush()
+    row = desk.rows()[-1].row
+    assert (row.id, row.job, row.item) == (41, "synthesize", "interview_09.mp3")
+    assert (row.tail, row.fragments, row.first_token_ns, row.state) == ("A golden river", 3, 5, "running")
+    whole = desk.book.running(41)
+    assert whole and whole.text == "A golden river"
+    assert desk.book.counts.running == 1
+
+
+def test_an_ended_exchange_is_saved_once_under_the_number_that_users_saw() -> None:
+    desk = Desk()
+    desk.book.take(ExchangeSeen(exchange=RUNNING))
+    ended = msgspec.structs.replace(RUNNING, state="complete", text="A golden river.", ended_ns=10**18 + 9)
+    desk.book.take(ExchangeSeen(exchange=ended))
+    assert [(e.id, e.text, e.job) for e in desk.saved] == [(41, "A golden river.", "synthesize")]
+    assert desk.book.counts.done == 1 and desk.book.counts.running == 0
+    assert desk.book.running(41) is None
+
+
+def test_a_new_capture_process_that_counts_from_one_again_never_touches_older_exchanges() -> None:
+    desk = Desk()
+    desk.book.take(ExchangeSeen(exchange=RUNNING))
+    desk.book.take(ExchangeGrew(id=1, at_ns=1, fragments=1, text="first"))
+    desk.book.capture_ended("signal 9")
+    desk.book.take(ExchangeSeen(exchange=RUNNING))
+    desk.book.take(ExchangeGrew(id=1, at_ns=1, fragments=1, text="second"))
+    assert [(e.id, e.state, e.text) for e in desk.saved] == [(41, "partial", "first")]
+    assert "signal 9" in (desk.saved[0].note or "")
+    second = desk.book.running(42)
+    assert second and second.text == "second"
+
+
+def test_a_job_that_wants_no_content_recorded_leaves_none() -> None:
+    desk = Desk(record="metadata")
+    ended = msgspec.structs.replace(
+        RUNNING, state="complete", text="secret", request_body="secret", ended_ns=1
+    )
+    desk.book.take(ExchangeSeen(exchange=RUNNING))
+    desk.book.take(ExchangeGrew(id=1, at_ns=1, fragments=1, text="secret"))
+    desk.book.flush()
+    desk.book.take(ExchangeSeen(exchange=ended))
+    assert b"secret" not in msgspec.json.encode((desk.saved, desk.changes))
+    silent = Desk(record="none")
+    silent.book.take(ExchangeSeen(exchange=ended))
+    assert silent.saved == []

@@ -1,0 +1,77 @@
+"""Each module is imported in a fresh process; what it pulls in is looked at there."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src"
+INPUT_OUTPUT = {
+    "asyncio",
+    "socket",
+    "threading",
+    "subprocess",
+    "sqlite3",
+    "psutil",
+    "scapy",
+    "textual",
+    "httpx",
+}
+HEAVY = {"textual", "rich", "litestar", "uvicorn", "scapy", "watchfiles", "plotext", "psutil", "sqlite3"}
+
+
+def modules(package: str) -> list[str]:
+    folder = SOURCE / "nightdesk" / package
+    return [
+        ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted(folder.rglob("*.py"))
+    ]
+
+
+def loaded_by(names: list[str]) -> dict[str, set[str]]:
+    """Top-level names in sys.modules after importing each module in a process of its own (forked for speed)."""
+    script = (
+        "import os, sys, importlib\n"
+        "for name in sys.argv[1:]:\n"
+        "    sys.stdout.flush()\n"
+        "    if os.fork() == 0:\n"
+        "        importlib.import_module(name)\n"
+        "        print(name, *{m.partition('.')[0] for m in sys.modules}, flush=True)\n"
+        "        os._exit(0)\n"
+        "    if os.wait()[1]:\n"
+        "        sys.exit(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *names], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {line.split()[0]: set(line.split()[1:]) for line in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("package", ["model", "core"])
+def test_core_and_model_load_nothing_that_does_input_or_output(package: str) -> None:
+    allowed = {"threading"}  # logging, hashlib and zlib pull it in by themselves
+    guilty = {
+        name: tops & (INPUT_OUTPUT - allowed)
+        for name, tops in loaded_by(modules(package)).items()
+        if tops & (INPUT_OUTPUT - allowed)
+    }
+    assert not guilty
+
+
+def test_the_client_and_the_light_verbs_load_nothing_heavy() -> None:
+    verbs = [
+        f"nightdesk.cli.{name}"
+        for name in ("main", "desk", "output", "engine", "status", "jobs", "logs", "traffic")
+    ]
+    guilty = {
+        name: tops & HEAVY
+        for name, tops in loaded_by([*modules("client"), *verbs]).items()
+        if tops & HEAVY - {"rich"}
+    }
+    assert not guilty
+
+
+def test_every_module_can_be_imported_alone() -> None:
+    entries = {"nightdesk.engine.jobs.keeper"}
+    names = [name for name in modules(".") if not name.endswith("__main__") and name not in entries]
+    assert set(loaded_by(names)) == set(names)
