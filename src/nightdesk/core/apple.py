@@ -60,7 +60,7 @@ class AppleCounters:
 
 
 def finite(value: Any) -> float | None:
-    """``value`` as a number that arithmetic can trust, or None: no text, no truth value, no NaN, nothing beyond 1e18."""
+    """``value`` as a number that arithmetic can trust, or None: text, truth values, NaN and beyond 1e18 are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not -_LIMIT < value < _LIMIT or math.isnan(value):

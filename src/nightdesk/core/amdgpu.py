@@ -1,0 +1,146 @@
+"""What the small files of the amdgpu driver mean, and the report of ``rocm-smi --json``. Values in, devices out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from nightdesk.model.sample import Device, Sample
+
+VENDOR: Final = "0x1002"
+FILES: Final = (
+    "gpu_busy_percent",
+    "mem_info_vram_used",
+    "mem_info_vram_total",
+    "mem_info_gtt_used",
+    "mem_info_gtt_total",
+    "pp_dpm_sclk",
+)
+"""Files of a card's ``device`` folder that change."""
+HWMON_FILES: Final = (
+    "power1_average",
+    "power1_input",
+    "power1_cap",
+    "temp1_input",
+    "freq1_input",
+    "pwm1",
+    "pwm1_max",
+)
+"""Files of its ``hwmon`` folder."""
+ASLEEP: Final = "The card sleeps; reading this would wake it."
+NOT_REPORTED: Final = "The amdgpu driver does not report it for this card."
+_SMALL_VRAM: Final = 2 * 1024**3
+_LEVEL = re.compile(r"^\s*\d+:\s*(\d{1,6})\s*Mhz\s*\*", re.IGNORECASE | re.MULTILINE)
+
+
+def amd_device(card: str, name: str, files: Mapping[str, str], *, asleep: bool = False) -> Device:
+    """The card ``card`` (its PCI slot) from the contents of its files by name; a missing file blanks its value.
+
+    A card ``asleep`` is known to do nothing; the rest of it stays unknown, because reading would wake it.
+    """
+    fields: dict[str, Any] = {"active_ratio": 0.0} if asleep else _fields(files)
+    reason = ASLEEP if asleep else NOT_REPORTED
+    shown = ("active_ratio", "memory_used_bytes", "memory_total_bytes", "power_w", "freq_hz", "temperature_c")
+    unknown = {key: reason for key in shown if fields.get(key) is None}
+    return Device(id=card, kind="gpu", name=name, **fields, unknown=unknown)
+
+
+def _fields(files: Mapping[str, str]) -> dict[str, Any]:
+    used, total = _memory(files)
+    power_uw = _number(files, "power1_average", "power1_input")
+    cap_uw, heat = _number(files, "power1_cap"), _number(files, "temp1_input")
+    busy = _number(files, "gpu_busy_percent")
+    pwm, pwm_max = _number(files, "pwm1"), _number(files, "pwm1_max")
+    return {
+        "active_ratio": None if busy is None else min(1.0, busy / 100),
+        "memory_used_bytes": used,
+        "memory_total_bytes": total,
+        "power_w": None if power_uw is None else power_uw / 1e6,
+        "power_limit_w": None if cap_uw is None else cap_uw / 1e6,
+        "freq_hz": _frequency(files),
+        "temperature_c": None if heat is None else heat / 1000,
+        "fan_ratio": min(1.0, pwm / pwm_max) if pwm is not None and pwm_max else None,
+    }
+
+
+def _memory(files: Mapping[str, str]) -> tuple[int | None, int | None]:
+    """Used and total bytes. A chip with graphics built in has little memory of its own and works in the system's."""
+    used, total = _number(files, "mem_info_vram_used"), _number(files, "mem_info_vram_total")
+    shared_used, shared = _number(files, "mem_info_gtt_used"), _number(files, "mem_info_gtt_total")
+    if total is not None and shared is not None and total <= _SMALL_VRAM and shared > total:
+        used = None if used is None or shared_used is None else used + shared_used
+        total += shared
+    return used, total
+
+
+def _frequency(files: Mapping[str, str]) -> float | None:
+    hertz = _number(files, "freq1_input")
+    if hertz is not None:
+        return float(hertz)
+    level = _LEVEL.search(files.get("pp_dpm_sclk", ""))
+    return int(level[1]) * 1e6 if level else None
+
+
+def _number(files: Mapping[str, str], *names: str) -> int | None:
+    for name in names:
+        text = files.get(name, "").strip()
+        if text.isascii() and text.lstrip("-").isdigit() and len(text) < 19:
+            return int(text)
+    return None
+
+
+def rocm_sample(document: bytes, at_ns: int) -> Sample | None:
+    """The sample in one report of ``rocm-smi -a --json``; None where it is no such report.
+
+    The wording of the keys changes between versions: a key is found by its words.
+    """
+    try:
+        root = msgspec.json.decode(document)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if not isinstance(root, dict):
+        return None
+    cards = {
+        key: card for key, card in root.items() if re.fullmatch(r"card\d+", key) and isinstance(card, dict)
+    }
+    if not cards:
+        return None
+    devices = tuple(_rocm_device(key, card) for key, card in cards.items())
+    return Sample(at_ns=at_ns, elapsed_ns=0, source="rocm-smi", devices=devices)
+
+
+def _rocm_device(key: str, card: dict[str, Any]) -> Device:
+    used, total = _value(card, "vram total used memory"), _value(card, "vram total memory")
+    busy, mhz = _value(card, "gpu use (%)"), _value(card, "sclk clock speed")
+    fields: dict[str, Any] = {
+        "active_ratio": None if busy is None else min(1.0, busy / 100),
+        "memory_used_bytes": None if used is None else int(used),
+        "memory_total_bytes": None if total is None else int(total),
+        "power_w": _value(card, "average graphics package power", "current socket graphics package power"),
+        "power_limit_w": _value(card, "max graphics package power"),
+        "freq_hz": None if mhz is None else mhz * 1e6,
+        "temperature_c": _value(card, "temperature (sensor edge)", "temperature (sensor junction)"),
+    }
+    name = next(
+        (card[k] for k in ("Card Series", "Card series", "Device Name", "Card Model") if card.get(k)),
+        "AMD GPU",
+    )
+    unknown = {field: "rocm-smi reports no value for it." for field, value in fields.items() if value is None}
+    return Device(id=key, kind="gpu", name=str(name), **fields, unknown=unknown)
+
+
+_FIRST_NUMBER = re.compile(r"\(?\s*(\d{1,15}(?:\.\d{1,6})?)")
+
+
+def _value(card: dict[str, Any], *starts: str) -> float | None:
+    for start in starts:
+        for key, text in card.items():
+            found = (
+                _FIRST_NUMBER.match(text) if key.lower().startswith(start) and isinstance(text, str) else None
+            )
+            if found:
+                return float(found[1])
+    return None

@@ -1,0 +1,143 @@
+"""The sensor process: prints a typed JSON object a line, ends when its standard input ends or on a signal.
+
+Each line of standard input is a JSON object; ``{"interval_ms": 5000}`` changes the pace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import msgspec
+
+from nightdesk.engine.sensors.choice import SOURCES, choose
+from nightdesk.engine.sensors.host import open_host
+from nightdesk.engine.sensors.loop import SensorLoop
+from nightdesk.model.sample import SensorLine, SensorStatus, sensor_encoder
+
+SHORTEST_MS, LONGEST_MS = 100, 3_600_000
+_LONGEST_LINE = 65_536
+SWITCHED_OFF = "The sensors are switched off in the configuration."
+
+
+class _Order(msgspec.Struct):
+    """One line of standard input."""
+
+    interval_ms: int | None = None
+
+
+class Control:
+    """Reads orders from a descriptor without waiting; lines that make no sense are reported and skipped."""
+
+    def __init__(self, handle: int, pace: Callable[[int], None], stop: Callable[[], None]) -> None:
+        self._handle = handle
+        self._pace = pace
+        self._stop = stop
+        self._buffer = b""
+
+    def ready(self) -> None:
+        """Obeys what has come; the end of input stops the process."""
+        data = os.read(self._handle, _LONGEST_LINE)
+        if not data:
+            self._stop()
+            return
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        self._buffer = self._buffer[-_LONGEST_LINE:]
+        for line in filter(None, (line.strip() for line in lines)):
+            self._obey(line)
+
+    def _obey(self, line: bytes) -> None:
+        try:
+            order = msgspec.json.decode(line, type=_Order)
+        except (msgspec.DecodeError, RecursionError) as fault:
+            _complain(f"An order could not be read: {fault}")
+            return
+        if order.interval_ms is None:
+            return
+        if SHORTEST_MS <= order.interval_ms <= LONGEST_MS:
+            self._pace(order.interval_ms)
+        else:
+            _complain(f"interval_ms is {SHORTEST_MS} to {LONGEST_MS}, not {order.interval_ms}.")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+class _Output:
+    """Writes whole lines to standard output. A signal that comes while nobody reads them ends the process."""
+
+    def __init__(self) -> None:
+        self.writing = False
+
+    def emit(self, line: SensorLine) -> None:
+        data = sensor_encoder.encode(line) + b"\n"
+        self.writing = True
+        try:
+            while data:
+                data = data[os.write(1, data) :]
+        except BrokenPipeError:
+            raise SystemExit(0) from None
+        finally:
+            self.writing = False
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the sensor process. Raises SystemExit 2 for arguments that make no sense."""
+    parser = argparse.ArgumentParser(prog="nightdesk-sensors", description=__doc__)
+    parser.add_argument("--source", choices=SOURCES, default="auto")
+    parser.add_argument("--interval-ms", type=int, default=1000)
+    given = parser.parse_args(argv)
+    if not SHORTEST_MS <= given.interval_ms <= LONGEST_MS:
+        parser.error(f"--interval-ms is {SHORTEST_MS} to {LONGEST_MS}.")
+    _serve(given.source, given.interval_ms)
+
+
+def _serve(source: str, interval_ms: int) -> None:
+    output = _Output()
+    off = source == "off"
+    choice = choose("host" if off else source, interval_ms)
+    emit = _nothing if off else output.emit
+    loop = SensorLoop(
+        open_host(),
+        emit,
+        interval_ms=LONGEST_MS if off else interval_ms,
+        polled=choice.polled,
+        streams=choice.streams,
+        no_devices=choice.no_devices,
+    )
+    wake = _catch_signals(loop, output)
+    control = Control(0, _nothing if off else loop.pace, loop.stop)
+    loop.watch(0, control.ready)
+    if off:
+        output.emit(SensorStatus(source="off", state="absent", message=SWITCHED_OFF))
+    loop.run(wake)
+
+
+def _nothing(_: object) -> None:
+    """Takes samples and orders while the sensors are switched off."""
+
+
+def _catch_signals(loop: SensorLoop, output: _Output) -> int:
+    """Lets SIGTERM, SIGINT and SIGHUP end the loop; returns the descriptor that ends its wait."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def ended(_number: int, _frame: FrameType | None) -> None:
+        loop.stop()
+        if output.writing:
+            raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, ended)
+    return reading
+
+
+if __name__ == "__main__":
+    main()

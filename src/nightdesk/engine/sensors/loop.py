@@ -1,0 +1,172 @@
+"""The loop of the sensor process: one thread, one wait, one sample at each beat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from selectors import EVENT_READ, SelectSelector
+
+from nightdesk.engine.sensors.host import (
+    NO_CPU_POWER,
+    NO_PACKAGE_POWER,
+    NO_THERMAL,
+    Host,
+    with_host,
+)
+from nightdesk.engine.sensors.source import Polled, State, Streaming
+from nightdesk.model.sample import Device, Sample, SampleTaken, SensorLine, SensorStatus
+
+_MS = 1_000_000
+FIRST_BEAT_NS = 250 * _MS
+"""The first sample comes early: a quarter of a second is enough to tell busy cores from idle ones."""
+_STREAM_NS = 1000 * _MS
+"""Streaming sources print about once a second."""
+_EARLY_NS = _STREAM_NS // 2
+_LATE = 2.5
+"""A streaming source that is this many intervals late no longer holds back the machine's own counters."""
+
+
+class SensorLoop:
+    """Asks sources, adds the machine's own counters, and emits lines until it is told to stop.
+
+    ``polled`` are asked at each beat and all of their devices are shown. Of ``streams`` one runs at a time: the next
+    takes over when one is hopeless, the last is tried for ever.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        emit: Callable[[SensorLine], None],
+        *,
+        interval_ms: int,
+        polled: Sequence[Polled] = (),
+        streams: Sequence[Streaming] = (),
+        no_devices: str = "",
+    ) -> None:
+        self._host = host
+        self._emit = emit
+        self._interval_ns = interval_ms * _MS
+        self._polled = polled
+        self._streams = list(streams)
+        self._no_devices = no_devices
+        self._states: dict[str, tuple[str, str | None]] = {}
+        self._stopped = False
+        self._streamed_ns: int | None = None
+        self._beat_ns = time.monotonic_ns() + min(FIRST_BEAT_NS, self._interval_ns)
+        self._control: tuple[int, Callable[[], None]] | None = None
+
+    def watch(self, handle: int, on_ready: Callable[[], None]) -> None:
+        """Calls ``on_ready`` whenever ``handle`` can be read, until :meth:`unwatch`."""
+        self._control = (handle, on_ready)
+
+    def stop(self) -> None:
+        """Makes :meth:`run` return before the next wait."""
+        self._stopped = True
+
+    def pace(self, interval_ms: int) -> None:
+        """Changes the interval from the next beat on."""
+        self._interval_ns = interval_ms * _MS
+        self._beat_ns = min(self._beat_ns, time.monotonic_ns() + self._interval_ns)
+
+    def run(self, wake: int | None = None) -> None:
+        """Runs until :meth:`stop`. A byte on the descriptor ``wake`` ends a wait early (a signal came)."""
+        self._host.read()
+        try:
+            while not self._stopped:
+                self._turn()
+                self._wait(wake)
+        finally:
+            for stream in self._streams:
+                stream.close()
+            for source in self._polled:
+                source.close()
+
+    def _turn(self) -> None:
+        now = time.monotonic_ns()
+        for sample in self._stream_step(now):
+            self._streamed(sample, now)
+        if now >= self._beat_ns:
+            self._beat(now)
+
+    def _stream_step(self, now: int) -> list[Sample]:
+        if not self._streams:
+            return []
+        stream = self._streams[0]
+        samples = stream.step(now, time.time_ns())
+        self._note(stream.name, stream.state, stream.problem)
+        if stream.hopeless and len(self._streams) > 1:
+            stream.close()
+            del self._streams[0]
+        return samples
+
+    def _streamed(self, sample: Sample, now: int) -> None:
+        """Emits a sample of a streaming source, unless the pace asks for fewer than it prints."""
+        last_ns = self._streamed_ns
+        if last_ns is not None and now - last_ns < self._interval_ns - _EARLY_NS:
+            return
+        self._streamed_ns = now
+        self._beat_ns = now + int(_LATE * max(self._interval_ns, _STREAM_NS))
+        self._emit(SampleTaken(sample=with_host(sample, self._host.read())))
+
+    def _beat(self, now: int) -> None:
+        self._beat_ns += self._interval_ns
+        if self._beat_ns <= now:
+            self._beat_ns = now + self._interval_ns
+        reading = self._host.read()
+        devices, live, problems = self._ask(now)
+        sample = Sample(
+            at_ns=time.time_ns(),
+            elapsed_ns=reading.elapsed_ns,
+            source="+".join(live) or "host",
+            devices=tuple(devices),
+            unknown={
+                "cpu": NO_CPU_POWER,
+                "package_power_w": NO_PACKAGE_POWER,
+                "thermal": NO_THERMAL,
+                **({} if devices else {"devices": self._why_empty(problems)}),
+            },
+        )
+        self._note("host", "live", None)
+        self._emit(SampleTaken(sample=with_host(sample, reading)))
+
+    def _ask(self, now: int) -> tuple[list[Device], list[str], list[str]]:
+        devices: list[Device] = []
+        live: list[str] = []
+        problems: list[str] = []
+        for source in self._polled:
+            answer = source.read(now)
+            devices += answer.devices
+            if answer.problem is None:
+                live.append(source.name)
+            else:
+                problems.append(answer.problem)
+            self._note(source.name, answer.state, answer.problem)
+        return devices, live, problems
+
+    def _why_empty(self, problems: list[str]) -> str:
+        if self._streams:
+            stream = self._streams[0]
+            return stream.problem or f"{stream.name} has not given its first measurement yet."
+        return " ".join([self._no_devices, *problems]).strip()
+
+    def _note(self, name: str, state: State, problem: str | None) -> None:
+        if self._states.get(name) != (state, problem):
+            self._states[name] = (state, problem)
+            self._emit(SensorStatus(source=name, state=state, message=problem))
+
+    def _wait(self, wake: int | None) -> None:
+        if self._stopped:
+            return
+        stream = self._streams[0] if self._streams else None
+        due = [self._beat_ns]
+        if stream is not None and stream.wakes_ns is not None:
+            due.append(stream.wakes_ns)
+        timeout_s = max(0.0, (min(due) - time.monotonic_ns()) / 1e9)
+        with SelectSelector() as selector:
+            for handle in (*(stream.files if stream else ()), *((wake,) if wake is not None else ())):
+                selector.register(handle, EVENT_READ)
+            if self._control:
+                selector.register(self._control[0], EVENT_READ, self._control[1])
+            for key, _ in selector.select(timeout_s):
+                if callable(key.data):
+                    key.data()
