@@ -1,0 +1,87 @@
+"""What panes and screens ask for. The app decides, the link sends, an error becomes a notice."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from textual.message import Message
+
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.errors import NightdeskError
+from nightdesk.model.job import RunAction, StartRun
+from nightdesk.model.process import TreeAction
+from nightdesk.tui.link import Engine
+
+
+@dataclass
+class SignalRequested(Message):
+    """Pause, resume, stop or kill the tree below ``key``. Stop and kill are confirmed first."""
+
+    key: ProcessKey
+    name: str
+    action: TreeAction
+
+
+@dataclass
+class StartRequested(Message):
+    """Start a run."""
+
+    request: StartRun
+
+
+@dataclass
+class SingleRequested(Message):
+    """Choose one item of ``job`` and run it alone."""
+
+    job: str
+
+
+@dataclass
+class RunActionRequested(Message):
+    """Pause, resume, stop or kill a run. Stop and kill are confirmed first."""
+
+    run: str
+    action: RunAction
+
+
+@dataclass
+class OpenJob(Message):
+    """Show a job and its runs."""
+
+    job: str
+
+
+@dataclass
+class OpenExchange(Message):
+    """Show one exchange."""
+
+    id: int
+
+
+@dataclass
+class OpenLog(Message):
+    """Show a log file in the logs pane, by the id of the file."""
+
+    id: str
+
+
+@dataclass
+class Ask(Message):
+    """Ask the engine something: ``call`` is given the engine; ``reply`` gets the answer or the error.
+
+    ``reply`` runs in the event loop, also after the asking widget has gone: check ``is_mounted`` there.
+    ``Ask(lambda engine: engine.log_window(id, end=end), self.show_window)``
+    """
+
+    call: Callable[[Engine], Awaitable[Any]]
+    reply: Callable[[Any | NightdeskError], None]
+
+
+class FeedRequested(Message):
+    """Give the panes the desk now: something was shown that was hidden before."""
+
+    def can_replace(self, message: Message) -> bool:
+        """One is enough."""
+        return isinstance(message, FeedRequested)

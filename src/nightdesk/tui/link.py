@@ -1,0 +1,171 @@
+"""The viewer's link to its engine: starts or attaches to it, keeps the mirror, tells how the link is.
+
+The only place of the viewer that waits for anything. It runs as one worker of the app; panes never see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.desk import Change, ExchangeChanged, Snapshot
+from nightdesk.model.errors import NightdeskError
+from nightdesk.model.exchange import Exchange
+from nightdesk.model.job import Run, RunAction, StartRun
+from nightdesk.model.logs import LogWindow
+from nightdesk.model.process import SignalReport, TreeAction, TreeMember
+
+RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
+"""Pauses between tries after the engine stopped answering; the last one repeats."""
+
+T = TypeVar("T")
+
+
+class Engine(Protocol):
+    """What the viewer asks of an engine; :class:`nightdesk.client.api.AsyncEngine` does it."""
+
+    def changes(self) -> AsyncIterator[Snapshot | Change]:
+        """A snapshot, then changes."""
+
+    async def exchange(self, exchange_id: int) -> Exchange:
+        """One exchange with its bodies."""
+
+    async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
+        """A process and everything below it."""
+
+    async def run_tree(self, run_id: str) -> tuple[TreeMember, ...]:
+        """Every process of a run."""
+
+    async def signal(self, key: ProcessKey, action: TreeAction) -> SignalReport:
+        """Signal a tree."""
+
+    async def start(self, request: StartRun) -> Run:
+        """Start a job."""
+
+    async def act(self, run_id: str, action: RunAction) -> Run:
+        """Pause, resume, stop or kill a run."""
+
+    async def items(self, job: str) -> tuple[str, ...]:
+        """The items of a job."""
+
+    async def log_window(
+        self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536
+    ) -> LogWindow:
+        """Whole lines of a log file."""
+
+    async def aclose(self) -> None:
+        """Close connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """How the link is. ``since_ns``: when the engine last said something, once it has."""
+
+    kind: Literal["starting", "live", "lost", "failed"]
+    message: str = ""
+    hint: str = ""
+    since_ns: int | None = None
+
+
+class Link:
+    """Keeps the mirror. ``opened`` blocks until there is an engine; it runs in a thread of its own."""
+
+    def __init__(self, opened: Callable[[], Engine], told: Callable[[], None]) -> None:
+        """``told`` is called in the event loop after each change."""
+        self._open = opened
+        self._told = told
+        self.engine: Engine | None = None
+        self.mirror: Mirror | None = None
+        self.state = LinkState("starting")
+        self.streaming = False
+        """A reply grew since the last :meth:`settle`."""
+        self._wake = asyncio.Event()
+
+    def settle(self) -> None:
+        """What came so far has been drawn."""
+        self.streaming = False
+
+    def retry(self) -> None:
+        """Try again now: attach to the engine, or start one."""
+        self._wake.set()
+
+    async def follow(self) -> None:
+        """Attach, follow, attach again; ends only when cancelled. A failure becomes a state."""
+        tries = 0
+        while True:
+            try:
+                if self.engine is None:
+                    self.engine = await in_thread(self._open)
+                async for item in self.engine.changes():
+                    tries = 0
+                    self._take(item)
+                self._lose("The engine has ended; runs go on.", "Press ctrl+r to start it again.")
+            except NightdeskError as error:
+                self._lose(error.message, error.hint or "Trying again; ctrl+r tries now.")
+            except Exception as error:  # noqa: BLE001 - any fault of the link becomes a state on screen
+                self._lose(f"The link to the engine broke: {error!r}", "Trying again; ctrl+r tries now.")
+            await self._pause(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
+            tries += 1
+
+    def _take(self, item: Snapshot | Change) -> None:
+        if isinstance(item, Snapshot):
+            if self.mirror is None:
+                self.mirror = Mirror.from_snapshot(item)
+            else:
+                self.mirror.load(item)
+        elif self.mirror is not None:
+            self.mirror.apply(item)
+            if isinstance(item, ExchangeChanged) and item.row.state == "running":
+                self.streaming = True
+        self.state = LinkState("live", since_ns=time.time_ns())
+        self._told()
+
+    def _lose(self, message: str, hint: str) -> None:
+        kind: Literal["lost", "failed"] = "lost" if self.mirror is not None else "failed"
+        self.state = LinkState(kind, message, hint, self.state.since_ns)
+        self._told()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait. Someone who asks for a try gets one that may start an engine."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            if self.engine is None:
+                await self._wake.wait()
+        else:
+            await self.close()
+        self._wake.clear()
+
+    async def close(self) -> None:
+        """Let go of the engine; it goes on."""
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            await engine.aclose()
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """The result of ``work``, run in a thread that does not hold up the end of the program."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(call: Callable[[], None]) -> None:
+        if not done.done():
+            call()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - handed to the one who waits
+            caught = error
+            loop.call_soon_threadsafe(settle, lambda: done.set_exception(caught))
+        else:
+            loop.call_soon_threadsafe(settle, lambda: done.set_result(result))
+
+    threading.Thread(target=run, daemon=True, name="engine start").start()
+    return await done

@@ -1,0 +1,316 @@
+"""What all panes share: a border with number, title and age, the four looks, the filter line, drawing on change.
+
+A pane is fed the mirror; it selects a frozen view (a pure function in its own module) and draws what differs.
+It asks by messages (``nightdesk.tui.asks``); screens and the app decide, the link sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.geometry import Size
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.model.units import format_duration
+from nightdesk.tui.glyphs import UNICODE, Glyphs
+from nightdesk.tui.link import LinkState
+from nightdesk.tui.text import Cell, Part, Tone, content, line
+
+if TYPE_CHECKING:
+    from nightdesk.model.desk import SourceState
+
+View = TypeVar("View")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What stands where the data would be. ``kind`` "live" shows the data."""
+
+    kind: Literal["live", "loading", "empty", "failed"] = "live"
+    message: str = ""
+    hint: str = ""
+
+
+LIVE = Look()
+LOADING = Look("loading", "Waiting for the engine.")
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """The border's words: ``note`` behind the title, ``right`` at the other end (source and age)."""
+
+    note: tuple[Part, ...] = ()
+    right: tuple[Part, ...] = ()
+
+
+class Notice(Static, can_focus=True):
+    """The sentence of a pane that has no data to show. Holds the focus then, so that the pane's keys work."""
+
+    DEFAULT_CSS = """
+    Notice { height: 1fr; padding: 1 2; color: $text-muted; background: transparent; }
+    """
+
+
+class FilterLine(Input):
+    """The line in which a filter is typed. Enter keeps it, escape clears it."""
+
+    DEFAULT_CSS = """
+    FilterLine { display: none; height: 1; border: none; padding: 0 1; dock: bottom; background: $boost; }
+    FilterLine.-open { display: block; }
+    FilterLine:focus { border: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Clear the filter", id="filter.clear"),
+    ]
+
+    def action_leave(self) -> None:
+        """Clear the text; the pane closes the line."""
+        self.value = ""
+        self.post_message(self.Submitted(self, ""))
+
+
+class Pane(Vertical, Generic[View]):
+    """Base of the five panes. Subclasses set the class variables and give the methods marked *override*."""
+
+    NUMBER: ClassVar[int]
+    TITLE: ClassVar[str]
+    HELP: ClassVar[str] = ""
+    PARTS: ClassVar[tuple[str, ...]] = ()
+    """Parts of the mirror that it shows; it draws again only when one of them changed."""
+    SOURCE: ClassVar[str | None] = None
+    """Name of the engine's source whose trouble this pane reports."""
+    TICKS: ClassVar[bool] = False
+    """Draw once a second even when nothing changed: the pane shows ages or elapsed times."""
+    FAST: ClassVar[bool] = False
+    """Draw five times a second while a reply grows."""
+    FILTERS: ClassVar[bool] = True
+    ALLOW_MAXIMIZE = False
+
+    DEFAULT_CSS = """
+    Pane {
+        border: round $border-blurred; border-title-color: $foreground; border-title-style: none;
+        border-subtitle-color: $text-muted; border-title-background: transparent; padding: 0; height: 1fr;
+        &:focus-within { border: round $border; }
+        &.-stale { border: round $warning 60%; }
+        &.-ascii { border: ascii $border-blurred; }
+        &.-ascii:focus-within { border: ascii $border; }
+        & > #notice { display: none; }
+        &.-notice > #notice { display: block; }
+        &.-notice > .body { display: none; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "filter", key_display="/", id="pane.filter"),
+        Binding("escape", "clear_filter", "Clear the filter", show=False, id="pane.clear_filter"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
+        super().__init__(id=id or type(self).__name__.removesuffix("Pane").lower())
+        self.view: View | None = None
+        self.desk: Mirror | None = None
+        self.now_ns = 0
+        self.filter_text = ""
+        self._link = LinkState("starting")
+        self._drawn: Hashable = None
+        self._look = LIVE
+        self._heading = Heading()
+
+    # Override
+
+    def compose_body(self) -> ComposeResult:
+        """*override*: the widgets of the live look; the pane gives them the class ``body``."""
+        yield from ()
+
+    def select(self, desk: Mirror, now_ns: int) -> View:
+        """*override*: the frozen view. Calls the module's pure select function with the pane's settings."""
+        raise NotImplementedError
+
+    def draw(self, view: View, old: View | None) -> None:
+        """*override*: bring the widgets up to ``view``; touch only what differs from ``old``."""
+        raise NotImplementedError
+
+    def look(self, view: View) -> Look:
+        """*override*: empty (say why, and what to do) or failed instead of live."""
+        return LIVE
+
+    def heading(self, view: View) -> Heading:
+        """*override*: the border's words."""
+        return Heading()
+
+    # Use
+
+    @property
+    def glyphs(self) -> Glyphs:
+        """The table of signs in use."""
+        return getattr(self.app, "glyphs", UNICODE)
+
+    def feed(self, desk: Mirror | None, link: LinkState, now_ns: int) -> None:
+        """Take in the desk as it is now. Cheap when nothing that this pane shows has changed."""
+        self.desk, self._link, self.now_ns = desk, link, now_ns
+        if not self.is_mounted or not self.display:
+            return
+        self._show_age()
+        if desk is None:
+            self._show_look(self._look_without_data())
+            return
+        state = (
+            tuple(desk.revisions[part] for part in (*self.PARTS, "sources")),
+            now_ns if self.TICKS else 0,
+        )
+        if state != self._drawn:
+            self._drawn = state
+            self._draw_now()
+
+    def redraw(self) -> None:
+        """Draw again after a setting (filter, order) changed."""
+        self._drawn = None
+        if self.desk is not None and self.is_mounted:
+            self._draw_now()
+
+    def _draw_now(self) -> None:
+        assert self.desk is not None
+        view = self.select(self.desk, self.now_ns)
+        old, self.view = self.view, view
+        look = self.look(view)
+        source = self.source
+        if look.kind == "empty" and source is not None and source.state == "failed":
+            look = Look("failed", f"{self.TITLE} can't be read: {source.message or 'no reason given'}")
+        with self.app.batch_update():
+            self._show_look(look)
+            if old != view:
+                self.draw(view, old)
+            self._show_heading(self.heading(view))
+            self._show_age()
+
+    @property
+    def source(self) -> SourceState | None:
+        """The engine's source behind this pane."""
+        return self.desk.sources.get(self.SOURCE) if self.desk is not None and self.SOURCE else None
+
+    # Looks
+
+    def compose(self) -> ComposeResult:
+        """The body, the notice and the filter line."""
+        for widget in self.compose_body():
+            widget.add_class("body")
+            yield widget
+        yield Notice(id="notice", markup=False)
+        if self.FILTERS:
+            yield FilterLine(placeholder="filter", id="filter", select_on_focus=False)
+
+    def on_mount(self) -> None:
+        """Until data comes, say so."""
+        self._show_look(LOADING)
+        self._show_heading(Heading())
+
+    def _look_without_data(self) -> Look:
+        if self._link.kind in ("failed", "lost"):
+            return Look("failed", self._link.message, self._link.hint)
+        return LOADING
+
+    def _show_look(self, look: Look) -> None:
+        if look == self._look:
+            return
+        had_focus = self.has_pseudo_class("focus-within")
+        self._look = look
+        self.set_class(look.kind != "live", "-notice")
+        if look.kind != "live":
+            sign = self.glyphs.fail + " " if look.kind == "failed" else ""
+            tone: Tone = "bad" if look.kind == "failed" else "muted"
+            parts: list[Part] = [Cell(sign + look.message, tone)]
+            if look.hint:
+                parts.append(Cell("\n" + look.hint, "muted"))
+            self.query_one("#notice", Notice).update(content(*parts))
+        if had_focus:
+            self.call_after_refresh(self.focus_body)
+
+    def _show_age(self) -> None:
+        """Trouble at the lower border: a lost link, a degraded source, a filter that hides rows."""
+        lost = self._link.kind == "lost"
+        self.set_class(lost, "-stale")
+        parts: list[Part] = []
+        if lost and self._link.since_ns is not None:
+            age = format_duration(max(0, self.now_ns - self._link.since_ns) // 10**9 * 10**9)
+            parts.append(Cell(f"{self.glyphs.warn} as of {age} ago, the engine does not answer", "warn"))
+        source = self.source
+        if source is not None and source.state in ("degraded", "failed") and source.message:
+            parts.append(Cell(f"{self.glyphs.warn} {source.message}", "warn"))
+        if self.filter_text:
+            parts.append(Cell(f"/{self.filter_text}", "accent"))
+        joined: list[Part] = []
+        for part in parts:
+            joined += [" ", part] if joined else [part]
+        text = line(*joined)
+        if text != self.border_subtitle:
+            self.border_subtitle = text
+
+    # The border
+
+    def _show_heading(self, heading: Heading) -> None:
+        self._heading = heading
+        title = self._title(self.size)
+        if title != self.border_title:
+            self.border_title = title
+
+    def _title(self, size: Size) -> Content:
+        """Number, title and note at the left, the rest at the right, the border's own line between."""
+        tone: Tone = "border"
+        left = line(Cell(f"{self.NUMBER} ", "accent"), Cell(self.TITLE, "strong"))
+        if self._heading.note:
+            left = line(left, Cell(f" {self.glyphs.dash * 2} ", tone), *self._heading.note)
+        right = line(*self._heading.right)
+        room = size.width - 2 - left.cell_length - right.cell_length
+        if not right.plain or room < 3:
+            return left
+        return line(left, Cell(f" {self.glyphs.dash * (room - 2)} ", tone), right)
+
+    def on_resize(self) -> None:
+        """The border's line has another length."""
+        self._show_heading(self._heading)
+
+    # Focus and filter
+
+    def focus_body(self) -> None:
+        """Focus what the keys work on: the first part of the body, or the notice."""
+        for child in self.query(Widget):
+            if child.focusable and not isinstance(child, FilterLine):
+                child.focus()
+                return
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """No filter key where there is no filter."""
+        return self.FILTERS if action in ("filter", "clear_filter") else True
+
+    def action_filter(self) -> None:
+        """Open the filter line."""
+        field = self.query_one(FilterLine)
+        field.add_class("-open")
+        field.focus()
+
+    def action_clear_filter(self) -> None:
+        """Show everything again."""
+        if self.filter_text:
+            self.query_one(FilterLine).value = ""
+            self.query_one(FilterLine).remove_class("-open")
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.filter_text = event.value
+        self.redraw()
+        self._show_age()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.query_one(FilterLine).remove_class("-open")
+        self.focus_body()

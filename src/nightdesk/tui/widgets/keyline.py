@@ -1,0 +1,93 @@
+"""The last line of the screen: keys of the focused pane, then the ones that always work. Clicks press them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual import events
+from textual.screen import Screen
+from textual.widgets import Static
+
+from nightdesk.tui.text import Cell, Part, line
+
+ALWAYS = ("app.help", "app.palette", "app.quit")
+"""Ids of the bindings that stand at the right end on every screen."""
+
+
+class Key(NamedTuple):
+    """A key as shown: its sign, what it does, and the key to press for a click."""
+
+    sign: str
+    words: str
+    press: str
+
+
+def keys_of(screen: Screen[object]) -> tuple[list[Key], list[Key]]:
+    """Keys shown at the left (the focused widget's first) and at the right end."""
+    left: dict[str, Key] = {}
+    right: dict[str, Key] = {}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if not binding.show or not active.enabled:
+            continue
+        key = Key(screen.app.get_key_display(binding), binding.description, binding.key)
+        side = right if binding.id in ALWAYS else left
+        side.setdefault(binding.action, key)
+    order = {name: index for index, name in enumerate(ALWAYS)}
+    ids = {b.binding.action: b.binding.id or "" for b in screen.active_bindings.values()}
+    return list(left.values()), [right[a] for a in sorted(right, key=lambda a: order.get(ids[a], 9))]
+
+
+class KeyLine(Static):
+    """Draws the keys that work now."""
+
+    DEFAULT_CSS = """
+    KeyLine { height: 1; padding: 0 1; background: $panel; color: $text-muted; text-wrap: nowrap; dock: bottom; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
+        super().__init__(id=id, markup=False)
+        self._places: list[tuple[int, int, str]] = []
+
+    def on_mount(self) -> None:
+        """Follow the focus."""
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self._draw())
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Other keys fit."""
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.content_size.width
+        left, right = keys_of(self.screen)
+        self._places = []
+        tail = sum(len(key.sign) + len(key.words) + 3 for key in right)
+        parts: list[Part] = []
+        used = 0
+        for key in left:
+            size = len(key.sign) + len(key.words) + 3
+            if used + size + tail > width + 2:
+                break
+            self._add(parts, key, used)
+            used += size
+        gap = max(0, width - used - tail + 2)
+        parts.append(" " * gap)
+        used += gap
+        for key in right:
+            self._add(parts, key, used)
+            used += len(key.sign) + len(key.words) + 3
+        self.update(line(*parts), layout=False)
+
+    def _add(self, parts: list[Part], key: Key, at: int) -> None:
+        parts += [Cell(key.sign, "accent"), " ", key.words, "  "]
+        self._places.append((at, at + len(key.sign) + len(key.words) + 1, key.press))
+
+    def on_click(self, event: events.Click) -> None:
+        """Press the key under the pointer."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        for start, end, press in self._places:
+            if start <= offset.x < end:
+                self.app.simulate_key(press)
