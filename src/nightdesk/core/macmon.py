@@ -55,6 +55,10 @@ class MacmonReader:
             self._searched = 0
         return samples
 
+    def end(self, at_ns: int | None = None) -> list[Sample]:
+        """The sample of a last line without its line end."""
+        return self.feed(b"\n", at_ns)
+
     def _line(self, line: bytes, at_ns: int | None) -> list[Sample]:
         try:
             root = msgspec.json.decode(line)

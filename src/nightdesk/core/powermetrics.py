@@ -62,6 +62,13 @@ class PowermetricsReader:
         self._trim()
         return samples
 
+    def end(self, at_ns: int | None = None) -> list[Sample]:
+        """Nothing more: a document that the end of the stream cuts off is dropped and counted."""
+        self.dropped += _START in self._buffer
+        self._buffer.clear()
+        self._searched = 0
+        return []
+
     def _document(self, end: int, at_ns: int | None) -> Sample | None:
         start = self._buffer.rfind(_START, 0, end)
         if start < 0:

@@ -6,17 +6,17 @@ Each line of standard input is a JSON object; ``{"interval_ms": 5000}`` changes 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 import msgspec
 
 from nightdesk.engine.sensors.choice import SOURCES, choose
 from nightdesk.engine.sensors.host import open_host
 from nightdesk.engine.sensors.loop import SensorLoop
+from nightdesk.engine.sensors.signals import StopOnSignals
 from nightdesk.model.sample import SensorLine, SensorStatus, sensor_encoder
 
 SHORTEST_MS, LONGEST_MS = 100, 3_600_000
@@ -69,22 +69,9 @@ def _complain(text: str) -> None:
     sys.stderr.flush()
 
 
-class _Output:
-    """Writes whole lines to standard output. A signal that comes while nobody reads them ends the process."""
-
-    def __init__(self) -> None:
-        self.writing = False
-
-    def emit(self, line: SensorLine) -> None:
-        data = sensor_encoder.encode(line) + b"\n"
-        self.writing = True
-        try:
-            while data:
-                data = data[os.write(1, data) :]
-        except BrokenPipeError:
-            raise SystemExit(0) from None
-        finally:
-            self.writing = False
+def _write(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -99,44 +86,33 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _serve(source: str, interval_ms: int) -> None:
-    output = _Output()
     off = source == "off"
     choice = choose("host" if off else source, interval_ms)
-    emit = _nothing if off else output.emit
+
+    def emit(line: SensorLine) -> None:
+        with signals:
+            _write(sensor_encoder.encode(line) + b"\n")
+
     loop = SensorLoop(
         open_host(),
-        emit,
+        _nothing if off else emit,
         interval_ms=LONGEST_MS if off else interval_ms,
         polled=choice.polled,
         streams=choice.streams,
         no_devices=choice.no_devices,
     )
-    wake = _catch_signals(loop, output)
+    signals = StopOnSignals(loop.stop)
     control = Control(0, _nothing if off else loop.pace, loop.stop)
     loop.watch(0, control.ready)
-    if off:
-        output.emit(SensorStatus(source="off", state="absent", message=SWITCHED_OFF))
-    loop.run(wake)
+    # Whoever reads may go away first, which is as good as the end of standard input.
+    with contextlib.suppress(BrokenPipeError):
+        if off:
+            emit(SensorStatus(source="off", state="absent", message=SWITCHED_OFF))
+        loop.run(signals.wake)
 
 
 def _nothing(_: object) -> None:
     """Takes samples and orders while the sensors are switched off."""
-
-
-def _catch_signals(loop: SensorLoop, output: _Output) -> int:
-    """Lets SIGTERM, SIGINT and SIGHUP end the loop; returns the descriptor that ends its wait."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-
-    def ended(_number: int, _frame: FrameType | None) -> None:
-        loop.stop()
-        if output.writing:
-            raise SystemExit(0)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, ended)
-    return reading
 
 
 if __name__ == "__main__":

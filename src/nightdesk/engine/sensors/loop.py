@@ -13,8 +13,8 @@ from nightdesk.engine.sensors.host import (
     Host,
     with_host,
 )
-from nightdesk.engine.sensors.source import Polled, State, Streaming
-from nightdesk.model.sample import Device, Sample, SampleTaken, SensorLine, SensorStatus
+from nightdesk.engine.sensors.source import Polled, Reading, State, Streaming
+from nightdesk.model.sample import Sample, SampleTaken, SensorLine, SensorStatus
 
 _MS = 1_000_000
 FIRST_BEAT_NS = 250 * _MS
@@ -49,14 +49,19 @@ class SensorLoop:
         self._polled = polled
         self._streams = list(streams)
         self._no_devices = no_devices
-        self._states: dict[str, tuple[str, str | None]] = {}
+        self._told: tuple[str, State, str | None] | None = None
         self._stopped = False
         self._streamed_ns: int | None = None
         self._beat_ns = time.monotonic_ns() + min(FIRST_BEAT_NS, self._interval_ns)
         self._control: tuple[int, Callable[[], None]] | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """True while a streaming source may still give its first sample."""
+        return bool(self._streams) and self._streams[0].state == "starting"
+
     def watch(self, handle: int, on_ready: Callable[[], None]) -> None:
-        """Calls ``on_ready`` whenever ``handle`` can be read, until :meth:`unwatch`."""
+        """Calls ``on_ready`` whenever ``handle`` can be read."""
         self._control = (handle, on_ready)
 
     def stop(self) -> None:
@@ -93,7 +98,7 @@ class SensorLoop:
             return []
         stream = self._streams[0]
         samples = stream.step(now, time.time_ns())
-        self._note(stream.name, stream.state, stream.problem)
+        self._tell(stream.name, stream.state, stream.problem)
         if stream.hopeless and len(self._streams) > 1:
             stream.close()
             del self._streams[0]
@@ -113,45 +118,46 @@ class SensorLoop:
         if self._beat_ns <= now:
             self._beat_ns = now + self._interval_ns
         reading = self._host.read()
-        devices, live, problems = self._ask(now)
+        answers = [(source.name, source.read(now)) for source in self._polled]
+        live = "+".join(name for name, answer in answers if answer.state == "live")
+        devices = tuple(device for _, answer in answers for device in answer.devices)
+        why_empty = {} if devices else {"devices": self._why_empty(answers)}
         sample = Sample(
             at_ns=time.time_ns(),
             elapsed_ns=reading.elapsed_ns,
-            source="+".join(live) or "host",
-            devices=tuple(devices),
+            source=live or "host",
+            devices=devices,
             unknown={
                 "cpu": NO_CPU_POWER,
                 "package_power_w": NO_PACKAGE_POWER,
                 "thermal": NO_THERMAL,
-                **({} if devices else {"devices": self._why_empty(problems)}),
+                **why_empty,
             },
         )
-        self._note("host", "live", None)
+        if not self._streams:
+            self._tell_polled(live, answers)
         self._emit(SampleTaken(sample=with_host(sample, reading)))
 
-    def _ask(self, now: int) -> tuple[list[Device], list[str], list[str]]:
-        devices: list[Device] = []
-        live: list[str] = []
-        problems: list[str] = []
-        for source in self._polled:
-            answer = source.read(now)
-            devices += answer.devices
-            if answer.problem is None:
-                live.append(source.name)
-            else:
-                problems.append(answer.problem)
-            self._note(source.name, answer.state, answer.problem)
-        return devices, live, problems
+    def _tell_polled(self, live: str, answers: Sequence[tuple[str, Reading]]) -> None:
+        """One state for all sources that are asked: a kind of card that this machine lacks is nothing to report."""
+        broken = [(name, answer) for name, answer in answers if answer.broken]
+        if broken:
+            self._tell(broken[0][0], "failed", broken[0][1].problem)
+        elif live:
+            self._tell(live, "live", None)
+        else:
+            self._tell("host", "live", self._why_empty(answers))
 
-    def _why_empty(self, problems: list[str]) -> str:
+    def _why_empty(self, answers: Sequence[tuple[str, Reading]]) -> str:
         if self._streams:
             stream = self._streams[0]
             return stream.problem or f"{stream.name} has not given its first measurement yet."
-        return " ".join([self._no_devices, *problems]).strip()
+        return " ".join([self._no_devices, *(answer.problem for _, answer in answers if answer.problem)])
 
-    def _note(self, name: str, state: State, problem: str | None) -> None:
-        if self._states.get(name) != (state, problem):
-            self._states[name] = (state, problem)
+    def _tell(self, name: str, state: State, problem: str | None) -> None:
+        """Emits the state of the measurements when it changes."""
+        if self._told != (name, state, problem):
+            self._told = (name, state, problem)
             self._emit(SensorStatus(source=name, state=state, message=problem))
 
     def _wait(self, wake: int | None) -> None:

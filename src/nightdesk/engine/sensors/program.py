@@ -142,7 +142,7 @@ class Program:
         return samples
 
     def close(self) -> None:
-        """Ends the program and its group. Where the system forbids the signal (root's program), the closed pipe does."""
+        """Ends the program and its group. Where the system forbids the signal, the closed pipe does."""
         life, self._life = self._life, None
         if life is not None:
             self._end(life)

@@ -1,0 +1,167 @@
+"""``nightdesk sensors``: measurements of this machine now, or those of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+if TYPE_CHECKING:
+    from nightdesk.model.sample import Device, Sample, SensorLine
+
+SOURCES = ("auto", "powermetrics", "macmon", "nvml", "amd", "host")
+_CHUNK = 65_536
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each sample.")
+@click.option("--once", is_flag=True, help="End after the first sample.")
+@click.option(
+    "--source", type=click.Choice(SOURCES), default="auto", show_default=True, help="Where to measure."
+)
+@click.option(
+    "--interval-ms",
+    type=click.IntRange(100, 3_600_000),
+    default=1000,
+    show_default=True,
+    help="Milliseconds between two samples.",
+)
+@click.option(
+    "--replay",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Read a recording instead (powermetrics, macmon, nvidia-smi -q -x, rocm-smi --json; - is standard input).",
+)
+def sensors(as_json: bool, once: bool, source: str, interval_ms: int, replay: BinaryIO | None) -> None:
+    """Show what CPU, GPU and Neural Engine do.
+
+    Unknown values are absent from JSON, with the reason under "unknown".
+    """
+    show = _show_json if as_json else _show_line
+    if replay is not None:
+        _replay(replay, show, once=once)
+    else:
+        _measure(source, interval_ms, show, once=once)
+
+
+def _measure(source: str, interval_ms: int, show: Callable[[Sample], None], *, once: bool) -> None:
+    from nightdesk.engine.sensors.choice import choose
+    from nightdesk.engine.sensors.host import open_host
+    from nightdesk.engine.sensors.loop import SensorLoop
+    from nightdesk.engine.sensors.signals import StopOnSignals
+    from nightdesk.model.sample import SampleTaken
+
+    choice = choose(source, interval_ms)
+
+    def emit(line: SensorLine) -> None:
+        if isinstance(line, SampleTaken):
+            # One single sample is worth the wait for a program that has just been started.
+            if once and line.sample.source == "host" and loop.waiting:
+                return
+            with signals:
+                show(line.sample)
+            if once:
+                loop.stop()
+        elif line.message and line.state == "failed":
+            _note(f"{line.source}: {line.message}")
+
+    loop = SensorLoop(
+        open_host(),
+        emit,
+        interval_ms=interval_ms,
+        polled=choice.polled,
+        streams=choice.streams,
+        no_devices=choice.no_devices,
+    )
+    signals = StopOnSignals(loop.stop)
+    loop.run(signals.wake)
+
+
+def _replay(recording: BinaryIO, show: Callable[[Sample], None], *, once: bool) -> None:
+    from nightdesk.core.recordings import HEAD_BYTES, SUPPORTED, reader_for
+    from nightdesk.model.errors import NightdeskError
+
+    data = recording.read(HEAD_BYTES)
+    reader = reader_for(data)
+    shown = 0
+    while True:
+        samples = reader.feed(data) if data else reader.end()
+        for sample in samples:
+            show(sample)
+            shown += 1
+            if once:
+                return
+        if not data:
+            break
+        data = recording.read(_CHUNK)
+    if reader.dropped:
+        _note(f"{reader.dropped} of {shown + reader.dropped} documents could not be read.")
+    if not shown:
+        raise NightdeskError("The recording holds no complete sample.", SUPPORTED)
+
+
+def _note(text: str) -> None:
+    from nightdesk.core.foreign import safe_line
+
+    click.echo(safe_line(text), err=True)
+
+
+def _show_json(sample: Sample) -> None:
+    from nightdesk.cli.output import print_json
+
+    print_json(sample)
+
+
+def _show_line(sample: Sample) -> None:
+    import sys
+
+    from nightdesk.cli.output import print_line
+
+    print_line(sample_line(sample))
+    sys.stdout.flush()
+
+
+def sample_line(sample: Sample) -> str:
+    """A sample as one line for people: time, source, CPU, each device, memory, thermal pressure."""
+    from datetime import datetime
+
+    from nightdesk.core.foreign import safe_line
+    from nightdesk.model.units import NS, format_bytes, format_percent, format_watts
+
+    moment = datetime.fromtimestamp(sample.at_ns // NS).astimezone()
+    clock = f"{moment:%H:%M:%S}" if sample.at_ns else "--:--:--"
+    cpu = sample.cpu
+    parts = [f"{clock} {sample.source}", f"CPU {format_percent(cpu.ratio if cpu else None)}"]
+    if cpu and cpu.power_w is not None:
+        parts[-1] += f" {format_watts(cpu.power_w)}"
+    parts += [_device(device) for device in sample.devices]
+    if sample.memory_total_bytes is not None:
+        parts.append(
+            f"mem {format_bytes(sample.memory_used_bytes)} / {format_bytes(sample.memory_total_bytes)}"
+        )
+    if sample.thermal is not None:
+        parts.append(sample.thermal)
+    if not sample.devices and "devices" in sample.unknown:
+        parts.append(sample.unknown["devices"])
+    return safe_line("  ".join(parts))
+
+
+def _device(device: Device) -> str:
+    from nightdesk.model.units import format_bytes, format_frequency, format_percent, format_watts
+
+    if device.kind == "ane":
+        return f"ANE {format_watts(device.power_w)} (estimate {format_percent(device.active_ratio)})"
+    ratio, kind = device.active_ratio, ""
+    if ratio is None and device.scaled_ratio is not None:
+        ratio, kind = device.scaled_ratio, " scaled"
+    words = [f"{device.name} {format_percent(ratio)}{kind} {format_watts(device.power_w)}"]
+    if device.freq_hz is not None:
+        words.append(format_frequency(device.freq_hz))
+    if device.memory_total_bytes is not None:
+        words.append(f"{format_bytes(device.memory_used_bytes)} / {format_bytes(device.memory_total_bytes)}")
+    if device.temperature_c is not None:
+        words.append(f"{device.temperature_c:.0f} °C")
+    if device.throttle:
+        words.append(f"throttled: {', '.join(device.throttle)}")
+    return " ".join(words)

@@ -1,0 +1,211 @@
+"""Reads what ``powermetrics`` prints for people (macOS 11 and later, Apple chips): bytes in, samples out.
+
+Only for recordings: a text sample is complete when the next one begins, so that live use would lag by one interval.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from nightdesk.core.apple import AppleCounters, CoreTimes, build_sample, ratio_of
+from nightdesk.model.sample import CpuTier, Sample
+
+MAX_LINE_BYTES: Final = 65_536
+_NS: Final = 1_000_000_000
+_HEADER: Final = re.compile(
+    r"\*\*\* Sampled system activity \(\w{3} (\w{3}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4}) ([+-]\d\d)(\d\d)\)"
+    r" \((\d{1,9})(?:\.(\d{1,3}))?ms elapsed\) \*\*\*"
+)
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SECTION: Final = re.compile(r"\*\*\*\*? (.+?) \*\*\*\*?$")
+_CLUSTER: Final = re.compile(r"(\w{1,8}-Cluster) (.+?): +(.*)$")
+_CORE: Final = re.compile(r"CPU (\d{1,4}) (frequency|idle residency|down residency): +(.*)$", re.IGNORECASE)
+_POWER: Final = re.compile(
+    r"(CPU|GPU|ANE|Package|Combined|Clusters Total) Power(?: \(.*\))?: +(-?[\d.]{1,12}) mW$"
+)
+_GPU: Final = re.compile(r"GPU (?:HW )?(active frequency|idle residency): +(.*)$")
+_PRESSURE: Final = re.compile(r"Current pressure level: +(\w{1,40})$")
+_NUMBER: Final = re.compile(r"\d{0,12}\.?\d{1,6}")
+
+
+class PowermetricsTextReader:
+    """Cuts the text at the headings of its samples; call :meth:`end` for the last one."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        """Headings of samples that could not be read."""
+        self.oversized = 0
+        """Lines longer than :data:`MAX_LINE_BYTES`."""
+        self._buffer = b""
+        self._block: _Block | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held for a line that has not ended yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
+        """Samples that are complete now; ``at_ns`` None takes the time stamp of each heading."""
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if len(self._buffer) > MAX_LINE_BYTES:
+            self.oversized += 1
+            self._buffer = b""
+        samples: list[Sample] = []
+        for line in lines:
+            samples += self._line(line[:MAX_LINE_BYTES].decode("utf-8", "replace").rstrip(), at_ns)
+        return samples
+
+    def end(self, at_ns: int | None = None) -> list[Sample]:
+        """The sample that the end of the text completes."""
+        rest, self._buffer = self._buffer, b""
+        samples = self._line(rest.decode("utf-8", "replace").rstrip(), at_ns)
+        return samples + self._finish()
+
+    def _line(self, line: str, at_ns: int | None) -> list[Sample]:
+        if line.startswith("*** ") and "system activity" in line:
+            finished = self._finish()
+            # "Summary" and "Lifetime" headings begin blocks about another span of time: nothing is kept of those.
+            if "Sampled" in line:
+                self._block = _begin(line, at_ns)
+                self.dropped += self._block is None
+            return finished
+        if self._block is not None and line:
+            self._block.read(line)
+        return []
+
+    def _finish(self) -> list[Sample]:
+        block, self._block = self._block, None
+        return [] if block is None else [block.sample()]
+
+
+@dataclass(slots=True)
+class _Cluster:
+    name: str
+    freq_hz: float | None = None
+    idle: dict[str, float] = field(default_factory=dict)
+    down: dict[str, float] = field(default_factory=dict)
+    cores: set[str] = field(default_factory=set)
+
+    def times(self) -> list[CoreTimes]:
+        return [
+            CoreTimes(min(1.0, max(0.0, 1.0 - self.idle[core] - self.down.get(core, 0.0))))
+            for core in self.cores
+            if core in self.idle
+        ]
+
+    def tier(self) -> CpuTier:
+        return CpuTier(
+            name=self.name, ratio=ratio_of(self.times()), freq_hz=self.freq_hz, cores=len(self.cores)
+        )
+
+
+@dataclass(slots=True)
+class _Block:
+    """One sample while its lines come in."""
+
+    at_ns: int
+    elapsed_ns: int
+    section: str = ""
+    clusters: list[_Cluster] = field(default_factory=list)
+    watts: dict[str, float] = field(default_factory=dict)
+    gpu: dict[str, float] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    thermal: str | None = None
+
+    def read(self, line: str) -> None:
+        """Takes what ``line`` says; lines of task tables and other sections are not looked at."""
+        heading = _SECTION.fullmatch(line)
+        if heading:
+            self.section = heading[1].lower()
+            self.seen.add(self.section)
+        elif self.section == "processor usage":
+            if not self._processor(line):
+                self._power(line)
+        elif self.section == "gpu usage":
+            if not self._graphics(line):
+                self._power(line)
+        elif self.section == "thermal pressure" and (found := _PRESSURE.fullmatch(line)):
+            self.thermal = found[1]
+
+    def _processor(self, line: str) -> bool:
+        if found := _CLUSTER.fullmatch(line):
+            if not self.clusters or self.clusters[-1].name != found[1]:
+                self.clusters.append(_Cluster(found[1]))
+            if found[2].endswith("active frequency"):
+                self.clusters[-1].freq_hz = _scaled(found[3], 1e6)
+            return True
+        if (found := _CORE.fullmatch(line)) and self.clusters:
+            cluster, value = self.clusters[-1], _scaled(found[3], 0.01)
+            cluster.cores.add(found[1])
+            if value is not None and "residency" in found[2]:
+                (cluster.idle if found[2].startswith("idle") else cluster.down)[found[1]] = value
+            return True
+        return False
+
+    def _graphics(self, line: str) -> bool:
+        found = _GPU.fullmatch(line)
+        value = _scaled(found[2], 1.0) if found else None
+        if found and value is not None:
+            self.gpu[found[1]] = value
+        return found is not None
+
+    def _power(self, line: str) -> None:
+        found = _POWER.fullmatch(line)
+        if found:
+            # The GPU's power is printed in two sections, sampled at different moments: the first goes with the others.
+            self.watts.setdefault(found[1], float(found[2]) / 1000)
+
+    def sample(self) -> Sample:
+        """The finished sample."""
+        idle, mhz = self.gpu.get("idle residency"), self.gpu.get("active frequency")
+        counters = AppleCounters(
+            elapsed_ns=self.elapsed_ns,
+            has_processor="processor usage" in self.seen,
+            has_gpu="gpu usage" in self.seen,
+            tiers=tuple(cluster.tier() for cluster in self.clusters),
+            cores=tuple(core for cluster in self.clusters for core in cluster.times()),
+            cpu_w=self.watts.get("CPU", self.watts.get("Clusters Total")),
+            gpu_w=self.watts.get("GPU"),
+            ane_w=self.watts.get("ANE"),
+            package_w=self.watts.get("Combined", self.watts.get("Package")),
+            gpu_active=None if idle is None else min(1.0, max(0.0, 1 - idle / 100)),
+            gpu_hz=None if mhz is None else mhz * 1e6,
+            thermal=self.thermal,
+        )
+        return build_sample(counters, source="powermetrics", at_ns=self.at_ns)
+
+
+def _begin(line: str, at_ns: int | None) -> _Block | None:
+    found = _HEADER.fullmatch(line)
+    if not found:
+        return None
+    elapsed_ns = int(found[9]) * 1_000_000 + int((found[10] or "0").ljust(3, "0")) * 1000
+    stamp_ns = _stamp_ns(found)
+    return None if stamp_ns is None else _Block(stamp_ns if at_ns is None else at_ns, elapsed_ns)
+
+
+def _stamp_ns(found: re.Match[str]) -> int | None:
+    month, day, hour, minute, second, year, offset_h, offset_m = found.groups()[:8]
+    try:
+        local = datetime.datetime(
+            int(year),
+            _MONTHS.index(month) + 1,
+            int(day),
+            int(hour),
+            int(minute),
+            int(second),
+            tzinfo=datetime.UTC,
+        )
+        minutes = int(offset_h) * 60 + (-1 if offset_h.startswith("-") else 1) * int(offset_m)
+        seconds = int((local - datetime.timedelta(minutes=minutes)).timestamp())
+    except (ValueError, OverflowError):
+        return None
+    return seconds * _NS if 0 < seconds < 2**63 // _NS else 0
+
+
+def _scaled(text: str, factor: float) -> float | None:
+    found = _NUMBER.match(text)
+    return float(found[0]) * factor if found else None
