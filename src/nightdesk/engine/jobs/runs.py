@@ -1,0 +1,219 @@
+"""The folder of a run: what is on disk so that a run outlives the engine that started it.
+
+``plan.json`` is written once; ``run.json`` is replaced at each step; ``items.jsonl`` gets a line for each finished
+item. ``spec``, ``pid.json`` and ``result.json`` belong to the attempt in work and carry its serial number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import msgspec
+
+from nightdesk.core.failures import TAIL_BYTES
+from nightdesk.core.jobs import Ledger, Work
+from nightdesk.core.plans import Plan
+from nightdesk.model.base import Noun, ProcessKey
+from nightdesk.model.job import Run
+
+T = TypeVar("T")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_STAMPED = re.compile(r"-(\d{8}-\d{6})-(\d+)$")
+
+
+class Stored(Noun, frozen=True, kw_only=True):
+    """Content of ``run.json``."""
+
+    run: Run
+    ledger: Ledger
+
+
+class PidRecord(Noun, frozen=True, kw_only=True):
+    """Content of ``pid.json``; the start times are the keeper's clock, not the kernel's."""
+
+    serial: int
+    keeper: ProcessKey
+    command: ProcessKey
+
+
+class Result(Noun, frozen=True, kw_only=True):
+    """Content of ``result.json``: how an attempt ended."""
+
+    serial: int
+    started_ns: int
+    ended_ns: int
+    exit_status: int | None = None
+    signal: int | None = None
+    user_ns: int = 0
+    system_ns: int = 0
+    max_rss_bytes: int = 0
+    step: str | None = None
+    """``folder`` or ``command``: what kept the command from running; then ``errno`` says why."""
+    errno: int = 0
+
+
+class ItemRecord(Noun, frozen=True, kw_only=True):
+    """One line of ``items.jsonl``."""
+
+    item: str
+    state: str
+    """``done``, ``failed`` or ``skipped``."""
+    attempts: int
+    started_ns: int | None
+    ended_ns: int
+    failure: str | None = None
+
+
+class RunFolder:
+    """One folder below ``.nightdesk/runs``. All methods block for less than a millisecond or so."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.path.name
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / "keeper.lock"
+
+    def save_plan(self, plan: Plan) -> None:
+        """Write the plan, once."""
+        self._replace("plan.json", msgspec.json.encode(plan))
+
+    def save(self, work: Work) -> None:
+        """Write the run as it is now."""
+        self._replace("run.json", msgspec.json.encode(Stored(run=work.run, ledger=work.ledger)))
+
+    def load(self) -> Work | None:
+        """The run as it was last written; None where its files are missing or damaged."""
+        stored = self._read("run.json", Stored)
+        plan = self._read("plan.json", Plan)
+        return Work(stored.run, plan, stored.ledger) if stored and plan else None
+
+    def save_spec(
+        self, serial: int, folder: str, arguments: Iterable[str], environment: Mapping[str, str]
+    ) -> None:
+        """Write what the keeper has to start, and take away what the attempt before left."""
+        fields = [f"serial={serial}", f"folder={folder}"]
+        fields += [f"arg={argument}" for argument in arguments]
+        fields += [f"env={name}={value}" for name, value in environment.items()]
+        for name in ("pid.json", "result.json"):
+            (self.path / name).unlink(missing_ok=True)
+        self._replace("spec", b"".join(os.fsencode(field) + b"\0" for field in fields))
+
+    def pids(self, serial: int) -> PidRecord | None:
+        """The processes of the attempt with this number; None before its command runs."""
+        record = self._read("pid.json", PidRecord)
+        return record if record and record.serial == serial else None
+
+    def result(self, serial: int) -> Result | None:
+        """How the attempt with this number ended; None before that."""
+        result = self._read("result.json", Result)
+        return result if result and result.serial == serial else None
+
+    def append_item(self, record: ItemRecord) -> None:
+        """Note that an item is over."""
+        with _open_private(self.path / "items.jsonl", os.O_APPEND) as file:
+            file.write(msgspec.json.encode(record) + b"\n")
+
+    def append_log(self, log: Path, text: str) -> None:
+        """Add a line of the desk's own to the run's log."""
+        with _open_private(log, os.O_APPEND) as file:
+            file.write(text.encode("utf-8", "replace"))
+
+    def log_tail(self, log: Path, start: int) -> str:
+        """The end of the log, at most so much as is worth looking at, from byte ``start`` on."""
+        with contextlib.suppress(OSError), log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start, size - TAIL_BYTES))
+            return file.read(TAIL_BYTES).decode("utf-8", "replace")
+        return ""
+
+    def lock_for_keeper(self) -> int:
+        """A descriptor that holds the folder's lock. The keeper inherits it, so the lock is free when it is gone."""
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return descriptor
+
+    def has_keeper(self) -> bool:
+        """Whether a keeper lives. No number is compared, so neither a used-again pid nor a moved clock deceives."""
+        try:
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def _replace(self, name: str, body: bytes) -> None:
+        """Write a whole file or nothing, readable by its owner only."""
+        new = self.path / f"{name}.new"
+        with _open_private(new, os.O_TRUNC) as file:
+            file.write(body)
+        new.replace(self.path / name)
+
+    def _read(self, name: str, kind: type[T]) -> T | None:
+        try:
+            return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+
+def _open_private(path: Path, flags: int) -> BinaryIO:
+    """A file to write that nobody else can read, from the moment it exists."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o600), "wb")
+
+
+def plain_name(job: str) -> str:
+    """The job's name as part of a file name."""
+    return _UNSAFE.sub("_", job).lstrip(".-")[:60] or "job"
+
+
+def create_folder(runs: Path, job: str, now_ns: int) -> tuple[RunFolder, Path]:
+    """A new run folder, named after job and local time, and the path of its log."""
+    stamp = time.localtime(now_ns // 10**9)
+    name = plain_name(job)
+    base = f"{name}-{time.strftime('%Y%m%d-%H%M%S', stamp)}"
+    runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = runs / f"{base}-{number}"
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            number += 1
+            continue
+        return RunFolder(path), path / f"{name}_{time.strftime('%Y%m%d_%H%M%S', stamp)}.log"
+
+
+def log_id(path: Path) -> str:
+    """Id of a log file, stable for its path."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+
+
+def run_folders(runs: Path) -> tuple[RunFolder, ...]:
+    """All run folders, oldest first."""
+    if not runs.is_dir():
+        return ()
+    found = [(_stamp(path.name), path) for path in runs.iterdir() if path.is_dir()]
+    return tuple(RunFolder(path) for _, path in sorted(found))
+
+
+def _stamp(name: str) -> tuple[str, int]:
+    match = _STAMPED.search(name)
+    return (match[1], int(match[2])) if match else ("", 0)
