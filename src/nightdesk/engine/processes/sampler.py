@@ -1,0 +1,251 @@
+"""Samples the process table and tells what changed, with the owner of each process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from nightdesk.core.foreign import safe_line
+from nightdesk.core.ownership import Desk, Facts, Kind, Owner, classify, owners
+from nightdesk.engine.processes import table as system
+from nightdesk.engine.processes.table import Entry, TableReader
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.desk import ProcessesChanged
+from nightdesk.model.process import ProcessRow
+
+_REFRESH_ROUNDS = 30
+"""Each process is asked again for its command line after so many samples: exec keeps number and start time."""
+_YOUNG_ROUNDS = 5
+"""A process that is new to us is asked at each of so many samples, because programs exec soon after the fork."""
+_PATIENCE_NS = 2_000_000_000
+"""How long something must look like an orphan: a run that ends takes its processes along a moment later."""
+_RSS_STEP = 100_000
+_COMMAND_LIMIT = 4096
+
+
+class _Known:
+    """What is kept of a process between samples."""
+
+    __slots__ = (
+        "argv",
+        "born",
+        "command",
+        "earlier_ppid",
+        "entry",
+        "key",
+        "kind",
+        "marker",
+        "read_ns",
+        "row",
+        "user",
+    )
+
+    def __init__(self, entry: Entry, born: int) -> None:
+        self.key = ProcessKey(pid=entry.pid, started_ns=entry.started_ns)
+        self.born = born
+        self.entry = entry
+        self.read_ns = 0
+        self.argv: tuple[str, ...] | None = None
+        self.command = ""
+        self.user = "?"
+        self.kind: Kind = "other"
+        self.marker: str | None = None
+        self.earlier_ppid: int | None = None
+        self.row: ProcessRow | None = None
+
+    def ask(self, words: tuple[str, ...]) -> bool:
+        """Reads the command line again; where it is another, also marker and user. True where it is another."""
+        pid, name = self.entry.pid, self.entry.name
+        argv = system.read_argv(pid)
+        if argv == self.argv or (not argv and self.argv and not self.entry.alive):
+            return False
+        self.argv = argv
+        self.command = safe_line(system.command_text(argv, name), _COMMAND_LIMIT)
+        self.marker = system.read_marker(pid)
+        self.user = system.user_of(pid)
+        self.judge(words)
+        return True
+
+    def judge(self, words: tuple[str, ...]) -> None:
+        """Decides by its command line what kind of process it is."""
+        argv = self.argv or ()
+        self.kind = classify(self.entry.name, argv, words, keeper=system.is_keeper(argv))
+
+    def facts(self) -> Facts:
+        entry = self.entry
+        return Facts(
+            pid=entry.pid,
+            ppid=entry.ppid,
+            group=entry.group,
+            session=entry.session,
+            name=entry.name,
+            kind=self.kind,
+            marker=self.marker,
+            earlier_ppid=self.earlier_ppid,
+        )
+
+
+class ProcessWatch:
+    """The process table of the desk. Not thread-safe: one call of :meth:`sample` at a time."""
+
+    def __init__(
+        self,
+        watch_words: tuple[str, ...],
+        runs: Callable[[], Mapping[str, str]],
+        known_runs: Callable[[str], bool] = lambda run: False,
+    ) -> None:
+        """``runs`` gives the job of each active run, ``known_runs`` tells whether this desk ever had a run."""
+        self._words = _lower(watch_words)
+        self._runs = runs
+        self._is_known = known_runs
+        self._reader = TableReader(self._is_quiet)
+        self._known: dict[int, _Known] = {}
+        self._owners: dict[int, Owner] = {}
+        self._owned_for: Mapping[str, str] = {}
+        self._suspects: dict[ProcessKey, int] = {}
+        self._rejudge = False
+        self._round = 0
+
+    def set_words(self, watch_words: tuple[str, ...]) -> None:
+        """Takes other watch words; they hold from the next sample on."""
+        self._words = _lower(watch_words)
+        for known in self._known.values():
+            known.judge(self._words)
+        self._rejudge = True
+
+    def rows(self) -> tuple[ProcessRow, ...]:
+        """All processes as of the last sample, kernel threads left out, ordered by number."""
+        return tuple(known.row for _, known in sorted(self._known.items()) if known.row is not None)
+
+    def close(self) -> None:
+        """Closes the files that were kept open between samples."""
+        self._reader.close()
+
+    def sample(self, now_ns: int, sparing: bool = False) -> ProcessesChanged:
+        """Reads the whole table; the difference to the sample before. Blocks for some milliseconds.
+
+        ``sparing`` (nobody looks) reads processes that are not ours and stand still every fourth time only.
+        """
+        self._round += 1
+        read_ns = time.monotonic_ns()
+        table = self._reader.read(sparing)
+        gone = self._forget(table)
+        fresh = self._take(table)
+        self._judge(fresh or bool(gone), now_ns)
+        changed = [row for known in self._known.values() if (row := self._show(known, table, read_ns))]
+        return ProcessesChanged(at_ns=now_ns, changed=tuple(changed), gone=tuple(gone))
+
+    def _is_quiet(self, pid: int) -> bool:
+        known = self._known.get(pid)
+        row = known.row if known else None
+        return row is not None and row.owner == "other" and not row.cpu_ratio
+
+    def _forget(self, table: Mapping[int, Entry]) -> list[ProcessKey]:
+        gone = []
+        for pid, known in list(self._known.items()):
+            entry = table.get(pid)
+            if entry is None or entry.started_ns != known.key.started_ns:
+                del self._known[pid]
+                self._suspects.pop(known.key, None)
+                if known.row is not None:
+                    gone.append(known.key)
+        return gone
+
+    def _take(self, table: Mapping[int, Entry]) -> bool:
+        """Notes new processes and changed facts; True where owners must be judged again."""
+        fresh = False
+        for pid, entry in table.items():
+            known = self._known.get(pid)
+            if known is None:
+                known = self._known[pid] = _Known(entry, self._round)
+                known.ask(self._words)
+                fresh = True
+                continue
+            before = known.entry
+            if entry.ppid != before.ppid:
+                known.earlier_ppid = before.ppid
+                fresh = True
+            fresh = fresh or entry.group != before.group or entry.session != before.session
+            age = self._round - known.born
+            if age < _YOUNG_ROUNDS or entry.name != before.name or (age + pid) % _REFRESH_ROUNDS == 0:
+                held, known.entry = before, entry
+                fresh = known.ask(self._words) or fresh
+                known.entry = held
+        return fresh
+
+    def _judge(self, fresh: bool, now_ns: int) -> None:
+        active = dict(self._runs())
+        if not (fresh or self._rejudge or self._suspects or active != self._owned_for):
+            return
+        self._rejudge = False
+        desk = Desk(active, self._is_known, system.hangup_ignored)
+        found = owners({pid: known.facts() for pid, known in self._known.items()}, desk)
+        self._owned_for = active
+        self._owners = {
+            pid: self._patient(self._known[pid].key, owner, now_ns) for pid, owner in found.items()
+        }
+
+    def _patient(self, key: ProcessKey, owner: Owner, now_ns: int) -> Owner:
+        """An orphan only after a while; until then what it was, a process of its run or a watched one."""
+        if owner.owner != "orphan":
+            self._suspects.pop(key, None)
+            return owner
+        since = self._suspects.setdefault(key, now_ns)
+        if now_ns - since >= _PATIENCE_NS:
+            return owner
+        return Owner("run", owner.run) if owner.run else Owner("watched")
+
+    def _show(self, known: _Known, table: Mapping[int, Entry], read_ns: int) -> ProcessRow | None:
+        """The row where it differs noticeably from the one before, else None."""
+        entry, old = table[known.key.pid], known.row
+        owner = self._owners[entry.pid]
+        if old is not None and entry is known.entry and not old.cpu_ratio and old.cpu_ratio is not None:
+            cpu: float | None = 0.0
+        else:
+            cpu = _cpu(known, entry, read_ns)
+        unchanged = entry is known.entry and old is not None and old.cpu_ratio == cpu
+        known.entry = entry
+        if entry.pid not in self._reader.skipped:
+            known.read_ns = read_ns
+        if unchanged and old is not None and _same_owner(old, owner) and old.command == known.command:
+            return None
+        row = _row(known, owner, cpu)
+        if old is not None and row == old:
+            return None
+        known.row = row
+        return row
+
+
+def _lower(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word.lower() for word in words if word)
+
+
+def _cpu(known: _Known, entry: Entry, read_ns: int) -> float | None:
+    """Share of one core since the entry before, in steps of 0.1 %; None at first sight."""
+    if known.row is None or read_ns <= known.read_ns:
+        return None
+    used = entry.cpu_ns - known.entry.cpu_ns
+    return round(max(used, 0) / (read_ns - known.read_ns), 3)
+
+
+def _same_owner(row: ProcessRow, owner: Owner) -> bool:
+    return (row.owner, row.run, row.job, row.orphan_reason) == owner
+
+
+def _row(known: _Known, owner: Owner, cpu: float | None) -> ProcessRow:
+    entry = known.entry
+    return ProcessRow(
+        key=known.key,
+        ppid=entry.ppid,
+        name=safe_line(entry.name, 64),
+        command=known.command,
+        user=known.user,
+        state=entry.state,
+        cpu_ratio=cpu,
+        rss_bytes=round(entry.rss_bytes / _RSS_STEP) * _RSS_STEP,
+        threads=entry.threads,
+        owner=owner.owner,
+        run=owner.run,
+        job=owner.job,
+        orphan_reason=owner.orphan_reason,
+    )
