@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from nightdesk.cli.desk import DeskChoice, pass_choice
+
+if TYPE_CHECKING:
+    from nightdesk.client.api import Engine
+
+FIRST_RUNS = ("prepare", "transcribe", "synthesize", "report")
+END_SECONDS = 20.0
 
 
 @click.command()
 @click.option(
-    "--server-only", is_flag=True, help="Only serve models: print the address, serve until SIGTERM or ctrl+c."
+    "--server-only", is_flag=True, help="Only the model server: prints its address, serves until ctrl+c."
 )
+@click.option(
+    "--no-viewer", is_flag=True, help="Server, engine and jobs without the viewer; ctrl+c ends them all."
+)
+@click.option("--stop", is_flag=True, help="End a demo that goes on in the background.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port of the model server; 0 takes a free one."
 )
@@ -18,27 +36,160 @@ import click
     "--speed", type=click.FloatRange(min=0), default=40.0, help="Tokens a second; 0 writes without pauses."
 )
 @click.option(
-    "--log", type=click.Path(path_type=Path, dir_okay=False), help="Also write the server's log here."
+    "--folder", type=click.Path(path_type=Path, file_okay=False), help="Where the sample desk is made."
 )
-def demo(server_only: bool, port: int, speed: float, log: Path | None) -> None:
-    """Show Nightdesk at work: a sample desk with jobs and its own model server."""
+@click.option(
+    "--log", type=click.Path(path_type=Path, dir_okay=False), help="File for the model server's log."
+)
+@click.option("--belongs-to", type=click.Path(path_type=Path, file_okay=False), hidden=True)
+@pass_choice
+def demo(
+    choice: DeskChoice,
+    server_only: bool,
+    no_viewer: bool,
+    stop: bool,
+    port: int,
+    speed: float,
+    folder: Path | None,
+    log: Path | None,
+    belongs_to: Path | None,
+) -> None:
+    """Show Nightdesk at work: a sample desk with jobs and its own model server.
+
+    The runs and the server go on when the viewer is left; ``nightdesk demo`` comes back to them and
+    ``nightdesk demo --stop`` ends them.
+    """
     if server_only:
-        _serve(port, speed, log)
+        _serve(port, speed, log, belongs_to)
+        return
+    from nightdesk.demo.desk import default_folder
+
+    chosen = (folder or default_folder(os.environ)).expanduser().resolve()
+    if stop:
+        _stop(chosen)
+        return
+    desk = _make(chosen, choice.settings, port, speed)
+    if no_viewer:
+        _stay(desk, chosen)
+    else:
+        _view(desk)
 
 
-def _serve(port: int, speed: float, log: Path | None) -> None:
+def _serve(port: int, speed: float, log: Path | None, belongs_to: Path | None) -> None:
+    import asyncio
+
+    from nightdesk.cli.output import print_line
     from nightdesk.demo import server
+    from nightdesk.demo.background import until_unwanted
     from nightdesk.model.errors import NightdeskError
 
-    stream = log.open("a", encoding="utf-8") if log else None
+    def announce(address: str) -> None:
+        print_line(address)
+        sys.stdout.flush()
+
     load_s = server.DEFAULT_LOAD_S if speed else 0.0
+    unwanted = (lambda one: until_unwanted(belongs_to, one)) if belongs_to else None
     try:
-        server.main(server.Settings(port=port, speed=speed, load_s=load_s, log=stream))
+        stream = log.open("a", encoding="utf-8") if log else None
+        settings = server.Settings(port=port, speed=speed, load_s=load_s, log=stream)
+        asyncio.run(server.serve(settings, announce, unwanted))
     except OSError as fault:
         raise NightdeskError(
-            f"The model server can't listen on port {port}: {fault.strerror}.",
-            "Choose another port, or 0 for a free one.",
+            f"The model server can't start on port {port}: {fault.strerror}.",
+            "Choose another port with --port, or 0 for a free one.",
         ) from fault
+
+
+def _make(folder: Path, settings: tuple[str, ...], port: int, speed: float) -> DeskChoice:
+    """The desk of ``folder``, with a model server that answers."""
+    from nightdesk.demo.background import running_server, start_server
+    from nightdesk.demo.desk import check_folder, make_desk
+
+    check_folder(folder)
+    # The demo's own server is meant, whatever server the user's shell names.
+    os.environ.pop("OLLAMA_HOST", None)
+    server = running_server(folder)
+    if server is None:
+        _end_engine(folder)
+    address = server.address if server else start_server(folder, port, speed)
+    make_desk(folder, address, pause=min(1.0, 40 / speed) if speed else 0.0)
+    return DeskChoice(folder, settings)
+
+
+def _view(choice: DeskChoice) -> None:
+    from nightdesk.cli.output import print_line
+    from nightdesk.tui.app import run_viewer
+
+    _start_runs(choice)
+    status = run_viewer(choice.desk(), flags=choice.settings)
+    print_line("The demo goes on. Come back with: nightdesk demo. End it with: nightdesk demo --stop")
+    sys.exit(status)
+
+
+def _stay(choice: DeskChoice, folder: Path) -> None:
+    from nightdesk.cli.output import print_line
+    from nightdesk.demo.background import read_mark
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        _start_runs(choice)
+        mark = read_mark(folder)
+        print_line(f"server {mark.address if mark else 'ended'}")
+        print_line(f"folder {folder}")
+        sys.stdout.flush()
+        while True:
+            signal.pause()
     finally:
-        if stream:
-            stream.close()
+        _stop(folder)
+
+
+def _start_runs(choice: DeskChoice) -> None:
+    """Starts the engine and the first runs, unless some are still going on."""
+    from nightdesk.model.job import ENDED, StartRun
+
+    with choice.started() as engine:
+        if all(run.state in ENDED for run in engine.runs()):
+            for job in FIRST_RUNS:
+                engine.start(StartRun(job=job))
+
+
+def _stop(folder: Path) -> None:
+    from nightdesk.cli.output import print_line
+    from nightdesk.demo.background import stop_server
+
+    engine = _end_engine(folder, with_runs=True)
+    server = stop_server(folder)
+    print_line("The demo has ended." if engine or server else f"No demo is running in {folder}.")
+
+
+def _end_engine(folder: Path, with_runs: bool = False) -> bool:
+    """Ends the engine of ``folder``, and its runs before where ``with_runs`` says so. False where none runs."""
+    from nightdesk.client.api import Engine
+    from nightdesk.client.desk import socket_path
+    from nightdesk.client.launch import is_answering
+
+    socket = socket_path(folder, os.environ)
+    if not is_answering(socket):
+        return False
+    with Engine(socket) as engine:
+        if with_runs:
+            _end_runs(engine)
+        engine.shutdown()
+    _wait(lambda: not is_answering(socket))
+    return True
+
+
+def _end_runs(engine: Engine) -> None:
+    from nightdesk.model.job import ENDED
+
+    # The newest first: a run that waits for another must not start when that one ends.
+    for run in reversed(engine.runs()):
+        if run.state not in ENDED:
+            engine.act(run.id, "stop")
+    _wait(lambda: all(run.state in ENDED for run in engine.runs()))
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + END_SECONDS
+    while not condition() and time.monotonic() < limit:
+        time.sleep(0.05)

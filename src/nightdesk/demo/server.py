@@ -11,7 +11,6 @@ import contextlib
 import ipaddress
 import re
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -63,6 +62,8 @@ class ModelServer:
         self.shelf = Shelf(settings.load_s)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._in_work = 0
+        self._last_used = time.monotonic()
         self._routes = self._make_routes()
 
     @property
@@ -76,6 +77,11 @@ class ModelServer:
     def address(self) -> str:
         """``http://127.0.0.1:PORT``."""
         return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last request ended; 0 while one is in work."""
+        return 0.0 if self._in_work else time.monotonic() - self._last_used
 
     async def start(self) -> None:
         """Begins to listen. Raises OSError where the port is taken."""
@@ -141,9 +147,12 @@ class ModelServer:
             return False
         reply = Reply(reader, writer, request)
         began = time.monotonic_ns()
+        self._in_work += 1
         try:
             await self._dispatch(reply)
         finally:
+            self._in_work -= 1
+            self._last_used = time.monotonic()
             self._log_access(reply, time.monotonic_ns() - began)
         return not reply.close
 
@@ -223,8 +232,15 @@ def _refusal_kind(request: Request, fault: RefusedError) -> str:
     return PLAIN_JSON if request.path.startswith("/v1/") and fault.status != 400 else JSON
 
 
-async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT. ``ready`` gets the address once the server listens."""
+async def serve(
+    settings: Settings,
+    ready: Callable[[str], None],
+    unwanted: Callable[[ModelServer], Awaitable[None]] | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, or until ``unwanted`` returns.
+
+    ``ready`` gets the address once the server listens. Raises OSError where the port is taken.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -232,15 +248,10 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     server = ModelServer(settings)
     await server.start()
     ready(server.address)
+    watch = asyncio.ensure_future(unwanted(server)) if unwanted else None
+    if watch:
+        watch.add_done_callback(lambda _: stopped.set())
     await stopped.wait()
+    if watch:
+        watch.cancel()
     await server.stop()
-
-
-def main(settings: Settings) -> None:
-    """Serves in this process, prints the address as one line, and returns after SIGTERM or SIGINT."""
-
-    def announce(address: str) -> None:
-        print(address, flush=True)
-        sys.stdout.flush()
-
-    asyncio.run(serve(settings, announce))

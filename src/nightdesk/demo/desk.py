@@ -1,0 +1,130 @@
+"""Makes the sample desk: a folder with jobs, scripts, recordings and a ``nightdesk.toml``."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nightdesk.client.desk import CONFIG_NAME
+from nightdesk.model.errors import NightdeskError, UsageError
+
+ITEMS = 52
+MARK = "# The sample desk of `nightdesk demo`: written again at every start."
+SCRIPTS = {
+    "pipeline.py": "enhanced_batch.py",
+    "transcribe.py": "transcribe.py",
+    "whisper_worker.py": "whisper_worker.py",
+}
+SILENT_FRAME = b"\xff\xfb\x90\x64" + bytes(413)
+"""One frame of an MP3 file, 128 kbit/s at 44.1 kHz."""
+
+CONFIG = """{mark}
+[desk]
+name = "demo"
+
+[capture]
+ports = [{port}]
+
+[watch]
+processes = ["enhanced_batch", "transcribe.py", "whisper", "nightdesk.cli.main demo"]
+logs = ["logs/*.log"]
+
+[jobs.prepare]
+description = "Checks the recordings. Leaves a worker behind: look for the orphan."
+command = {prepare}
+
+[jobs.transcribe]
+description = "One transcript for each recording; the desk drives the items."
+command = {transcribe}
+items = "audio/*.mp3"
+outputs = "transcripts/{{stem}}.json"
+stall_after = "5m"
+retry = {{ attempts = 2, backoff = "5s" }}
+
+[jobs.synthesize]
+description = "Summaries of all interviews: a batch that knows nothing about Nightdesk."
+command = {synthesize}
+single = {single}
+dry_run = {dry_run}
+needs = ["prepare"]
+progress = "state/progress.json"
+
+[jobs.report]
+description = "One page from all summaries."
+command = {report}
+needs = ["synthesize"]
+"""
+
+
+def default_folder(env: Mapping[str, str]) -> Path:
+    """Where the sample desk lies when no folder is given."""
+    state = env.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "nightdesk" / "demo"
+
+
+def check_folder(folder: Path) -> None:
+    """Raises UsageError where ``folder`` holds somebody's own desk."""
+    config = folder / CONFIG_NAME
+    if config.exists() and not config.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        raise UsageError(
+            f"{folder} is a desk of your own; the demo does not overwrite it.", "Choose another --folder."
+        )
+
+
+def make_desk(folder: Path, address: str, pause: float = 1.0, items: int = ITEMS) -> Path:
+    """The ``nightdesk.toml`` of a sample desk in ``folder`` whose jobs talk to the server at ``address``.
+
+    ``pause`` is the factor of all pauses of its scripts. Raises UsageError where the folder holds somebody's own
+    desk, NightdeskError where it can't be written.
+    """
+    check_folder(folder)
+    config = folder / CONFIG_NAME
+    try:
+        for name in ("scripts", "audio", "logs"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for source, target in SCRIPTS.items():
+            shutil.copyfile(Path(__file__).with_name(source), folder / "scripts" / target)
+        _make_recordings(folder / "audio", items)
+        _write_whole(config, _config_text(address, pause))
+    except OSError as fault:
+        reason = f"The demo can't be written to {folder}: {fault.strerror}."
+        raise NightdeskError(reason, "Choose another --folder.") from fault
+    return config
+
+
+def _make_recordings(folder: Path, items: int) -> None:
+    for number in range(1, items + 1):
+        recording = folder / f"interview_{number:02d}.mp3"
+        if not recording.exists():
+            recording.write_bytes(SILENT_FRAME * (2 + number % 5))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    draft = path.with_suffix(".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def _config_text(address: str, pause: float) -> str:
+    batch = ["scripts/enhanced_batch.py", "--server", address, "--speed", f"{pause:g}"]
+    return CONFIG.format(
+        mark=MARK,
+        port=urlsplit(address).port,
+        prepare=_command(*batch, "--prepare"),
+        transcribe=_command("scripts/transcribe.py", "--speed", f"{pause:g}", "{item}"),
+        synthesize=_command(*batch),
+        single=_command(*batch, "--single", "{item}"),
+        dry_run=_command(*batch, "--dry-run"),
+        report=_command(*batch, "--report"),
+    )
+
+
+def _command(*words: str) -> str:
+    """A TOML string: the command with this interpreter, quoted for a shell-like split."""
+    quoted = " ".join(word if word == "{item}" else shlex.quote(word) for word in (sys.executable, *words))
+    escaped = quoted.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

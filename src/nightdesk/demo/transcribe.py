@@ -1,0 +1,79 @@
+"""A sample item job that behaves like Whisper: prints segments with their times and writes a transcript.
+
+Needs the standard library only and is copied into the demo's folder as ``scripts/transcribe.py``. The same recording
+always gives the same transcript.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+SEGMENT_S = 4.0
+SENTENCES = (
+    "Well, it started with the flood in the old town.",
+    "Nobody told us that the road was closed.",
+    "I remember the light over the harbour that night.",
+    "We counted twice and came to the same number.",
+    "The council promised an answer by Friday.",
+    "There were forty people in the hall, maybe fifty.",
+    "She said it was the last ferry, and it was.",
+    "You should ask the people who were there.",
+)
+
+
+def clock(seconds: float) -> str:
+    """``MM:SS.mmm``, as Whisper prints it."""
+    minutes, rest = divmod(seconds, 60.0)
+    return f"{int(minutes):02d}:{rest:06.3f}"
+
+
+def segments_of(recording: Path) -> list[dict[str, float | str]]:
+    """What is said in ``recording``; its name decides."""
+    source = Random(recording.name)
+    count = source.randint(6, 14)
+    return [
+        {"start": at * SEGMENT_S, "end": (at + 1) * SEGMENT_S, "text": source.choice(SENTENCES)}
+        for at in range(count)
+    ]
+
+
+def transcribe(recording: Path, output: Path, speed: float) -> None:
+    """Prints segment by segment, then writes the transcript in one go."""
+    segments = segments_of(recording)
+    print(f"Transcribing {recording.name} with large-v3", flush=True)
+    for at, segment in enumerate(segments, 1):
+        time.sleep(0.35 * speed)
+        print(
+            f"[{clock(float(segment['start']))} --> {clock(float(segment['end']))}]  {segment['text']}",
+            flush=True,
+        )
+        sys.stderr.write(f"\r{100 * at // len(segments):3d}%")
+        sys.stderr.flush()
+    sys.stderr.write("\n")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draft = output.with_suffix(".part")
+    draft.write_text(json.dumps({"language": "en", "segments": segments}, indent=1), encoding="utf-8")
+    draft.replace(output)
+
+
+def main() -> int:
+    """0, or 1 where the recording is missing."""
+    parser = argparse.ArgumentParser(description="Transcribe one recording.")
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("transcripts"))
+    parser.add_argument("--speed", type=float, default=1.0, help="factor of all pauses; 0 has none")
+    options = parser.parse_args()
+    if not options.recording.is_file():
+        print(f"error: {options.recording}: no such recording", file=sys.stderr)
+        return 1
+    transcribe(options.recording, options.output / f"{options.recording.stem}.json", options.speed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
