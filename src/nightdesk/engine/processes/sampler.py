@@ -28,6 +28,7 @@ class _Known:
 
     __slots__ = (
         "argv",
+        "before",
         "born",
         "command",
         "earlier_ppid",
@@ -43,7 +44,7 @@ class _Known:
     def __init__(self, entry: Entry, born: int) -> None:
         self.key = ProcessKey(pid=entry.pid, started_ns=entry.started_ns)
         self.born = born
-        self.entry = entry
+        self.entry = self.before = entry
         self.read_ns = 0
         self.argv: tuple[str, ...] | None = None
         self.command = ""
@@ -132,7 +133,7 @@ class ProcessWatch:
         gone = self._forget(table)
         fresh = self._take(table)
         self._judge(fresh or bool(gone), now_ns)
-        changed = [row for known in self._known.values() if (row := self._show(known, table, read_ns))]
+        changed = [row for known in self._known.values() if (row := self._show(known, read_ns))]
         return ProcessesChanged(at_ns=now_ns, changed=tuple(changed), gone=tuple(gone))
 
     def _is_quiet(self, pid: int) -> bool:
@@ -161,16 +162,15 @@ class ProcessWatch:
                 known.ask(self._words)
                 fresh = True
                 continue
-            before = known.entry
+            before = known.before = known.entry
+            known.entry = entry
             if entry.ppid != before.ppid:
                 known.earlier_ppid = before.ppid
                 fresh = True
             fresh = fresh or entry.group != before.group or entry.session != before.session
             age = self._round - known.born
             if age < _YOUNG_ROUNDS or entry.name != before.name or (age + pid) % _REFRESH_ROUNDS == 0:
-                held, known.entry = before, entry
                 fresh = known.ask(self._words) or fresh
-                known.entry = held
         return fresh
 
     def _judge(self, fresh: bool, now_ns: int) -> None:
@@ -195,16 +195,15 @@ class ProcessWatch:
             return owner
         return Owner("run", owner.run) if owner.run else Owner("watched")
 
-    def _show(self, known: _Known, table: Mapping[int, Entry], read_ns: int) -> ProcessRow | None:
+    def _show(self, known: _Known, read_ns: int) -> ProcessRow | None:
         """The row where it differs noticeably from the one before, else None."""
-        entry, old = table[known.key.pid], known.row
+        entry, old = known.entry, known.row
         owner = self._owners[entry.pid]
-        if old is not None and entry is known.entry and not old.cpu_ratio and old.cpu_ratio is not None:
+        if old is not None and entry is known.before and not old.cpu_ratio and old.cpu_ratio is not None:
             cpu: float | None = 0.0
         else:
-            cpu = _cpu(known, entry, read_ns)
-        unchanged = entry is known.entry and old is not None and old.cpu_ratio == cpu
-        known.entry = entry
+            cpu = _cpu(known, read_ns)
+        unchanged = entry is known.before and old is not None and old.cpu_ratio == cpu
         if entry.pid not in self._reader.skipped:
             known.read_ns = read_ns
         if unchanged and old is not None and _same_owner(old, owner) and old.command == known.command:
@@ -220,11 +219,11 @@ def _lower(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word.lower() for word in words if word)
 
 
-def _cpu(known: _Known, entry: Entry, read_ns: int) -> float | None:
+def _cpu(known: _Known, read_ns: int) -> float | None:
     """Share of one core since the entry before, in steps of 0.1 %; None at first sight."""
     if known.row is None or read_ns <= known.read_ns:
         return None
-    used = entry.cpu_ns - known.entry.cpu_ns
+    used = known.entry.cpu_ns - known.before.cpu_ns
     return round(max(used, 0) / (read_ns - known.read_ns), 3)
 
 
