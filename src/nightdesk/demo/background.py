@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,7 @@ def start_server(folder: Path, port: int, speed: float) -> str:
     with process.stdout as output:
         said = output.readline().strip()
     if said.startswith("http://"):
+        _wait_for(lambda: read_mark(folder) is not None)
         return said
     process.wait(END_S)
     raise NightdeskError(said.removeprefix("nightdesk: ") or "The demo's model server ended without a word.")
@@ -96,10 +98,16 @@ def stop_server(folder: Path) -> bool:
         (folder / name).unlink(missing_ok=True)
     if mark is None:
         return False
+    if not _wait_for(lambda: not _answers(mark.address)):
+        raise NightdeskError(f"The demo's model server (pid {mark.pid}) was asked to end and goes on.")
+    return True
+
+
+def _wait_for(condition: Callable[[], bool]) -> bool:
     limit = time.monotonic() + END_S
-    while _answers(mark.address):
+    while not condition():
         if time.monotonic() > limit:
-            raise NightdeskError(f"The demo's model server (pid {mark.pid}) was asked to end and goes on.")
+            return False
         time.sleep(0.05)
     return True
 
