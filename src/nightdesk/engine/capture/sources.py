@@ -1,0 +1,62 @@
+"""What a packet source is, and which one is used."""
+
+from __future__ import annotations
+
+import sys
+from typing import Protocol
+
+from nightdesk.model.errors import CaptureError
+
+Frame = tuple[int, int, bytes]
+"""Link type, time (ns since the epoch), the bytes of the frame."""
+
+
+class Source(Protocol):
+    """Gives frames in bursts. ``fileno`` is readable when ``read`` has something."""
+
+    name: str
+    interface: str
+    packets: int
+    """Frames given so far."""
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        ...
+
+    def read(self) -> list[Frame]:
+        """The frames that wait, perhaps none; never blocks. Raises CaptureError when the source has ended."""
+        ...
+
+    def dropped(self) -> int | None:
+        """Packets that the kernel dropped so far; None where unknown."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; ends child processes."""
+        ...
+
+
+def loopback_name(platform: str = sys.platform) -> str:
+    """The loopback interface of the system."""
+    return "lo" if platform.startswith("linux") else "lo0"
+
+
+def open_source(wanted: str, interface: str, ports: tuple[int, ...]) -> tuple[Source | None, str]:
+    """The source named by ``wanted`` (``auto``, ``scapy`` or ``tcpdump``), and what the better ones lacked.
+
+    With ``auto`` it is None where no packets can be had: then the relay is left. Raises CaptureError where a
+    source that the user named can't be opened.
+    """
+    from nightdesk.engine.capture.packet_socket import open_packet_socket
+    from nightdesk.engine.capture.tcpdump import open_tcpdump
+
+    openers = {"scapy": open_packet_socket, "tcpdump": open_tcpdump}
+    if wanted != "auto":
+        return openers[wanted](interface, ports), ""
+    lacks: list[str] = []
+    for name, opener in openers.items():
+        try:
+            return opener(interface, ports), " ".join(lacks)
+        except CaptureError as fault:
+            lacks.append(f"{name}: {fault}")
+    return None, " ".join(lacks)
