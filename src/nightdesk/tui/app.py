@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.filter import LineFilter
+from textual.worker import Worker, WorkerState
 
 from nightdesk.client.desk import Desk
 from nightdesk.model.errors import NightdeskError
-from nightdesk.tui import themes
-from nightdesk.tui.asks import Ask, FeedRequested
+from nightdesk.model.job import ENDED
+from nightdesk.tui import asks, orders, terminal, themes
+from nightdesk.tui.commands import NightdeskCommands
 from nightdesk.tui.glyphs import ASCII, UNICODE, PlainFilter, SafeFilter
+from nightdesk.tui.keymap import check_keymap
 from nightdesk.tui.link import Engine, Link
 from nightdesk.tui.screens.desk import DeskScreen
+from nightdesk.tui.screens.help import HelpScreen, keys_for
+from nightdesk.tui.screens.job import JobScreen
 from nightdesk.tui.text import line, tone_css
 from nightdesk.tui.widgets.header import select as select_header
+from nightdesk.tui.widgets.sheet import Sheet
 
 TICK_SECONDS = 0.2
 TICKS_PER_PULSE = 5
 URGENT_NS = 2 * 10**9
 """So long after a user's action, changes are drawn at once."""
+
+Severity = Literal["information", "warning", "error"]
 
 
 class Viewer(App[int]):
@@ -33,12 +43,12 @@ class Viewer(App[int]):
     CSS_PATH = "screens/desk.tcss"
     """Of the first screen: Textual loads a default screen without its own file."""
     CSS = tone_css()
-    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[Any]] = {NightdeskCommands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,f1", "help", "help", key_display="?", id="app.help"),
-        Binding("ctrl+p", "command_palette", "palette", key_display="^p", priority=True, id="app.palette"),
+        Binding("ctrl+p,colon", "command_palette", "palette", key_display="^p", id="app.palette"),
         Binding("q", "leave", "leave (runs go on)", id="app.quit"),
-        Binding("ctrl+q", "leave", "Leave", show=False, priority=True, id="app.quit_always"),
+        Binding("ctrl+q", "leave", "Leave", show=False, id="app.quit_always"),
         Binding("ctrl+r", "retry", "Attach to the engine again", show=False, id="app.retry"),
         Binding("f8", "mouse", "Release or take the mouse", show=False, id="app.mouse"),
     ]
@@ -48,32 +58,39 @@ class Viewer(App[int]):
         name: str,
         opened: Callable[[], Engine],
         *,
-        theme: str | None = None,
+        theme: str = themes.DEFAULT,
         ascii: bool = False,  # noqa: A002 - the option's name
         mode: str = "desk",
+        keys: Mapping[str, str] | None = None,
+        utf8: bool = True,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """``opened`` blocks until there is an engine. ``clock`` gives nanoseconds since the epoch."""
-        self.glyphs = ASCII if ascii else UNICODE
+        plain = ascii or not utf8
+        self.glyphs = ASCII if plain else UNICODE
         self._line_filters: list[LineFilter] = [SafeFilter()]
-        if ascii:
-            self._line_filters.append(PlainFilter(strict=False))
+        if plain:
+            self._line_filters.append(PlainFilter(strict=not utf8))
         super().__init__()
         self.desk_name = name
         self.link = Link(opened, self._told)
         self.clock = clock
-        self.mode_at_start = mode
-        self.theme_at_start = theme
+        self._at_start = (theme, mode, dict(keys or {}), utf8)
         self._ticks = 0
         self._urgent_until = 0
+        self._clashes: set[frozenset[str]] = set()
+        self._mouse_taken = True
+        self._terminal: int | None = None
+
+    # Start
 
     def get_line_filters(self) -> list[LineFilter]:
-        """Textual's own filters behind ours."""
+        """Ours first, so that nothing after them sees a control character."""
         return [*self._line_filters, *super().get_line_filters()]
 
     def get_default_screen(self) -> DeskScreen:
         """The desk."""
-        return DeskScreen(self.mode_at_start)
+        return DeskScreen(self._at_start[1])
 
     @property
     def desk_screen(self) -> DeskScreen:
@@ -83,15 +100,45 @@ class Viewer(App[int]):
         return screen
 
     def on_mount(self) -> None:
-        """Themes, then the link; the first picture does not wait for it."""
+        """Themes, keys, signals, then the link; the first picture does not wait for it."""
+        self._prepare_looks()
+        self._prepare_keys()
+        if not self.is_headless:
+            self._terminal = terminal.terminal_descriptor()
+        terminal.follow_signals(self.exit)
+        self.set_interval(TICK_SECONDS, self._tick)
+        self.call_after_refresh(self._start_link)
+
+    def _prepare_looks(self) -> None:
         loaded, problems = themes.load_themes(themes.shipped_folder(), themes.user_folder())
         for theme in loaded:
             self.register_theme(theme)
-        self.theme = themes.DEFAULT
+        self.theme = themes.DEFAULT if themes.DEFAULT in self.available_themes else "textual-dark"
+        self.use_theme(self._at_start[0])
         for problem in problems:
             self.tell(problem, severity="warning")
-        self.set_interval(TICK_SECONDS, self._tick)
-        self.call_after_refresh(self._start_link)
+        if not self._at_start[3]:
+            self.tell("The locale is not UTF-8: signs are drawn with ASCII.", "Set LC_ALL=C.UTF-8 for more.")
+
+    def _prepare_keys(self) -> None:
+        keymap, problems = check_keymap(self._at_start[2])
+        self.set_keymap(keymap)
+        for problem in problems:
+            self.tell(problem, severity="warning")
+
+    def use_theme(self, name: str) -> None:
+        """Change the colours; an unknown name is a notice."""
+        if name in self.available_themes:
+            self.theme = name
+        else:
+            self.tell(f"There is no theme {name!r}.", "ctrl+p and “theme” lists them.", severity="warning")
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """Say once that the user's keys took a key away."""
+        names = frozenset(binding.id or binding.action for binding in clashed_bindings)
+        if names not in self._clashes:
+            self._clashes.add(names)
+            self.tell(f"[viewer.keys] takes the key of {', '.join(sorted(names))}.", severity="warning")
 
     def _start_link(self) -> None:
         self.run_worker(self.link.follow(), name="link", exit_on_error=False)
@@ -99,13 +146,16 @@ class Viewer(App[int]):
     # Drawing
 
     def _told(self) -> None:
-        if self.clock() < self._urgent_until or self.link.state.kind != "live" or self._ticks == 0:
-            self.post_message(FeedRequested())
+        if self.clock() < self._urgent_until or self.link.state.kind != "live" or not self.link.drawn:
+            self.post_message(asks.FeedRequested())
 
     def _tick(self) -> None:
         self._ticks += 1
         if self._ticks % TICKS_PER_PULSE == 0:
             self._feed()
+            if terminal.is_gone(self._terminal):
+                terminal.end_soon(129)
+                self.exit(129)
         elif self.link.streaming and self.link.mirror is not None:
             self.desk_screen.feed_fast(self.link.mirror, self.link.state, self.clock())
             self.link.settle()
@@ -118,29 +168,110 @@ class Viewer(App[int]):
         now_ns, mirror, state = self.clock(), self.link.mirror, self.link.state
         header = select_header(mirror, self.desk_name, state, now_ns, self.glyphs)
         self.desk_screen.feed(mirror, header, state, now_ns)
+        for screen in self.screen_stack[1:]:
+            if isinstance(screen, Sheet):
+                screen.feed(mirror, now_ns)
         self.link.settle()
 
-    def tell(self, message: str, hint: str = "", severity: Any = "information") -> None:
+    def tell(self, message: str, hint: str = "", severity: Severity = "information") -> None:
         """A notice in the corner, without markup and harmless."""
         self.notify(line(message, " " if hint else "", hint).plain, severity=severity, markup=False)
 
-    async def on_ask(self, message: Ask) -> None:
+    # Asking the engine
+
+    @property
+    def engine(self) -> Engine:
+        """The engine. Raises NightdeskError where none answers."""
+        return orders.engine_of(self)
+
+    def _order(self, work: Awaitable[None]) -> None:
+        self._urgent_until = self.clock() + URGENT_NS
+        self.run_worker(orders.guarded(self, work), exit_on_error=False)
+
+    def on_signal_requested(self, message: asks.SignalRequested) -> None:
+        """Signal a tree."""
+        self._order(orders.signal(self, message))
+
+    def on_run_action_requested(self, message: asks.RunActionRequested) -> None:
+        """Change a run."""
+        self._order(orders.run_action(self, message))
+
+    def on_start_requested(self, message: asks.StartRequested) -> None:
+        """Start a run."""
+        self._order(orders.start(self, message))
+
+    def on_single_requested(self, message: asks.SingleRequested) -> None:
+        """Run one item alone."""
+        self._order(orders.single(self, message.job))
+
+    def on_open_job(self, message: asks.OpenJob) -> None:
+        """Show a job."""
+        self.push_screen(JobScreen(message.job))
+        self.post_message(asks.FeedRequested())
+
+    def on_ask(self, message: asks.Ask) -> None:
         """Ask the engine, and hand the answer back."""
         self.run_worker(self._serve(message), exit_on_error=False)
 
-    async def _serve(self, ask: Ask) -> None:
-        self._urgent_until = self.clock() + URGENT_NS
+    async def _serve(self, ask: asks.Ask) -> None:
         try:
-            if self.link.engine is None:
-                raise NightdeskError("The engine does not answer.", "Press ctrl+r to attach to it again.")
-            answer = await ask.call(self.link.engine)
+            answer = await ask.call(self.engine)
         except NightdeskError as error:
             answer = error
         ask.reply(answer)
 
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A fault in a worker is told, and nothing else ends."""
+        if event.state == WorkerState.ERROR:
+            self.tell(f"{event.worker.name or 'A task'} failed: {event.worker.error!r}", severity="error")
+
+    # Keys
+
+    def action_help(self) -> None:
+        """Help on the focused pane."""
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss(None)
+        elif self.screen is self.desk_screen:
+            pane = self.desk_screen.panes[self.desk_screen.current]
+            self.push_screen(HelpScreen(pane.TITLE, pane.HELP, keys_for(self.screen)))
+
+    def action_help_quit(self) -> None:
+        """ctrl+c: nothing ends, the user learns how to leave."""
+        self.tell("q leaves the viewer; engine and runs go on. Nothing was stopped.")
+
+    def action_retry(self) -> None:
+        """Attach to the engine again; starts one where none runs."""
+        self.link.retry()
+
+    def action_mouse(self) -> None:
+        """Give the mouse to the terminal (to select text there), or take it back."""
+        self._mouse_taken = not self._mouse_taken
+        driver = self._driver
+        name = "_enable_mouse_support" if self._mouse_taken else "_disable_mouse_support"
+        switch = getattr(driver, name, None)
+        if switch is not None:
+            switch()
+        self.tell(
+            "The mouse works here again." if self._mouse_taken else "The terminal has the mouse; f8 takes it."
+        )
+
+    def action_picture(self) -> None:
+        """Save the screen as SVG."""
+        self.deliver_screenshot()
+
     def action_leave(self) -> None:
         """Leave the viewer; engine and runs go on."""
         self.exit(0)
+
+    def parting_words(self) -> str:
+        """What goes on after the viewer has ended."""
+        mirror = self.link.mirror
+        if mirror is None or self.link.state.kind != "live":
+            return "viewer closed (nightdesk status)"
+        active = sum(run.state not in ENDED for run in mirror.runs.values())
+        runs = {0: "", 1: " and 1 run"}.get(active, f" and {active} runs")
+        verb = "go" if active else "goes"
+        return f"viewer closed; engine{runs} {verb} on (nightdesk status)"
 
 
 def run_viewer(
@@ -157,8 +288,19 @@ def run_viewer(
         from nightdesk.client.api import AsyncEngine
         from nightdesk.client.launch import ensure_engine
 
-        ensure_engine(desk, flags)
-        return AsyncEngine(desk.socket)
+        with ensure_engine(desk, flags):
+            return AsyncEngine(desk.socket)
 
-    viewer = Viewer(desk.name, opened, theme=theme, ascii=ascii, mode=mode)
-    return viewer.run(mouse=desk.config.viewer.mouse) or 0
+    viewer = Viewer(
+        desk.name,
+        opened,
+        theme=theme or desk.config.viewer.theme,
+        ascii=ascii or desk.config.viewer.ascii,
+        mode=mode,
+        keys=desk.config.viewer.keys,
+        utf8=terminal.speaks_utf8(),
+    )
+    status = viewer.run(mouse=desk.config.viewer.mouse)
+    if not terminal.is_gone(terminal.terminal_descriptor()):
+        sys.stdout.write(viewer.parting_words() + "\n")
+    return viewer.return_code or status or 0

@@ -85,11 +85,14 @@ class Link:
         self.state = LinkState("starting")
         self.streaming = False
         """A reply grew since the last :meth:`settle`."""
+        self.drawn = False
+        """The first snapshot has been drawn."""
         self._wake = asyncio.Event()
 
     def settle(self) -> None:
         """What came so far has been drawn."""
         self.streaming = False
+        self.drawn = self.mirror is not None
 
     def retry(self) -> None:
         """Try again now: attach to the engine, or start one."""

@@ -268,7 +268,7 @@ class Pane(Vertical, Generic[View]):
         if self._heading.note:
             left = line(left, Cell(f" {self.glyphs.dash * 2} ", tone), *self._heading.note)
         right = line(*self._heading.right)
-        room = size.width - 2 - left.cell_length - right.cell_length
+        room = size.width - 4 - left.cell_length - right.cell_length
         if not right.plain or room < 3:
             return left
         return line(left, Cell(f" {self.glyphs.dash * (room - 2)} ", tone), right)

@@ -19,7 +19,9 @@ from textual.widgets import Static
 from nightdesk.client.mirror import Mirror
 from nightdesk.tui.asks import FeedRequested
 from nightdesk.tui.link import LinkState
+from nightdesk.tui.panes.jobs import JobsPane
 from nightdesk.tui.panes.pane import Look, Pane
+from nightdesk.tui.panes.processes import ProcessesPane
 from nightdesk.tui.text import line
 from nightdesk.tui.widgets.header import HeaderLine, HeaderView
 from nightdesk.tui.widgets.keyline import KeyLine
@@ -38,42 +40,34 @@ MODES: Mapping[str, tuple[int, ...]] = {
 """Mode → numbers of its panes; the first one gets the focus."""
 
 
-class JobsPane(Pane[int]):
-    """Placeholder until the pane is there."""
-
-    NUMBER, TITLE, PARTS = 1, "Jobs", ("jobs",)
+class Placeholder(Pane[int]):
+    """A pane that is not there yet."""
 
     def select(self, desk: Mirror, now_ns: int) -> int:
         """Nothing."""
-        return len(desk.jobs)
+        return 0
 
     def draw(self, view: int, old: int | None) -> None:
         """Nothing."""
 
     def look(self, view: int) -> Look:
         """Nothing to show."""
-        return Look("empty", f"{view}")
+        return Look("empty", "Nothing to show yet.")
 
 
-class AcceleratorsPane(JobsPane):
+class AcceleratorsPane(Placeholder):
     """Placeholder until the pane is there."""
 
     NUMBER, TITLE = 2, "Accelerators"
 
 
-class TrafficPane(JobsPane):
+class TrafficPane(Placeholder):
     """Placeholder until the pane is there."""
 
     NUMBER, TITLE = 3, "Ollama traffic"
 
 
-class ProcessesPane(JobsPane):
-    """Placeholder until the pane is there."""
-
-    NUMBER, TITLE = 4, "Processes"
-
-
-class LogsPane(JobsPane):
+class LogsPane(Placeholder):
     """Placeholder until the pane is there."""
 
     NUMBER, TITLE = 5, "Logs"

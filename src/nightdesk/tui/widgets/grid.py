@@ -81,7 +81,7 @@ class Grid(ScrollView, can_focus=True):
         Binding("ctrl+u", "page(-0.5)", "Half a page up", show=False, id="grid.half_up"),
         Binding("pagedown", "page(1)", "Page down", show=False, id="grid.page_down"),
         Binding("pageup", "page(-1)", "Page up", show=False, id="grid.page_up"),
-        Binding("enter", "open", "Open", show=False, id="grid.open"),
+        Binding("enter", "open", "open", id="grid.open"),
     ]
 
     cursor = reactive(0, repaint=False)
@@ -130,14 +130,18 @@ class Grid(ScrollView, can_focus=True):
         *,
         header: bool = True,
         follow_top: bool = False,
+        opens: bool = True,
         sign: str = "▌",
         id: str | None = None,  # noqa: A002 - Textual's name for it
     ) -> None:
-        """``follow_top``: a cursor on the first row stays on the first row when new rows come above it."""
+        """``follow_top``: a cursor on the first row stays on the first row when new rows come above it.
+        ``opens``: enter means something.
+        """
         super().__init__(id=id)
         self.columns = tuple(columns)
         self.header = header
         self.follow_top = follow_top
+        self.opens = opens
         self.sign = sign
         self.rows: Sequence[Row] = ()
         self.sort: tuple[str, str] | None = None
@@ -260,6 +264,10 @@ class Grid(ScrollView, can_focus=True):
         """To the last row."""
         self.cursor = len(self.rows) - 1
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enter only where rows can be opened."""
+        return self.opens if action == "open" else super().check_action(action, parameters)
+
     def action_open(self) -> None:
         """Tell that the row under the cursor was chosen."""
         if self.rows:
@@ -351,7 +359,8 @@ class Grid(ScrollView, can_focus=True):
     def _draw(self, row: Row, width: int, state: str) -> Strip:
         back = self.rich_style
         if state:
-            back += self.get_component_rich_style(state, partial=True)
+            mark = self.get_component_rich_style(state)
+            back += Style(bgcolor=mark.bgcolor, reverse=mark.reverse or None)
         gutter = self.sign if state == "grid--cursor" else " " * len(self.sign)
         segments = [Segment(gutter, back + tone_style(self, "accent"))]
         for index, column, room in self._fit_columns():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from textual import events
 from textual.screen import Screen
@@ -22,7 +22,7 @@ class Key(NamedTuple):
     press: str
 
 
-def keys_of(screen: Screen[object]) -> tuple[list[Key], list[Key]]:
+def keys_of(screen: Screen[Any]) -> tuple[list[Key], list[Key]]:
     """Keys shown at the left (the focused widget's first) and at the right end."""
     left: dict[str, Key] = {}
     right: dict[str, Key] = {}

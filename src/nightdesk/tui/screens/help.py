@@ -1,0 +1,60 @@
+"""Help on the focused pane: what it shows, then every key that works there, as bound now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Markdown, Static
+
+from nightdesk.tui.text import Cell, Part, content, line
+from nightdesk.tui.widgets.sheet import Sheet
+
+GENERAL = """
+## Everywhere
+
+Leaving never ends anything: engine and runs go on, and `nightdesk` shows them again. Colour is never alone, a
+sign stands beside it. A dash (–) means that a value is unknown, never zero.
+"""
+
+
+def keys_for(screen: Screen[Any]) -> list[tuple[str, str, str]]:
+    """(keys, what they do, id) for each binding that works now, those of the pane first."""
+    found: dict[str, tuple[list[str], str, str]] = {}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        name = binding.id or binding.action
+        keys, _, _ = found.setdefault(
+            name, ([], active.tooltip or binding.tooltip or binding.description, name)
+        )
+        keys.append(screen.app.get_key_display(binding))
+    return [(" ".join(dict.fromkeys(keys)), words, name) for keys, words, name in found.values()]
+
+
+class HelpScreen(Sheet[None]):
+    """Shows text and keys that the desk screen has gathered."""
+
+    TALL = True
+
+    def __init__(self, title: str, text: str, keys: list[tuple[str, str, str]]) -> None:
+        super().__init__()
+        self.heading = title
+        self.text = text
+        self.keys = keys
+
+    def compose_sheet(self) -> ComposeResult:
+        """Words, then keys."""
+        with VerticalScroll():
+            yield Markdown(self.text + GENERAL)
+            yield Static(id="key-table", markup=False)
+
+    def on_mount(self) -> None:
+        """Fill in the keys."""
+        self.show_title(line("Help: ", Cell(self.heading, "strong")))
+        parts: list[Part] = []
+        for keys, words, name in self.keys:
+            parts += [Cell(f"{keys:<14}", "accent"), f" {words:<46} ", Cell(name, "faint"), "\n"]
+        self.query_one("#key-table", Static).update(content(*parts))
+        self.query_one(VerticalScroll).focus()

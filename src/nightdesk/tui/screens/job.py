@@ -1,0 +1,165 @@
+"""One job in full: command, needs, and its runs with folder, log, result and the evidence of a failure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.model.job import ENDED, JobView, Run
+from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_duration
+from nightdesk.tui.asks import OpenLog
+from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.panes.jobs import note_of, progress_cells, state_cell
+from nightdesk.tui.text import Cell, Part, content, line
+from nightdesk.tui.widgets.grid import Column, Grid, Row
+from nightdesk.tui.widgets.sheet import Sheet
+
+COLUMNS = (
+    Column("state", "", width=1),
+    Column("started", "started", width=16),
+    Column("mode", "mode", width=6),
+    Column("count", "done", width=8, align="right"),
+    Column("note", "result", flex=1),
+)
+
+
+def runs_of(desk: Mirror, job: str) -> list[Run]:
+    """The job's runs, newest first."""
+    return [run for run in reversed(desk.runs.values()) if run.job == job]
+
+
+def run_rows(runs: list[Run], now_ns: int, glyphs: Glyphs) -> list[Row]:
+    """One row a run."""
+    return [
+        Row(
+            run.id,
+            (
+                state_cell(run.state, glyphs),
+                Cell(moment(run.started_ns or run.created_ns), "muted"),
+                Cell(run.mode),
+                progress_cells(run, glyphs)[1],
+                note_of(run, now_ns, glyphs),
+            ),
+        )
+        for run in runs
+    ]
+
+
+def moment(at_ns: int | None) -> str:
+    """A moment in local time: ``2025-11-21 02:14``."""
+    return UNKNOWN if at_ns is None else datetime.fromtimestamp(at_ns / NS).strftime("%Y-%m-%d %H:%M")
+
+
+def job_facts(job: JobView) -> list[tuple[str, Cell]]:
+    """Name and value of what the configuration says."""
+    ways = [word for word, has in (("single item", job.has_single), ("dry run", job.has_dry_run)) if has]
+    return [
+        ("command", Cell(job.command)),
+        ("about", Cell(job.description or UNKNOWN, "" if job.description else "faint")),
+        (
+            "items",
+            Cell("the desk drives them one by one" if job.drives_items else "the command's own affair"),
+        ),
+        ("needs", Cell(", ".join(job.needs) or "nothing")),
+        ("priority", Cell(job.priority)),
+        ("also", Cell(", ".join(ways) or UNKNOWN)),
+    ]
+
+
+def run_facts(run: Run) -> list[tuple[str, Cell]]:
+    """Name and value of what is known of a run."""
+    facts = [
+        ("run", Cell(run.id, "strong")),
+        ("state", Cell(run.state + (f": {run.reason}" if run.reason else ""))),
+        ("command", Cell(run.command)),
+        ("item", Cell(run.item or UNKNOWN)),
+        ("folder", Cell(run.folder)),
+        ("log", Cell(run.log_path or UNKNOWN)),
+        ("process", Cell(str(run.process.pid) if run.process and run.state not in ENDED else UNKNOWN)),
+        ("ended", Cell(f"{moment(run.ended_ns)}  {_exit_words(run)}")),
+        ("attempt", Cell(str(run.attempt))),
+    ]
+    if run.usage is not None:
+        spent = format_duration(run.usage.user_ns + run.usage.system_ns)
+        facts.append(("used", Cell(f"{spent} of CPU, at most {format_bytes(run.usage.max_rss_bytes)}")))
+    if run.failure is not None:
+        facts.append(("failure", Cell(run.failure.kind, "bad")))
+        facts.append(("evidence", Cell(run.failure.evidence, "bad")))
+    return facts
+
+
+def _exit_words(run: Run) -> str:
+    if run.signal is not None:
+        return f"by signal {run.signal}"
+    return "" if run.exit_status is None else f"with status {run.exit_status}"
+
+
+class JobScreen(Sheet[None]):
+    """The job's configuration above, its runs below; the facts of the run under the cursor at the end."""
+
+    TALL = True
+    DEFAULT_CSS = """
+    JobScreen Grid { height: 1fr; min-height: 4; margin: 1 0; }
+    JobScreen #job-facts { height: auto; }
+    JobScreen #run-box { height: 2fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("l", "log", "log", id="job.log", tooltip="Show the run's log in the logs pane"),
+    ]
+
+    def __init__(self, job: str) -> None:
+        super().__init__()
+        self.job = job
+        self._runs: list[Run] = []
+
+    def compose_sheet(self) -> ComposeResult:
+        """Facts, runs, facts."""
+        yield Static(id="job-facts", markup=False)
+        yield Grid(COLUMNS, opens=False, sign=self.glyphs.cursor)
+        with VerticalScroll(id="run-box"):
+            yield Static(id="run-facts", markup=False)
+
+    def feed(self, desk: Mirror | None, now_ns: int) -> None:
+        """Draw the job as it is now."""
+        if desk is None or not self.is_mounted:
+            return
+        job = desk.jobs.get(self.job)
+        self.show_title(line("Job ", Cell(self.job, "strong")))
+        known = job_facts(job) if job else [("", Cell("This job is no longer in nightdesk.toml.", "warn"))]
+        self.query_one("#job-facts", Static).update(_table(known))
+        self._runs = runs_of(desk, self.job)
+        self.query_one(Grid).show_rows(run_rows(self._runs, now_ns, self.glyphs))
+        self._show_run()
+
+    @on(Grid.Moved)
+    def _show_run(self) -> None:
+        run = self._run
+        facts = run_facts(run) if run else [("", Cell("It has not run yet.", "muted"))]
+        self.query_one("#run-facts", Static).update(_table(facts))
+
+    @property
+    def _run(self) -> Run | None:
+        key = self.query_one(Grid).cursor_key
+        return next((run for run in self._runs if run.id == key), None)
+
+    def action_log(self) -> None:
+        """Show the log of the run under the cursor in the logs pane."""
+        run = self._run
+        if run is not None and run.log is not None:
+            self.dismiss(None)
+            self.app.post_message(OpenLog(run.log))
+
+
+def _table(facts: list[tuple[str, Cell]]) -> Content:
+    parts: list[Part] = []
+    for name, value in facts:
+        parts += [Cell(f"{name:<9} ", "muted"), value, "\n"]
+    return content(*parts[:-1])

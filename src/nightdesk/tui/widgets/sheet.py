@@ -1,0 +1,66 @@
+"""A screen that lies over the desk: a titled box with a line of keys. Escape closes it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.tui.glyphs import UNICODE, Glyphs
+from nightdesk.tui.widgets.keyline import KeyLine
+
+Answer = TypeVar("Answer")
+
+
+class Sheet(ModalScreen[Answer], Generic[Answer]):
+    """Base of confirmations, pickers, details and help."""
+
+    DEFAULT_CSS = """
+    Sheet {
+        align: center middle;
+        & > #sheet {
+            width: 90%; max-width: 110; height: auto; max-height: 90%; background: $surface;
+            border: round $border; border-title-color: $foreground; padding: 0 1;
+        }
+        & > #sheet.-ascii { border: ascii $border; }
+        & > #sheet.-tall { height: 90%; }
+        & > #sheet.-hard { border: round $error; }
+        KeyLine { background: $surface; padding: 0; margin-top: 1; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "back", key_display="esc", id="sheet.close"),
+        Binding("ctrl+q", "app.leave", "Leave", show=False, id="sheet.leave"),
+    ]
+    TALL: ClassVar[bool] = False
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        with Vertical(id="sheet", classes="-tall" if self.TALL else ""):
+            yield from self.compose_sheet()
+            yield KeyLine()
+
+    def compose_sheet(self) -> ComposeResult:
+        """*override*: what is in the box."""
+        yield from ()
+
+    def feed(self, desk: Mirror | None, now_ns: int) -> None:
+        """*override* where the sheet shows something that lives."""
+
+    @property
+    def glyphs(self) -> Glyphs:
+        """The table of signs in use."""
+        return getattr(self.app, "glyphs", UNICODE)
+
+    def show_title(self, title: Content) -> None:
+        """Put a title on the border."""
+        self.query_one("#sheet").border_title = title
+
+    def action_close(self) -> None:
+        """Back to the desk, without an answer."""
+        self.dismiss(None)
