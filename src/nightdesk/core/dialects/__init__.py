@@ -1,1 +1,1 @@
-"""Readers of the bodies that model servers exchange: Ollama, OpenAI, Anthropic."""
+"""What model servers say: readers for the dialects of Ollama, OpenAI and Anthropic, and for prompts."""

@@ -1,0 +1,337 @@
+"""Pairs the requests and responses of one connection: takes stream bytes from both sides, drives the drafts.
+
+Responses come in the order of the requests. Where packets are missing, the place in the server's stream up to which
+the client had read when it sent a request says which response a byte can belong to: nothing before that place
+answers the request, and (without pipelining) nothing behind it answers the one before.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from itertools import accumulate
+
+from nightdesk.core.drafts import Draft
+from nightdesk.core.http1 import Began, Body, End, Event, Gap, Head, MessageReader, Resumed
+from nightdesk.core.streams import MASK, distance
+
+_METHOD = re.compile(rb"[A-Z]{3,10} [/*h]")
+
+WAITING_LIMIT = 256
+"""Pipelined requests without an answer; beyond it the oldest are given up."""
+
+
+class Connection:
+    """One HTTP connection. The three callbacks make drafts, and are told of their progress and their end."""
+
+    def __init__(
+        self,
+        begin: Callable[[int], Draft],
+        progress: Callable[[Draft, int, bool], None],
+        end: Callable[[Draft, int], None],
+        *,
+        is_guess: bool = False,
+    ) -> None:
+        self._is_guess = is_guess
+        """Nobody said that this port speaks HTTP."""
+        self._begin_draft = begin
+        self._progress = progress
+        self._end_draft = end
+        self._requests = MessageReader("request")
+        self._responses = MessageReader("response", self._is_bodiless)
+        self._waiting: deque[Draft] = deque()
+        self._sending: Draft | None = None
+        self._client_left_ns = 0
+        self._server_left_ns = 0
+        self._lost_request = 0
+        self._began_before = False
+        self._answered = 0
+        self._answer_missing = 0
+        self.is_recognised = False
+        """HTTP was seen: the connection deserves attention."""
+
+    def begins_inside(self) -> None:
+        """The capture starts in the middle of the connection."""
+        self._began_before = True
+        self._responses.begin_lost()
+        self._requests.begin_lost()
+
+    def has_answer(self) -> bool:
+        """The response in work has begun, or none is awaited."""
+        return not self._waiting or self._waiting[0].answered
+
+    @property
+    def memory(self) -> int:
+        """Bytes held for the exchanges in work."""
+        held = self._requests.held_bytes + self._responses.held_bytes
+        return held + sum(draft.memory for draft in self._waiting)
+
+    @property
+    def waiting(self) -> deque[Draft]:
+        """Exchanges without a complete answer, oldest first."""
+        return self._waiting
+
+    # The client's side.
+
+    def request_data(self, data: bytes, at_ns: int, acked: int) -> None:
+        """Bytes of the client."""
+        if not self.is_recognised and self._is_foreign(data):
+            return
+        for event in self._requests.feed(data):
+            self._take_request(event, at_ns, acked)
+
+    def _is_foreign(self, data: bytes) -> bool:
+        """In the middle of an unknown request nothing can be understood: its answer makes the exchange."""
+        if self._sending is not None or not (self._is_guess or self._began_before):
+            return False
+        return _METHOD.match(data) is None
+
+    def request_gap(self, size: int, at_ns: int) -> None:
+        """The client sent bytes that are not in the capture."""
+        for event in self._requests.gap(size):
+            self._take_request(event, at_ns, -1)
+
+    def _take_request(self, event: Event, at_ns: int, acked: int) -> None:
+        match event:
+            case Began():
+                self._open_request(at_ns, acked)
+            case Head() if self._sending is not None:
+                self.is_recognised = True
+                self._sending.take_request_head(event)
+                self._progress(self._sending, at_ns, True)
+            case Body() if self._sending is not None:
+                self._sending.take_request_body(event.data)
+            case Gap():
+                if self._sending is not None:
+                    self._sending.request.missing += event.size
+                else:
+                    self._lost_request += event.size
+            case End() if self._sending is not None:
+                self._close_request(at_ns)
+
+    def _open_request(self, at_ns: int, acked: int) -> Draft:
+        draft = self._begin_draft(at_ns)
+        draft.acked = acked
+        draft.request.missing, self._lost_request = self._lost_request, 0
+        self._sending = draft
+        self._waiting.append(draft)
+        if len(self._waiting) > WAITING_LIMIT:
+            draft = self._waiting.popleft()
+            draft.is_lossy = True
+            self._finish(draft, at_ns)
+        return draft
+
+    def _close_request(self, at_ns: int) -> None:
+        draft, self._sending = self._sending, None
+        if draft is not None:
+            draft.finish_request()
+            if draft.response_done:
+                self._retire(draft, at_ns)
+            else:
+                self._progress(draft, at_ns, True)
+
+    # The server's side.
+
+    def response_data(self, pieces: list[bytes], times: list[int], place: int) -> None:
+        """Bytes of the server; ``place`` is the sequence number of the first."""
+        if self._client_left_ns and not self._waiting:
+            return
+        draft = self._waiting[0] if self._waiting else None
+        if len(pieces) == 1 or (draft is not None and draft.first_token_ns is None):
+            # Piece by piece until the first token, for its exact time.
+            for index, piece in enumerate(pieces):
+                if index and self._waiting and self._waiting[0].first_token_ns is not None:
+                    self._feed(pieces[index:], times[index:], place)
+                    return
+                self._feed([piece], [times[index]], place)
+                place = (place + len(piece)) & MASK
+            return
+        self._feed(pieces, times, place)
+
+    def _feed(self, pieces: list[bytes], times: list[int], place: int) -> None:
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        clock = _Clock(pieces, times)
+        if self._responses.is_lost and len(self._waiting) > 1:
+            split = distance(self._waiting[1].acked, place)
+            if self._is_boundary() and 0 <= split < len(data):
+                self._take_all(self._responses.feed(data[:split]), clock)
+                if self._responses.is_lost:
+                    self._take_all(self._responses.cut(0), clock)
+                    self._give_up_first(clock.at(0))
+                data = data[split:]
+        self._take_all(self._responses.feed(data), clock)
+
+    def _take_all(self, events: list[Event], clock: _Clock) -> None:
+        for event in events:
+            self._take_response(event, clock.at(event.at))
+
+    def _is_boundary(self) -> bool:
+        """The client had read on before it sent its second request: it does not pipeline."""
+        first, second = self._waiting[0].acked, self._waiting[1].acked
+        return second >= 0 and (first < 0 or distance(second, first) > 0)
+
+    def response_gap(self, size: int, at_ns: int, place: int) -> None:
+        """The server sent bytes that are not in the capture."""
+        clock = _Clock([b""], [at_ns])
+        while len(self._waiting) > 1 and self._is_boundary():
+            split = distance(self._waiting[1].acked, place)
+            if split < 0 or split > size:
+                break
+            self._take_all(self._responses.cut(split), clock)
+            if self._waiting:
+                self._give_up_first(at_ns)
+            size, place = size - split, (place + split) & MASK
+        if size:
+            self._take_all(self._responses.gap(size), clock)
+
+    def _give_up_first(self, at_ns: int) -> None:
+        """The answer to the oldest request, or its end, is in a gap."""
+        if len(self._waiting) > 1:
+            draft = self._waiting.popleft()
+            draft.is_lossy = True
+            draft.response.missing += self._answer_missing
+            self._answer_missing = 0
+            self._finish(draft, at_ns)
+
+    def _answering(self, at_ns: int) -> Draft:
+        """The exchange that the response belongs to; a new one where the capture missed the request."""
+        if not self._waiting:
+            draft = self._begin_draft(at_ns)
+            draft.began_before = self._began_before and not self._answered
+            draft.is_lossy = not draft.began_before
+            draft.request.missing, self._lost_request = self._lost_request, 0
+            self._waiting.append(draft)
+        return self._waiting[0]
+
+    def _take_response(self, event: Event, at_ns: int) -> None:
+        match event:
+            case Began():
+                draft = self._answering(at_ns)
+                draft.last_ns = at_ns
+                draft.first_byte_ns = at_ns if draft.first_byte_ns is None else draft.first_byte_ns
+                if self._answer_missing:
+                    size, self._answer_missing = self._answer_missing, 0
+                    draft.take_gap(size)
+            case Head():
+                self.is_recognised = True
+                if event.start[1].startswith("1") and event.start[1] != "101":
+                    return
+                draft = self._answering(at_ns)
+                draft.take_response_head(event, at_ns)
+                self._progress(draft, at_ns, True)
+            case Body():
+                draft = self._answering(at_ns)
+                draft.last_ns = at_ns
+                draft.take_response_body(event.data)
+                self._progress(draft, at_ns, False)
+            case Gap():
+                self._take_response_gap(event.size)
+            case Resumed():
+                draft = self._answering(at_ns)
+                draft.answered = True
+                self.is_recognised = True
+                draft.resume()
+                if draft.began_before and draft.status is None and not draft.reply.gaps:
+                    draft.note("The capture began in the middle of the reply.")
+            case End():
+                self._close_response(at_ns, event.clean)
+
+    def _take_response_gap(self, size: int) -> None:
+        if self._waiting and self._waiting[0].first_byte_ns is not None:
+            self._waiting[0].take_gap(size)
+        else:
+            self._answer_missing += size
+
+    def _close_response(self, at_ns: int, clean: bool) -> None:
+        if not self._waiting:
+            return
+        draft = self._waiting[0]
+        draft.response_done = clean
+        draft.is_lossy |= not clean
+        self._answered += 1
+        if draft is self._sending and clean and not self._client_left_ns and draft.method is not None:
+            # The server answered early; the rest of the request may still come and is part of it.
+            self._waiting.popleft()
+            draft.ended_ns = at_ns
+            return
+        if draft is self._sending:
+            self._sending = None
+        self._retire(draft, at_ns)
+
+    def _retire(self, draft: Draft, at_ns: int) -> None:
+        if self._waiting and self._waiting[0] is draft:
+            self._waiting.popleft()
+        self._finish(draft, at_ns if draft.ended_ns is None else draft.ended_ns)
+
+    def _finish(self, draft: Draft, at_ns: int) -> None:
+        draft.ended_ns = at_ns
+        draft.finish_response()
+        self._end_draft(draft, at_ns)
+
+    # Ends.
+
+    def client_left(self, at_ns: int) -> None:
+        """The client closed its side. It may go on reading."""
+        self._client_left_ns = at_ns
+        for draft in self._waiting:
+            if not draft.reply.done:
+                draft.note("The client closed its side before the answer was complete.")
+
+    def client_gone(self) -> None:
+        """The client does not read any more: what it was reading is over."""
+        while self._waiting and self._waiting[0].answered:
+            self._abandon(self._waiting.popleft(), "client", self._client_left_ns)
+
+    def server_left(self, at_ns: int) -> None:
+        """The server closed or reset."""
+        self._server_left_ns = at_ns
+        for event in self._responses.eof():
+            self._take_response(event, at_ns)
+        side = "client" if self._client_left_ns else "server"
+        while self._waiting:
+            self._abandon(self._waiting.popleft(), side, self._client_left_ns or at_ns)
+
+    def _abandon(self, draft: Draft, side: str, at_ns: int) -> None:
+        draft.left_by = "client" if side == "client" else "server"
+        if draft is self._sending:
+            self._sending = None
+        self._finish(draft, max(at_ns, draft.last_ns) if side == "server" else at_ns)
+
+    def finish(self, now_ns: int) -> None:
+        """The flow is over, or the capture."""
+        if self._client_left_ns:
+            while self._waiting:
+                self._abandon(self._waiting.popleft(), "client", self._client_left_ns)
+        early = self._sending
+        if early is not None and early.response_done:
+            self._sending = None
+            self._finish(early, now_ns)
+        if self._lost_request or self._answer_missing:
+            for draft in self._waiting:
+                draft.response.missing += self._answer_missing
+                self._answer_missing = 0
+        while self._waiting:
+            self._finish(self._waiting.popleft(), now_ns)
+
+    def _is_bodiless(self) -> bool:
+        return bool(self._waiting) and self._waiting[0].method in ("HEAD", "CONNECT")
+
+
+class _Clock:
+    """When the byte before a given offset was seen."""
+
+    __slots__ = ("_ends", "_pieces", "_times")
+
+    def __init__(self, pieces: list[bytes], times: list[int]) -> None:
+        self._pieces, self._times = pieces, times
+        self._ends: list[int] | None = None
+
+    def at(self, offset: int) -> int:
+        """Time of the piece that holds the byte before ``offset``."""
+        if len(self._times) == 1:
+            return self._times[0]
+        if self._ends is None:
+            self._ends = list(accumulate(map(len, self._pieces)))
+        return self._times[min(bisect_right(self._ends, max(0, offset - 1)), len(self._times) - 1)]

@@ -1,0 +1,185 @@
+"""Ollama's own API: one JSON object a line, the last one with ``done`` and the counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from nightdesk.core.dialects.reader import ReplyReader, decode_or_none
+from nightdesk.core.dialects.reply import count, mapping, sequence, word
+from nightdesk.model.exchange import Embeddings, ToolCall
+
+
+class _ChatMessage(msgspec.Struct, gc=False):
+    content: str = ""
+    thinking: str = ""
+    tool_calls: list[Any] = []
+
+
+class _Fragment(msgspec.Struct, gc=False):
+    """Only what is needed; ``context`` (every token number so far) is skipped without being built."""
+
+    model: str = ""
+    response: str = ""
+    thinking: str = ""
+    message: _ChatMessage | None = None
+    tool_calls: list[Any] = []
+    status: str | None = None
+    error: Any = None
+    done: bool = False
+    done_reason: str | None = None
+    prompt_eval_count: int | None = None
+    eval_count: int | None = None
+    load_duration: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_duration: int | None = None
+    total_duration: int | None = None
+
+
+_decoder = msgspec.json.Decoder(_Fragment)
+
+
+class OllamaReader(ReplyReader):
+    """``/api/generate``, ``/api/chat`` and the management calls."""
+
+    def read_lines(self, lines: bytes) -> None:
+        """Whole lines of an NDJSON stream; a line that is no JSON object says nothing."""
+        try:
+            fragments = _decoder.decode_lines(lines)
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError):
+            super().read_lines(lines)
+            return
+        self.reply.fragments += len(fragments)
+        texts: list[str] = []
+        for fragment in fragments:
+            message = fragment.message
+            if message is not None and message.content and not message.thinking and not message.tool_calls:
+                texts.append(message.content)
+            elif fragment.response:
+                texts.append(fragment.response)
+            if (
+                fragment.thinking
+                or fragment.done
+                or fragment.tool_calls
+                or fragment.error is not None
+                or fragment.status is not None
+                or (message is not None and (message.thinking or message.tool_calls))
+            ):
+                self._flush(texts)
+                self._read(fragment)
+        self._flush(texts)
+        if fragments and self.reply.model is None:
+            self.reply.model = fragments[0].model or None
+
+    def _flush(self, texts: list[str]) -> None:
+        if texts:
+            self.reply.add_text("".join(texts))
+            texts.clear()
+
+    def _read(self, fragment: _Fragment) -> None:
+        """Everything of a fragment but plain text."""
+        reply, message = self.reply, fragment.message
+        if fragment.thinking:
+            reply.add_thinking(fragment.thinking)
+        if message is not None and (message.thinking or message.tool_calls):
+            reply.add_thinking(message.thinking)
+            reply.add_text(message.content)
+            self._add_calls(message.tool_calls)
+        self._add_calls(fragment.tool_calls)
+        if fragment.status is not None:
+            reply.add_status(fragment.status)
+        if fragment.error not in (None, ""):
+            reply.error = fragment.error
+        if fragment.done:
+            reply.done = True
+            self._read_counts(msgspec.structs.asdict(fragment))
+
+    def read_object(self, value: dict[str, Any]) -> None:
+        """One object, whatever the types of its fields."""
+        reply = self.reply
+        message = mapping(value.get("message"))
+        for source, text in ((value, "response"), (message, "content")):
+            reply.add_thinking(word(source.get("thinking")) or "")
+            reply.add_text(word(source.get(text)) or "")
+            self._add_calls(sequence(source.get("tool_calls")))
+        reply.model = reply.model or word(value.get("model"))
+        if isinstance(value.get("status"), str):
+            reply.add_status(value["status"])
+        self.add_error(value)
+        if value.get("done") is True:
+            reply.done = True
+        if value.get("done") is True or "total_duration" in value or "prompt_eval_count" in value:
+            self._read_counts(value)
+
+    def read_document(self, data: bytes) -> None:
+        """One object, or the objects of a stream that was declared as one document."""
+        value = decode_or_none(data)
+        if isinstance(value, dict):
+            self.read_object(value)
+        elif value is None and b"\n" in data.strip():
+            self.read_lines(data)
+
+    def _read_counts(self, value: dict[str, Any]) -> None:
+        reply = self.reply
+        reply.done_reason = word(value.get("done_reason")) or reply.done_reason
+        reply.prompt_tokens = count(value.get("prompt_eval_count"))
+        reply.reply_tokens = count(value.get("eval_count"))
+        reply.load_ns = count(value.get("load_duration"))
+        reply.prompt_ns = count(value.get("prompt_eval_duration"))
+        reply.generation_ns = count(value.get("eval_duration"))
+        reply.total_ns = count(value.get("total_duration"))
+
+    def _add_calls(self, calls: list[Any]) -> None:
+        for call in calls:
+            function = mapping(mapping(call).get("function"))
+            name = word(function.get("name"))
+            if name:
+                arguments = function.get("arguments")
+                self.reply.add_tool_call(ToolCall(id=word(call.get("id")), name=name, arguments=arguments))
+
+
+class _Vectors(msgspec.Struct):
+    """The vectors stay raw: counting commas is enough to know their length."""
+
+    model: str = ""
+    error: Any = None
+    embeddings: list[msgspec.Raw] | None = None
+    embedding: msgspec.Raw | None = None
+    prompt_eval_count: int | None = None
+    load_duration: int | None = None
+    total_duration: int | None = None
+
+
+_vectors = msgspec.json.Decoder(_Vectors)
+
+
+class OllamaEmbedReader(OllamaReader):
+    """``/api/embed`` and the older ``/api/embeddings``."""
+
+    def read_document(self, data: bytes) -> None:
+        """Counts vectors and their numbers without building them."""
+        try:
+            value = _vectors.decode(data)
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError):
+            super().read_document(data)
+            return
+        reply = self.reply
+        reply.model = value.model or None
+        if value.error not in (None, ""):
+            reply.error = value.error
+        vectors = value.embeddings
+        if vectors is None and value.embedding is not None:
+            vectors = [value.embedding]
+        if vectors is not None:
+            reply.embeddings = Embeddings(count=len(vectors), dims=dims_of(vectors[0]) if vectors else 0)
+        reply.prompt_tokens, reply.load_ns = count(value.prompt_eval_count), count(value.load_duration)
+        reply.total_ns = count(value.total_duration)
+
+
+def dims_of(vector: msgspec.Raw) -> int:
+    """Length of a vector: an array of numbers, or base64 of 4-byte numbers."""
+    raw = bytes(vector).strip()
+    if raw.startswith(b'"'):
+        return len(raw.strip(b'"').rstrip(b"=")) * 3 // 4 // 4
+    return raw.count(b",") + 1 if raw.strip(b"[] \t\r\n") else 0

@@ -1,0 +1,167 @@
+"""The OpenAI dialect: chat completions, completions, embeddings and responses, streamed as events or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from nightdesk.core.dialects.ollama import dims_of
+from nightdesk.core.dialects.reader import ReplyReader
+from nightdesk.core.dialects.reply import Reply, mapping, sequence, word
+from nightdesk.model.exchange import Embeddings, ToolCall
+
+
+class OpenAIReader(ReplyReader):
+    """``/v1/chat/completions`` and ``/v1/completions``."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply)
+        self._calls: dict[int, _Call] = {}
+
+    def read_event(self, value: dict[str, Any]) -> None:
+        """A chunk: text, thinking or parts of tool calls in ``delta``, counts in ``usage``."""
+        reply = self.reply
+        reply.model = reply.model or word(value.get("model"))
+        self.add_error(value)
+        reply.take_usage(value.get("usage"))
+        for choice in sequence(value.get("choices")):
+            choice = mapping(choice)
+            if choice.get("index", 0) != 0:
+                continue
+            self._read_message(mapping(choice.get("delta")), streamed=True)
+            reply.add_text(word(choice.get("text")) or "")
+            reply.done_reason = word(choice.get("finish_reason")) or reply.done_reason
+
+    def read_object(self, value: dict[str, Any]) -> None:
+        """A whole answer."""
+        reply = self.reply
+        reply.model = reply.model or word(value.get("model"))
+        self.add_error(value)
+        reply.take_usage(value.get("usage"))
+        for choice in sequence(value.get("choices"))[:1]:
+            self._read_message(mapping(mapping(choice).get("message")), streamed=False)
+            reply.add_text(word(mapping(choice).get("text")) or "")
+            reply.done_reason = word(mapping(choice).get("finish_reason"))
+            reply.done = reply.done_reason is not None
+
+    def _read_message(self, message: dict[str, Any], *, streamed: bool) -> None:
+        reply = self.reply
+        reply.add_thinking(word(message.get("reasoning")) or word(message.get("reasoning_content")) or "")
+        reply.add_text(word(message.get("content")) or "")
+        for position, part in enumerate(sequence(message.get("tool_calls"))):
+            index = part.get("index") if streamed and isinstance(part, dict) else position
+            self._read_call(index if isinstance(index, int) else position, mapping(part))
+
+    def _read_call(self, index: int, part: dict[str, Any]) -> None:
+        function = mapping(part.get("function"))
+        call = self._calls.get(index)
+        identity = word(part.get("id"))
+        if call is None or (identity and call.id and identity != call.id):
+            if call is not None:
+                self.reply.add_tool_call(call.whole())
+            call = self._calls[index] = _Call(identity, word(function.get("name")) or "")
+            self.reply.tools_seen += 1
+        call.name = call.name or word(function.get("name")) or ""
+        if isinstance(function.get("arguments"), str):
+            call.arguments.append(function["arguments"])
+
+    def finish(self) -> None:
+        """Tool calls are complete only now."""
+        calls, self._calls = self._calls, {}
+        for index in sorted(calls):
+            self.reply.add_tool_call(calls[index].whole())
+
+
+class _Call:
+    """A tool call that comes in parts."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self, identity: str | None, name: str) -> None:
+        self.id = identity
+        self.name = name
+        self.arguments: list[str] = []
+
+    def whole(self) -> ToolCall:
+        """The call with its arguments as JSON text."""
+        return ToolCall(id=self.id, name=self.name, arguments="".join(self.arguments))
+
+
+class _Vector(msgspec.Struct):
+    embedding: msgspec.Raw
+
+
+class _Vectors(msgspec.Struct):
+    model: str = ""
+    error: Any = None
+    data: list[_Vector] | None = None
+    usage: Any = None
+
+
+_vectors = msgspec.json.Decoder(_Vectors)
+
+
+class OpenAIEmbedReader(ReplyReader):
+    """``/v1/embeddings``, numbers or base64."""
+
+    def read_document(self, data: bytes) -> None:
+        """Counts vectors without building them."""
+        try:
+            value = _vectors.decode(data)
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError):
+            super().read_document(data)
+            return
+        reply = self.reply
+        reply.model = value.model or None
+        if value.error not in (None, ""):
+            reply.error = value.error
+        reply.take_usage(value.usage)
+        if value.data is not None:
+            dims = dims_of(value.data[0].embedding) if value.data else 0
+            reply.embeddings = Embeddings(count=len(value.data), dims=dims)
+
+
+class ResponsesReader(ReplyReader):
+    """``/v1/responses``: named events, the last of which holds the whole answer again."""
+
+    def read_event(self, value: dict[str, Any]) -> None:
+        """One event, told apart by ``type``."""
+        reply, kind = self.reply, value.get("type")
+        if kind == "response.output_text.delta":
+            reply.add_text(word(value.get("delta")) or "")
+        elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+            reply.add_thinking(word(value.get("delta")) or "")
+        elif kind == "response.output_item.done":
+            self._read_call(mapping(value.get("item")))
+        elif kind in ("response.created", "response.in_progress"):
+            reply.model = reply.model or word(mapping(value.get("response")).get("model"))
+        elif kind in ("response.completed", "response.incomplete", "response.failed"):
+            self._read_end(mapping(value.get("response")))
+        elif kind == "error":
+            reply.error = value.get("error") or value.get("message") or "error"
+
+    def read_object(self, value: dict[str, Any]) -> None:
+        """A whole answer."""
+        self._read_end(value)
+        for item in sequence(value.get("output")):
+            item = mapping(item)
+            self._read_call(item)
+            for part in sequence(item.get("content")):
+                self.reply.add_text(word(mapping(part).get("text")) or "")
+            for part in sequence(item.get("summary")):
+                self.reply.add_thinking(word(mapping(part).get("text")) or "")
+
+    def _read_end(self, response: dict[str, Any]) -> None:
+        reply = self.reply
+        reply.model = reply.model or word(response.get("model"))
+        reply.done_reason = word(response.get("status")) or reply.done_reason
+        reply.done = reply.done_reason is not None
+        reply.take_usage(response.get("usage"))
+        self.add_error(response)
+
+    def _read_call(self, item: dict[str, Any]) -> None:
+        if item.get("type") == "function_call":
+            identity = word(item.get("call_id")) or word(item.get("id"))
+            name = word(item.get("name")) or ""
+            self.reply.add_tool_call(ToolCall(id=identity, name=name, arguments=item.get("arguments")))

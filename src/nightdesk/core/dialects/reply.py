@@ -1,0 +1,146 @@
+"""What a response says so far: the accumulator that all dialects write to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nightdesk.model.base import Json
+from nightdesk.model.exchange import Embeddings, ToolCall
+
+STATUS_LINES = 10_000
+"""Status lines kept of one pull, create or push; a pull prints one for each 60 ms."""
+TOOL_CALLS = 1_000
+"""Tool calls kept of one reply; a model in a loop must not fill the memory."""
+
+
+class Reply:
+    """The understood content of one response. Sizes are counted, so that the owner can keep them bounded."""
+
+    __slots__ = (
+        "done", "done_reason", "embeddings", "error", "fragments", "fresh_text", "fresh_thinking", "gaps",
+        "generation_ns", "load_ns", "model", "pieces", "prompt_ns", "prompt_tokens", "reply_tokens", "room",
+        "statuses", "thinking", "tool_calls", "tools_seen", "total_ns", "was_cut",
+    )  # fmt: skip
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        """Characters of text that may still be kept."""
+        self.was_cut = False
+        self.pieces: list[list[str]] = [[]]
+        """The text between the gaps."""
+        self.gaps: list[int] = []
+        self.thinking: list[str] = []
+        self.fresh_text: list[str] = []
+        """Text since the owner last took it away."""
+        self.fresh_thinking: list[str] = []
+        self.tool_calls: list[ToolCall] = []
+        self.tools_seen = 0
+        self.statuses: list[str] = []
+        self.fragments = 0
+        self.done = False
+        self.done_reason: str | None = None
+        self.error: Json = None
+        self.model: str | None = None
+        self.embeddings: Embeddings | None = None
+        self.prompt_tokens: int | None = None
+        self.reply_tokens: int | None = None
+        self.load_ns: int | None = None
+        self.prompt_ns: int | None = None
+        self.generation_ns: int | None = None
+        self.total_ns: int | None = None
+
+    @property
+    def has_token(self) -> bool:
+        """Something that the model made has come: text, thinking or a tool call."""
+        return bool(self.pieces[-1] or self.thinking or self.tools_seen or (self.gaps and any(self.pieces)))
+
+    def add_text(self, text: str) -> None:
+        """Appends to the text."""
+        if text := self._fitting(text):
+            self.pieces[-1].append(text)
+            self.fresh_text.append(text)
+
+    def add_thinking(self, text: str) -> None:
+        """Appends to the thinking."""
+        if text := self._fitting(text):
+            self.thinking.append(text)
+            self.fresh_thinking.append(text)
+
+    def add_gap(self, size: int) -> None:
+        """Bytes are missing here; two gaps with nothing readable between them are one."""
+        mark = f"⟨{size} bytes missing⟩"
+        self.gaps.append(size)
+        if self.thinking and not any(self.pieces):
+            self.thinking.append(mark)
+            self.fresh_thinking.append(mark)
+        self.pieces.append([])
+        self.fresh_text.append(mark)
+
+    def add_tool_call(self, call: ToolCall) -> None:
+        """Appends a complete tool call."""
+        self.tools_seen += 1
+        if len(self.tool_calls) < TOOL_CALLS:
+            self.tool_calls.append(call)
+        else:
+            self.was_cut = True
+
+    def add_status(self, status: str) -> None:
+        """Appends a status line."""
+        if len(self.statuses) < STATUS_LINES:
+            self.statuses.append(status)
+        else:
+            self.was_cut = True
+
+    def take_usage(self, usage: Any) -> None:
+        """Token counts as the OpenAI and Anthropic dialects spell them; the newest wins."""
+        if isinstance(usage, dict):
+            self.prompt_tokens = count(
+                usage.get("prompt_tokens", usage.get("input_tokens")), self.prompt_tokens
+            )
+            self.reply_tokens = count(
+                usage.get("completion_tokens", usage.get("output_tokens")), self.reply_tokens
+            )
+
+    def text(self) -> str:
+        """The text with a visible mark for each gap."""
+        parts = ["".join(self.pieces[0])]
+        for size, piece in zip(self.gaps, self.pieces[1:], strict=True):
+            parts.append(f"⟨{size} bytes missing⟩")
+            parts.extend(piece)
+        return "".join(parts)
+
+    def compact(self) -> None:
+        """Joins the many small strings of a long stream."""
+        if len(self.pieces[-1]) > 1:
+            self.pieces[-1] = ["".join(self.pieces[-1])]
+        if len(self.thinking) > 1:
+            self.thinking = ["".join(self.thinking)]
+
+    def _fitting(self, text: str) -> str:
+        self.room -= len(text)
+        if self.room >= 0:
+            return text
+        self.was_cut = True
+        kept = text[: self.room] if -self.room < len(text) else ""
+        self.room = 0
+        return kept
+
+
+def count(value: Any, default: int | None = None) -> int | None:
+    """A count or a duration as a server sends it; anything but a whole number that is not negative is unknown."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default
+
+
+def word(value: Any) -> str | None:
+    """A string that is not empty."""
+    return value if isinstance(value, str) and value else None
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """An object; empty for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def sequence(value: Any) -> list[Any]:
+    """An array; empty for anything else."""
+    return value if isinstance(value, list) else []

@@ -1,0 +1,415 @@
+"""An exchange in the making: collects what both directions say and builds the :class:`Exchange` that is shown."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import Any, Literal
+
+from nightdesk.core.dialects.choice import GuessingReader, choose
+from nightdesk.core.dialects.prompts import read_prompt, without_images
+from nightdesk.core.dialects.reader import ReplyReader
+from nightdesk.core.dialects.reply import Reply
+from nightdesk.core.http1 import Head
+from nightdesk.model.exchange import Dialect, Exchange, ExchangeState, MissingBytes, Operation, Prompt
+from nightdesk.model.process import ProcessRef
+
+Record = Literal["full", "metadata", "none"]
+
+READ_LIMIT = 24 << 20
+"""Longest JSON document or line that is understood: a final object may carry all token numbers (4.4 MB seen)."""
+UNZIP_LIMIT = 64 << 20
+"""Longest body after decompression; more is an attack."""
+MASKED = "⟨masked⟩"
+_SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key"})
+
+StreamFormat = Literal["ndjson", "sse"]
+
+
+class Side:
+    """The body of one direction: size, hash, and as much of its bytes as is kept."""
+
+    __slots__ = ("data", "headers", "kept", "missing", "size", "tally")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.tally = hashlib.sha256()
+        self.data: list[bytes] = []
+        self.kept = 0
+        self.missing = 0
+        self.headers: tuple[tuple[str, str], ...] = ()
+
+    def add(self, data: bytes, limit: int) -> int:
+        """Counts, hashes and keeps; returns how many bytes more are in memory."""
+        self.size += len(data)
+        self.tally.update(data)
+        if self.kept >= limit:
+            return 0
+        part = data if self.kept + len(data) <= limit else data[: limit - self.kept]
+        self.data.append(part)
+        self.kept += len(part)
+        return len(part)
+
+    def drop(self) -> int:
+        """Forgets the bytes; returns how many."""
+        freed, self.kept = self.kept, 0
+        self.data = []
+        return freed
+
+
+class Draft:
+    """One exchange while its bytes arrive."""
+
+    def __init__(
+        self, number: int, connection: int, position: int, record: Record, limit: int, started_ns: int
+    ):
+        self.number = number
+        self.connection = connection
+        self.position = position
+        self.record = record
+        self.limit = limit
+        self.request, self.response = Side(), Side()
+        self.reply = Reply(limit)
+        self.reader: ReplyReader = GuessingReader(self.reply)
+        self.dialect: Dialect = "http"
+        self.operation: Operation = "other"
+        self.method: str | None = None
+        self.path: str | None = None
+        self.asked_model: str | None = None
+        self.prompt: Prompt | None = None
+        self.status: int | None = None
+        self.stream_format: StreamFormat | None = None
+        self.started_ns = started_ns
+        self.first_byte_ns: int | None = None
+        self.first_token_ns: int | None = None
+        self.ended_ns: int | None = None
+        self.last_ns = started_ns
+        self.acked = -1
+        """Place in the server's stream that the client had read when it began this request."""
+        self.request_done = False
+        self.answered = False
+        """The response head, or a part of its body, was seen."""
+        self.response_done = False
+        self.was_announced = False
+        self.is_lossy = False
+        """A part is missing although no number of bytes is known."""
+        self.began_before = False
+        """The capture began inside."""
+        self.left_by: Literal["client", "server"] | None = None
+        self.state: ExchangeState = "running"
+        self.notes: list[str] = []
+        self.process: ProcessRef | None = None
+        self.run: str | None = None
+        self.item: str | None = None
+        self.memory = 0
+        self.grown_ns = 0
+        self._line = b""
+        self._skips_line = False
+        self._inflater: Any = None
+        self._is_opaque = False
+        self._document: list[bytes] = []
+        self._document_size = 0
+
+    def note(self, sentence: str) -> None:
+        """Adds a sentence to the record, once."""
+        if sentence not in self.notes and len(self.notes) < 8:
+            self.notes.append(sentence)
+
+    @property
+    def keep_limit(self) -> int:
+        """Bytes of each body that stay in the record."""
+        return self.limit if self.record == "full" else 0
+
+    # The request.
+
+    def take_request_head(self, head: Head) -> None:
+        """Method, path, and with them the dialect."""
+        self.method, self.path = head.start[0], head.start[1]
+        self.request.headers = head.headers
+        self.dialect, self.operation, reader = choose(self.path)
+        self.reader = reader(self.reply)
+
+    def take_request_body(self, data: bytes) -> None:
+        """The whole body is needed to understand the prompt, whatever is recorded."""
+        self.memory += self.request.add(data, self.limit)
+
+    def finish_request(self) -> None:
+        """The body is complete: reads the prompt."""
+        self.request_done = True
+        if self.request.size == 0 or self.method not in (None, "POST"):
+            return
+        body = self._request_bytes()
+        if self.request.size > self.request.kept:
+            self.note(
+                f"The request body is cut in the record: {self.request.kept} of {self.request.size} bytes."
+            )
+            return
+        operation: Operation = self.operation if self.method else "chat"
+        prompt, self.asked_model = read_prompt(self.dialect, operation, body)
+        if self.record == "full":
+            self.prompt = prompt
+
+    def _request_bytes(self) -> bytes:
+        body = b"".join(self.request.data)
+        return self._plain(body, self.request.headers, "request")
+
+    def _plain(self, body: bytes, headers: tuple[tuple[str, str], ...], side: str) -> bytes:
+        coding = _value(headers, "content-encoding").lower()
+        if coding in ("", "identity"):
+            return body
+        inflater = _inflater(coding)
+        if inflater is None:
+            self.note(f"The {side} body is compressed with {coding}, which is not decoded.")
+            return b""
+        try:
+            return bytes(inflater.decompress(body, UNZIP_LIMIT))
+        except zlib.error:
+            self.note(f"The {side} body is damaged: it can't be decompressed.")
+            return b""
+
+    # The response.
+
+    def take_response_head(self, head: Head, at_ns: int) -> None:
+        """Status and format of the body."""
+        self.answered = True
+        self.first_byte_ns = at_ns if self.first_byte_ns is None else self.first_byte_ns
+        self.status = int(head.start[1])
+        self.response.headers = head.headers
+        kind = head.get("content-type").partition(";")[0].strip().lower()
+        if kind in ("application/x-ndjson", "application/ndjson", "application/jsonl"):
+            self.stream_format = "ndjson"
+        elif kind == "text/event-stream":
+            self.stream_format = "sse"
+        coding = head.get("content-encoding").lower()
+        if coding not in ("", "identity"):
+            self._inflater = _inflater(coding)
+            self._is_opaque = self._inflater is None
+            if self._is_opaque:
+                self.note(f"The response body is compressed with {coding}, which is not decoded.")
+
+    def take_response_body(self, data: bytes) -> None:
+        """Bytes of the body, in order."""
+        self.answered = True
+        self.memory += self.response.add(data, self.keep_limit)
+        if self._inflater is not None:
+            data = self._inflate(data)
+        if self.status is None and self.stream_format is None and data.strip():
+            self._guess_format(data)
+        if self.stream_format == "ndjson":
+            self._take_lines(data)
+        elif self.stream_format == "sse":
+            self._take_events(data)
+        elif not self._is_opaque and self._document_size <= READ_LIMIT:
+            self._document.append(data)
+            self._document_size += len(data)
+            self.memory += len(data)
+
+    def _inflate(self, data: bytes) -> bytes:
+        try:
+            plain = bytes(self._inflater.decompress(data, UNZIP_LIMIT))
+        except zlib.error:
+            self.note("The response body is damaged: it can't be decompressed.")
+            self._inflater, self._is_opaque = None, True
+            return b""
+        return plain
+
+    def _guess_format(self, data: bytes) -> None:
+        """The head was missed."""
+        start = data.lstrip()[:6]
+        self.stream_format = "sse" if start.startswith((b"data:", b"event:", b":")) else "ndjson"
+
+    def _take_lines(self, data: bytes) -> None:
+        line = self._line + data if self._line else data
+        end = line.rfind(b"\n") + 1
+        whole, self._line = line[:end], line[end:]
+        if len(self._line) > READ_LIMIT:
+            self._line, self._skips_line = b"", True
+            self.note(f"A line longer than {READ_LIMIT} bytes was left out.")
+        if self._skips_line and whole:
+            whole, self._skips_line = whole[whole.find(b"\n") + 1 :], False
+        if whole:
+            self.reader.read_lines(whole)
+
+    def _take_events(self, data: bytes) -> None:
+        block = self._line + data if self._line else data
+        if b"\r" in block:
+            kept = b"\r" if block.endswith(b"\r") else b""
+            block = block[: len(block) - len(kept)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + kept
+        end = block.rfind(b"\n\n") + 2
+        if end < 2:
+            self._line = block
+            if len(block) > READ_LIMIT:
+                self._line = b""
+                self.note(f"An event longer than {READ_LIMIT} bytes was left out.")
+            return
+        whole, self._line = block[:end], block[end:]
+        self.reader.read_events(whole)
+
+    def take_gap(self, size: int) -> None:
+        """Bytes of the response are missing."""
+        self.response.missing += size
+        if self._inflater is not None:
+            self._inflater, self._is_opaque = None, True
+            self.note("The response body is compressed and unreadable behind a gap.")
+        self._line = b""
+        if self.stream_format is not None or self.status is None:
+            self.reply.add_gap(size)
+            self._skips_line = self.stream_format == "ndjson"
+        else:
+            self._document.append(f"⟨{size} bytes missing⟩".encode())
+
+    def resume(self) -> None:
+        """Behind the gap a chunk begins, and with it a line."""
+        self._skips_line = False
+
+    def finish_response(self) -> None:
+        """The body is over, or no more of it will come: reads what is left."""
+        if self._line and self.stream_format == "ndjson" and not self._skips_line:
+            self.reader.read_lines(self._line)
+        elif self._line and self.stream_format == "sse" and self.response_done:
+            self.reader.read_events(self._line.rstrip(b"\r\n") + b"\n\n")
+        self._line = b""
+        if self._document:
+            document, self._document = b"".join(self._document), []
+            if self._document_size > READ_LIMIT:
+                self.note(f"The response body is longer than {READ_LIMIT} bytes and was not read.")
+            elif self.response.missing:
+                self._salvage()
+            else:
+                self.reader.read_document(document)
+        self.reader.finish()
+        if isinstance(self.reader, GuessingReader) and self.reader.guess is not None:
+            self.dialect, self.operation = self.reader.guess
+
+    def _salvage(self) -> None:
+        """A document with holes can't be understood; its text says at least where they are."""
+        self.reply.add_gap(self.response.missing)
+
+    # What is shown.
+
+    def final_state(self, *, at_end: bool) -> ExchangeState:
+        """The state of an exchange of which nothing more will come."""
+        reply = self.reply
+        failed = (self.status or 0) >= 400 or reply.error is not None
+        whole = self.response_done or reply.done
+        if self.request.missing or self.response.missing or self.is_lossy:
+            return "incomplete"
+        if self.began_before:
+            return "partial"
+        if failed and (whole or self.left_by == "client" or reply.error is not None):
+            return "failed"
+        if whole:
+            return "complete"
+        if self.left_by is not None:
+            return "aborted"
+        return "partial" if at_end else "incomplete"
+
+    def build(self, client: str, server: str) -> Exchange:
+        """The exchange as of now."""
+        reply, is_full = self.reply, self.record == "full"
+        reply.compact()
+        tokens_of = self.request, self.response
+        if self.response.size > self.response.kept and is_full:
+            self.note(
+                f"The response body is cut in the record: {self.response.kept} of {self.response.size} bytes."
+            )
+        if reply.was_cut:
+            self.note("The text is cut in the record.")
+        aborted = self.left_by if self.state == "aborted" else None
+        return Exchange(
+            id=self.number,
+            state=self.state,
+            client_addr=client,
+            server_addr=server,
+            connection=self.connection,
+            position=self.position,
+            method=self.method,
+            path=self.path,
+            dialect=self.dialect,
+            operation=self.operation,
+            status=self.status,
+            streamed=self.stream_format is not None,
+            stream_format=self.stream_format,
+            fragments=reply.fragments if self.stream_format else 0,
+            model=reply.model or self.asked_model,
+            text=reply.text() if is_full else "",
+            thinking="".join(reply.thinking) if is_full else "",
+            tool_calls=tuple(reply.tool_calls) if is_full else (),
+            embeddings=reply.embeddings,
+            statuses=tuple(reply.statuses),
+            done=reply.done,
+            done_reason=reply.done_reason,
+            error=reply.error,
+            prompt_tokens=reply.prompt_tokens,
+            reply_tokens=reply.reply_tokens,
+            load_ns=reply.load_ns,
+            prompt_ns=reply.prompt_ns,
+            generation_ns=reply.generation_ns,
+            total_ns=reply.total_ns,
+            started_ns=self.started_ns,
+            first_byte_ns=self.first_byte_ns,
+            first_token_ns=self.first_token_ns,
+            ended_ns=self.ended_ns,
+            request_bytes=self.request.size,
+            request_sha256=self.request.tally.hexdigest(),
+            response_bytes=self.response.size,
+            response_sha256=self.response.tally.hexdigest(),
+            missing_bytes=MissingBytes(request=self.request.missing, response=self.response.missing),
+            aborted_by=aborted,
+            process=self.process,
+            run=self.run,
+            item=self.item,
+            verdicts=(),
+            text_pieces=tuple("".join(piece) for piece in reply.pieces) if reply.gaps and is_full else None,
+            note=" ".join(self.notes) or None,
+            prompt=self.prompt,
+            request_headers=_masked(tokens_of[0].headers) if self.record != "none" else (),
+            response_headers=_masked(tokens_of[1].headers) if self.record != "none" else (),
+            request_body=self._request_text() if is_full and self.request_done else None,
+            response_body=self._response_text() if is_full and self.state != "running" else None,
+        )
+
+    def _request_text(self) -> str | None:
+        if not self.request.data:
+            return None
+        text = self._request_bytes().decode("utf-8", "replace")
+        return without_images(text) if self.operation in ("chat", "generate") else text
+
+    def _response_text(self) -> str | None:
+        if not self.response.data:
+            return None
+        body = b"".join(self.response.data)
+        if not self.response.missing:
+            body = self._plain(body, self.response.headers, "response")
+        return body.decode("utf-8", "replace")
+
+    def shed(self) -> int:
+        """Gives up the kept bodies because memory is short; returns how many bytes that frees."""
+        freed = self.request.drop() + self.response.drop() + self._document_size
+        if self._document_size:
+            self._document, self._document_size = [], READ_LIMIT + 1
+        self.limit = 0
+        self.memory = 0
+        self.note("Bodies are not in the record: too much was in flight at once.")
+        return freed
+
+    def release(self) -> None:
+        """Frees the contents once the exchange was handed out for the last time."""
+        self.request.drop()
+        self.response.drop()
+        self.memory = 0
+
+
+def _value(headers: tuple[tuple[str, str], ...], name: str) -> str:
+    return ", ".join(value for key, value in headers if key.lower() == name)
+
+
+def _masked(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, MASKED if name.lower() in _SECRET else value) for name, value in headers)
+
+
+def _inflater(coding: str) -> Any:
+    """A decompressor of the standard library; None for codings that it does not know."""
+    if coding in ("gzip", "x-gzip"):
+        return zlib.decompressobj(31)
+    return zlib.decompressobj() if coding == "deflate" else None

@@ -1,0 +1,475 @@
+"""From frames or relayed bytes to exchanges: the whole capture core behind one class, the :class:`Assembler`.
+
+Below it: ``packets`` (headers), ``streams`` (order), ``connections`` and ``http1`` (messages), ``drafts`` and
+``dialects`` (meaning). No clock, no input, no output: time is what the packets say, or an argument.
+
+The usual packet of a stream of tokens takes a short way: one unpacking, one dictionary look-up, one append. What
+came in a burst is parsed together, at the latest when the call returns.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from nightdesk.core.connections import Connection
+from nightdesk.core.drafts import Draft, Record
+from nightdesk.core.packets import (
+    ACK,
+    FAST_LINKS,
+    RST,
+    SYN,
+    PacketReader,
+    Segment,
+    addresses_of,
+    ports_of,
+    reverse,
+)
+from nightdesk.core.streams import HALF, MASK, NEVER, Flow, Lane
+from nightdesk.model.exchange import ExchangeGrew, ExchangeSeen
+from nightdesk.model.process import ProcessRef
+
+OLLAMA_PORT = 11434
+
+CONNECTIONS = 4096
+"""Connections followed at a time; the idlest is given up for a new one."""
+TOTAL_BYTES = 64 << 20
+"""Contents of all running exchanges together; beyond it the biggest lose their bodies (hashes and counts go on)."""
+CHECK_BYTES = 4 << 20
+"""Frames between two looks at the total."""
+CLOSED_NS = 10_000_000_000
+"""How long a closed connection is remembered, so that a late copy of a packet does not look like a new one."""
+IDLE_NS = 3_600_000_000_000
+"""A connection without packets and without a running exchange is forgotten after an hour."""
+SILENT_NS = 6 * 3_600_000_000_000
+"""A running exchange without packets is given up after six hours."""
+
+
+@dataclass(frozen=True)
+class ConnectionOpened:
+    """The first packet of a connection: now its process can be looked up, later it may be gone."""
+
+    client_addr: str
+    server_addr: str
+    connection: int
+    at_ns: int
+
+
+CaptureEvent: TypeAlias = ConnectionOpened | ExchangeSeen | ExchangeGrew
+
+
+class _Tracked:
+    """A connection with its addresses, its process, and its TCP state (absent behind a relay)."""
+
+    __slots__ = (
+        "client",
+        "flow",
+        "http",
+        "item",
+        "key",
+        "last_ns",
+        "number",
+        "place",
+        "process",
+        "run",
+        "server",
+    )
+
+    def __init__(self, number: int, client: str, server: str, key: bytes) -> None:
+        self.number = number
+        self.client = client
+        self.server = server
+        self.key = key
+        self.http: Connection
+        self.flow: Flow | None = None
+        self.process: ProcessRef | None = None
+        self.run: str | None = None
+        self.item: str | None = None
+        self.place = 0
+        self.last_ns = 0
+
+
+class Assembler:
+    """Turns frames (or the bytes of a relay) into capture events.
+
+    ``ports`` are the servers' ports; None guesses the server's side of each connection. ``grow_every_ns`` is the
+    shortest time between two :class:`ExchangeGrew` of an exchange; None reports no beginnings and no growth, only
+    finished exchanges, for files.
+    """
+
+    def __init__(
+        self,
+        ports: frozenset[int] | None,
+        *,
+        max_body_bytes: int = 4_000_000,
+        record: Record = "full",
+        grow_every_ns: int | None = 100_000_000,
+    ) -> None:
+        self._ports = ports
+        self._limit = max_body_bytes
+        self._record: Record = record
+        self._grow_every_ns = grow_every_ns
+        self._packets = PacketReader()
+        self._lanes: dict[bytes, Lane] = {}
+        self._tracked: dict[Flow, _Tracked] = {}
+        self._by_number: dict[int, _Tracked] = {}
+        self._relayed: dict[Hashable, _Tracked] = {}
+        self._timed: dict[Flow, None] = {}
+        self._due = NEVER
+        self._dirty: list[Lane] = []
+        self._growing: dict[int, tuple[Draft, _Tracked]] = {}
+        self._closed: deque[tuple[int, Flow]] = deque()
+        self._events: list[CaptureEvent] = []
+        self._connections = 0
+        self._exchanges = 0
+        self._unchecked = 0
+        self._now = 0
+
+    # Frames.
+
+    def feed_frame(self, link_type: int, at_ns: int, frame: bytes | memoryview) -> list[CaptureEvent]:
+        """The events of one frame. Many frames at once are cheaper: :meth:`feed_frames`."""
+        return self.feed_frames(((link_type, at_ns, bytes(frame)),))
+
+    def feed_frames(self, frames: Iterable[tuple[int, int, bytes]]) -> list[CaptureEvent]:
+        """The events of frames (link type, time, bytes) in the order of the capture. Never raises for their content."""
+        lanes, dirty = self._lanes, self._dirty
+        link, unpack, ip_at, kinds = -1, None, 0, frozenset[int]()
+        at = self._now
+        for link_type, at, frame in frames:
+            if at >= self._due:
+                self._expire(at)
+            if link_type != link:
+                link = link_type
+                fast = FAST_LINKS.get(link)
+                unpack, ip_at, kinds = (fast[0].unpack_from, fast[1], fast[2]) if fast else (None, 0, kinds)
+            if unpack is not None and len(frame) >= ip_at + 40:
+                kind, head, total, place, protocol, key, seq, ack, data, flags = unpack(frame)
+                if head == 0x45 and protocol == 6 and kind in kinds and not place & 0x3FFF:
+                    lane = lanes.get(key)
+                    if lane is not None and lane.fast and seq == lane.next and not flags & 0x07:
+                        start = ip_at + 20 + (data >> 4 << 2)
+                        stop = ip_at + total if total else len(frame)
+                        if lane.is_server and start < stop <= len(frame) and ack == lane.peer.next:
+                            if not lane.ready:
+                                dirty.append(lane)
+                            lane.ready.append(frame[start:stop])
+                            lane.times.append(at)
+                            lane.next = (seq + stop - start) & MASK
+                            continue
+                        if start == stop:
+                            peer = lane.peer
+                            if ack == peer.next or (peer.fast and (ack - peer.next) & MASK >= HALF):
+                                continue
+                    elif lane is None and self._ports is not None and self._is_unwanted(key):
+                        continue
+            segment = self._packets.read(link_type, frame)
+            if segment is not None:
+                self._take(segment, at)
+        return self._settle_up(at)
+
+    def _is_unwanted(self, key: bytes) -> bool:
+        source, destination = ports_of(key)
+        assert self._ports is not None
+        return source not in self._ports and destination not in self._ports
+
+    def _take(self, segment: Segment, at_ns: int) -> None:
+        lane = self._lanes.get(segment.key)
+        if lane is not None and segment.flags & SYN and lane.flow.begins_anew(lane, segment):
+            self._forget(lane.flow, at_ns)
+            lane = None
+        if lane is None:
+            lane = self._open(segment, at_ns)
+            if lane is None:
+                return
+        flow = lane.flow
+        flow.take(lane, segment, at_ns)
+        if flow.server.ready:
+            self._dirty.append(flow.server)
+        self._look_after(flow, at_ns)
+
+    def _look_after(self, flow: Flow, at_ns: int) -> None:
+        """Sets the timer that a flow asks for, and ends what has ended."""
+        if flow.is_closed:
+            tracked = self._tracked[flow]
+            if tracked.last_ns >= 0:
+                flow.flush()
+                tracked.http.finish(at_ns)
+                tracked.last_ns = -1
+                self._closed.append((at_ns + CLOSED_NS, flow))
+            self._timed.pop(flow, None)
+            return
+        due = flow.due_ns()
+        if due < NEVER:
+            self._timed[flow] = None
+            self._due = min(self._due, due)
+        elif flow in self._timed:
+            del self._timed[flow]
+
+    def _expire(self, now_ns: int) -> None:
+        self._due = NEVER
+        for flow in list(self._timed):
+            if flow.due_ns() <= now_ns:
+                flow.expire(now_ns)
+                if flow.server.ready:
+                    self._dirty.append(flow.server)
+            self._look_after(flow, now_ns)
+        while self._closed and self._closed[0][0] <= now_ns:
+            self._remove(self._closed.popleft()[1])
+        if self._closed:
+            self._due = min(self._due, self._closed[0][0])
+
+    def _open(self, segment: Segment, at_ns: int) -> Lane | None:
+        """A new connection, by its SYN or its first bytes. Bare acknowledgements open none."""
+        if segment.flags & RST or not (segment.payload or segment.flags & SYN):
+            return None
+        is_server = self._comes_from_server(segment)
+        if is_server is None:
+            return None
+        if len(self._tracked) >= CONNECTIONS:
+            self._evict(at_ns)
+        source, destination = addresses_of(segment.key)
+        client, server = (destination, source) if is_server else (source, destination)
+        tracked = self._track(client, server, segment.key, at_ns)
+        flow = tracked.flow = Flow(tracked.http)
+        self._tracked[flow] = tracked
+        lane = flow.server if is_server else flow.client
+        self._lanes[segment.key] = lane
+        self._lanes[reverse(segment.key)] = lane.peer
+        return lane
+
+    def _track(self, client: str, server: str, key: bytes, at_ns: int) -> _Tracked:
+        self._connections += 1
+        tracked = _Tracked(self._connections, client, server, key)
+        position = 0
+
+        def begin(started_ns: int) -> Draft:
+            nonlocal position
+            position += 1
+            self._exchanges += 1
+            draft = Draft(self._exchanges, tracked.number, position, self._record, self._limit, started_ns)
+            draft.process, draft.run, draft.item = tracked.process, tracked.run, tracked.item
+            return draft
+
+        tracked.http = Connection(
+            begin,
+            lambda draft, now_ns, is_step: self._progress(tracked, draft, now_ns, is_step),
+            lambda draft, now_ns: self._end(tracked, draft),
+            is_guess=self._ports is None,
+        )
+        self._by_number[tracked.number] = tracked
+        self._events.append(ConnectionOpened(client, server, tracked.number, at_ns))
+        return tracked
+
+    def _comes_from_server(self, segment: Segment) -> bool | None:
+        """Whether the sender is the server; None where neither side is of interest."""
+        source, destination = ports_of(segment.key)
+        if self._ports is not None:
+            if destination in self._ports and not (
+                source in self._ports and segment.flags & SYN and segment.flags & ACK
+            ):
+                return False
+            return True if source in self._ports else None
+        if segment.flags & SYN:
+            return bool(segment.flags & ACK)
+        if OLLAMA_PORT in (source, destination) and source != destination:
+            return source == OLLAMA_PORT
+        if segment.payload.startswith(b"HTTP/1."):
+            return True
+        return source < destination and b" HTTP/1." not in segment.payload[:8192]
+
+    def _forget(self, flow: Flow, at_ns: int) -> None:
+        """Ends a connection and its exchanges now."""
+        tracked = self._tracked.get(flow)
+        if tracked is None:
+            return
+        if tracked.last_ns >= 0:
+            flow.end(at_ns)
+            self._look_after(flow, at_ns)
+        self._remove(flow)
+
+    def _remove(self, flow: Flow) -> None:
+        tracked = self._tracked.pop(flow, None)
+        if tracked is None:
+            return
+        self._by_number.pop(tracked.number, None)
+        self._timed.pop(flow, None)
+        for key in (tracked.key, reverse(tracked.key)):
+            lane = self._lanes.get(key)
+            if lane is not None and lane.flow is flow:
+                del self._lanes[key]
+
+    def _evict(self, at_ns: int) -> None:
+        """Makes room: first what is closed, then what was silent longest."""
+        if self._closed:
+            self._remove(self._closed.popleft()[1])
+            return
+        flow = min(self._tracked, key=lambda flow: flow.last_ns)
+        for draft in self._tracked[flow].http.waiting:
+            draft.note(f"Given up: more than {CONNECTIONS} connections at a time.")
+        self._forget(flow, at_ns)
+
+    # Relayed bytes.
+
+    def feed_bytes(
+        self,
+        connection: Hashable,
+        client_addr: str,
+        server_addr: str,
+        direction: Literal["request", "response"],
+        at_ns: int,
+        data: bytes,
+    ) -> list[CaptureEvent]:
+        """The events of bytes that a relay passed on; nothing of them is missing or out of order."""
+        tracked = self._relayed.get(connection)
+        if tracked is None:
+            tracked = self._relayed[connection] = self._track(client_addr, server_addr, b"", at_ns)
+        tracked.last_ns = at_ns
+        if direction == "request":
+            tracked.http.request_data(data, at_ns, tracked.place)
+        else:
+            tracked.http.response_data([data], [at_ns], tracked.place)
+            tracked.place = (tracked.place + len(data)) & MASK
+        self._unchecked += len(data)
+        return self._settle_up(at_ns)
+
+    def close_bytes(
+        self, connection: Hashable, direction: Literal["request", "response"], at_ns: int
+    ) -> list[CaptureEvent]:
+        """The sender of ``direction`` closed. A client that closes while it reads an answer has left."""
+        tracked = self._relayed.get(connection)
+        if tracked is None:
+            return []
+        if direction == "request":
+            tracked.http.client_left(at_ns)
+            if tracked.http.has_answer():
+                tracked.http.client_gone()
+        else:
+            tracked.http.server_left(at_ns)
+            tracked.http.finish(at_ns)
+            self._by_number.pop(tracked.number, None)
+            del self._relayed[connection]
+        return self._settle_up(at_ns)
+
+    # Time and ends.
+
+    def tick(self, now_ns: int) -> list[CaptureEvent]:
+        """What is due by time: growth, holes that nothing will fill, idle connections. Call some times a second."""
+        self._expire(now_ns)
+        for tracked in [t for t in self._tracked.values() if t.flow is not None]:
+            flow = tracked.flow
+            assert flow is not None
+            silent = now_ns - flow.last_ns
+            if silent > (SILENT_NS if tracked.http.waiting else IDLE_NS):
+                for draft in tracked.http.waiting:
+                    draft.note("Given up: no packet for six hours.")
+                self._forget(flow, now_ns)
+        return self._settle_up(now_ns)
+
+    def finish(self, now_ns: int) -> list[CaptureEvent]:
+        """The end of the capture: whatever is open is reported as far as it came."""
+        self._flush_streams(now_ns)
+        for flow in list(self._tracked):
+            self._forget(flow, max(now_ns, self._now))
+        for tracked in list(self._relayed.values()):
+            tracked.http.finish(now_ns)
+        self._relayed.clear()
+        self._by_number.clear()
+        return self._settle_up(now_ns)
+
+    def attribute(
+        self, connection: int, process: ProcessRef | None, run: str | None, item: str | None
+    ) -> list[CaptureEvent]:
+        """Names the client of a connection, for its present and later exchanges."""
+        tracked = self._by_number.get(connection)
+        if tracked is None:
+            return []
+        tracked.process, tracked.run, tracked.item = process, run, item
+        for draft in tracked.http.waiting:
+            draft.process, draft.run, draft.item = process, run, item
+            if draft.was_announced:
+                self._report(tracked, draft)
+        events, self._events = self._events, []
+        return events
+
+    # What the connections say.
+
+    def _progress(self, tracked: _Tracked, draft: Draft, at_ns: int, is_step: bool) -> None:
+        reply = draft.reply
+        if draft.first_token_ns is None and reply.has_token:
+            draft.first_token_ns = at_ns
+        if self._grow_every_ns is None:
+            reply.fresh_text.clear()
+            reply.fresh_thinking.clear()
+        elif is_step:
+            draft.was_announced = True
+            self._report(tracked, draft)
+        elif reply.fresh_text or reply.fresh_thinking:
+            self._growing[draft.number] = (draft, tracked)
+
+    def _report(self, tracked: _Tracked, draft: Draft) -> None:
+        draft.reply.fresh_text.clear()
+        draft.reply.fresh_thinking.clear()
+        self._growing.pop(draft.number, None)
+        self._events.append(ExchangeSeen(exchange=draft.build(tracked.client, tracked.server)))
+
+    def _end(self, tracked: _Tracked, draft: Draft) -> None:
+        if draft.first_token_ns is None and draft.reply.has_token:
+            draft.first_token_ns = draft.ended_ns
+        draft.state = draft.final_state(at_end=True)
+        self._report(tracked, draft)
+        draft.release()
+
+    def _flush_streams(self, at_ns: int) -> None:
+        dirty = self._dirty
+        for lane in dirty:
+            flow = lane.flow
+            if lane.times:
+                flow.last_ns = max(flow.last_ns, lane.times[-1])
+                self._unchecked += sum(map(len, lane.ready))
+                flow.flush()
+        dirty.clear()
+        if self._unchecked > CHECK_BYTES:
+            self._unchecked = 0
+            self._bound_memory()
+
+    def _settle_up(self, at_ns: int) -> list[CaptureEvent]:
+        self._now = max(self._now, at_ns)
+        if self._dirty or self._unchecked > CHECK_BYTES:
+            self._flush_streams(at_ns)
+        if self._growing:
+            self._grow()
+        events, self._events = self._events, []
+        return events
+
+    def _grow(self) -> None:
+        """Collected text of the exchanges whose last report is old enough."""
+        for number, (draft, _) in list(self._growing.items()):
+            if self._now - draft.grown_ns < (self._grow_every_ns or 0):
+                continue
+            del self._growing[number]
+            draft.grown_ns = self._now
+            reply = draft.reply
+            self._events.append(
+                ExchangeGrew(
+                    id=number,
+                    at_ns=draft.last_ns,
+                    fragments=reply.fragments,
+                    text="".join(reply.fresh_text),
+                    thinking="".join(reply.fresh_thinking),
+                    first_token_ns=draft.first_token_ns,
+                )
+            )
+            reply.fresh_text.clear()
+            reply.fresh_thinking.clear()
+
+    def _bound_memory(self) -> None:
+        everything = [*self._tracked.values(), *self._relayed.values()]
+        drafts = [draft for tracked in everything for draft in tracked.http.waiting]
+        excess = sum(draft.memory for draft in drafts) - TOTAL_BYTES
+        for draft in sorted(drafts, key=lambda draft: -draft.memory):
+            if excess <= 0:
+                break
+            excess -= draft.shed()

@@ -1,0 +1,448 @@
+"""Puts TCP segments back in order, one flow at a time, and says what is missing.
+
+A lane is one direction of a flow. Segments of a lane leave it in order, each byte once; the first copy of a byte wins.
+Three rules make the result independent of the order in which the capture delivered packets:
+
+* A server segment waits until the client bytes that it acknowledges were delivered (or given up), because the server
+  had read them when it answered.
+* A hole is given up when the peer has acknowledged it and ``REORDER_NS`` have passed, or without acknowledgement
+  after ``RETRANSMIT_NS``, or when the flow ends. Time is the packets' own.
+* A flow that begins without SYN collects segments for ``SETTLE_NS`` before its first byte is chosen.
+
+What a server sends after the client left (its FIN in the middle of a reply, or an RST) is dropped: nobody read it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from operator import itemgetter
+from typing import Protocol
+
+from nightdesk.core.packets import ACK, FIN, RST, SYN, Segment
+
+MASK = 0xFFFFFFFF
+HALF = 0x80000000
+
+REORDER_NS = 200_000_000
+"""Captures deliver packets of several queues out of order by milliseconds; 200 ms is far beyond that."""
+RETRANSMIT_NS = 3_000_000_000
+"""A segment that nobody acknowledged comes again after 0.2 to 1 s, then after twice that."""
+SETTLE_NS = 50_000_000
+SETTLE_SEGMENTS = 32
+LINGER_NS = 200_000_000
+"""How long an answer behind a client's FIN waits for the RST that tells a hang-up from a half-close."""
+PENDING_BYTES = 4 << 20
+"""Bytes of one lane that wait behind a hole; the largest default receive window of Linux is 6 MB."""
+PENDING_SEGMENTS = 4096
+AHEAD_LIMIT = 64 << 20
+"""A segment further ahead belongs to another life of the port."""
+NEVER = 1 << 63
+
+
+class Sink(Protocol):
+    """Takes what a flow delivers, in order."""
+
+    def request_data(self, data: bytes, at_ns: int, acked: int) -> None:
+        """Bytes of the client; ``acked`` is the place in the server's stream up to which it had read."""
+
+    def request_gap(self, size: int, at_ns: int) -> None:
+        """The client sent ``size`` bytes that the capture missed."""
+
+    def response_data(self, pieces: list[bytes], times: list[int], place: int) -> None:
+        """Bytes of the server, ``place`` is the sequence number of the first."""
+
+    def response_gap(self, size: int, at_ns: int, place: int) -> None:
+        """The server sent ``size`` bytes that the capture missed."""
+
+    def begins_inside(self) -> None:
+        """The capture did not see the connection's beginning."""
+
+    def client_left(self, at_ns: int) -> None:
+        """The client closed its side, or reset the connection."""
+
+    def client_gone(self) -> None:
+        """The client left and did not come back to read: an answer that had begun is over."""
+
+    def server_left(self, at_ns: int) -> None:
+        """The server closed or reset."""
+
+    def has_answer(self) -> bool:
+        """The response in work has begun."""
+
+
+class Lane:
+    """One direction. ``next`` is the sequence number that is due, -1 while unknown."""
+
+    __slots__ = (
+        "acked",
+        "fast",
+        "fin",
+        "flow",
+        "is_server",
+        "next",
+        "peer",
+        "pending",
+        "pending_bytes",
+        "ready",
+        "times",
+    )
+
+    def __init__(self, flow: Flow, is_server: bool) -> None:
+        self.flow = flow
+        self.is_server = is_server
+        self.peer: Lane = self
+        self.next = -1
+        self.fast = False
+        """Nothing unusual: the next segment in order can be taken without looking at anything else."""
+        self.ready: list[bytes] = []
+        self.times: list[int] = []
+        self.pending: list[tuple[int, bytes, int, int]] = []
+        """Distance from ``base`` is the sort key: (seq unwrapped, payload, at_ns, ack), disjoint, ascending."""
+        self.pending_bytes = 0
+        self.fin: tuple[int, int, int] | None = None
+        """Sequence number behind the last byte, acknowledgement, time."""
+        self.acked = -1
+        """Highest acknowledgement by the peer that lies beyond ``next``."""
+
+
+def distance(seq: int, base: int) -> int:
+    """``seq - base`` on the circle of sequence numbers: negative when it lies behind."""
+    ahead = (seq - base) & MASK
+    return ahead - (MASK + 1) if ahead >= HALF else ahead
+
+
+class Flow:
+    """A TCP connection under observation."""
+
+    __slots__ = (
+        "_has_client_left", "_has_server_left", "client", "deadline", "early", "hole_ns", "is_closed",
+        "is_settled", "last_ns", "late",
+        "left_place", "reset", "saw_syn", "server", "sink",
+    )  # fmt: skip
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.client = Lane(self, is_server=False)
+        self.server = Lane(self, is_server=True)
+        self.client.peer, self.server.peer = self.server, self.client
+        self.early: list[tuple[bool, Segment, int]] = []
+        self.is_settled = False
+        self.saw_syn = False
+        self.hole_ns = 0
+        """When the oldest open hole was noticed; 0 for none."""
+        self.late: list[tuple[bytes, int, int]] = []
+        self.left_place: int | None = None
+        self.reset: tuple[bool, int] | None = None
+        """Whether the server sent the RST, and when."""
+        self._has_client_left = False
+        self._has_server_left = False
+        self.is_closed = False
+        self.deadline = NEVER
+        self.last_ns = 0
+
+    def take(self, lane: Lane, segment: Segment, at_ns: int) -> None:
+        """Any segment; the assembler handles the simplest ones itself."""
+        self.last_ns = max(self.last_ns, at_ns)
+        if self.is_closed:
+            return
+        if segment.flags & SYN:
+            self._take_syn(lane, segment)
+        if not self.is_settled:
+            self._collect(lane, segment, at_ns)
+            return
+        self._accept(lane, segment, at_ns)
+        self._advance(at_ns)
+
+    def begins_anew(self, lane: Lane, segment: Segment) -> bool:
+        """Whether a SYN belongs to a new connection on the same ports."""
+        if segment.flags & (SYN | RST) != SYN or lane.next < 0:
+            return False
+        gone = distance(lane.next, (segment.seq + 1) & MASK)
+        return self.is_closed or not self.saw_syn or gone < 0 or gone > HALF // 2
+
+    def _take_syn(self, lane: Lane, segment: Segment) -> None:
+        if lane.next < 0:
+            lane.next = (segment.seq + 1) & MASK
+            self.saw_syn = True
+
+    def _collect(self, lane: Lane, segment: Segment, at_ns: int) -> None:
+        if not self.early:
+            self.deadline = at_ns + SETTLE_NS
+        self.early.append((lane.is_server, segment, at_ns))
+        if (self.client.next >= 0 and self.server.next >= 0) or len(self.early) >= SETTLE_SEGMENTS:
+            self.settle(at_ns)
+
+    def settle(self, at_ns: int) -> None:
+        """Chooses where each direction begins, then takes what was collected."""
+        if self.is_settled:
+            return
+        self.is_settled = True
+        self.deadline = NEVER
+        if not self.saw_syn:
+            self.sink.begins_inside()
+        early, self.early = self.early, []
+        for lane in (self.client, self.server):
+            if lane.next < 0:
+                lane.next = self._first_place(lane, early)
+        for is_server, segment, seen_ns in early:
+            self._accept(self.server if is_server else self.client, segment, seen_ns)
+        self._advance(at_ns)
+
+    def _first_place(self, lane: Lane, early: list[tuple[bool, Segment, int]]) -> int:
+        places = [
+            s.seq for is_server, s, _ in early if is_server == lane.is_server and (s.payload or s.flags & FIN)
+        ]
+        if self.saw_syn:
+            places += [s.ack for is_server, s, _ in early if is_server != lane.is_server and s.flags & ACK]
+        if not places:
+            return -1
+        base = places[0]
+        return (base + min(distance(place, base) for place in places)) & MASK
+
+    def _accept(self, lane: Lane, segment: Segment, at_ns: int) -> None:
+        flags, payload, seq = segment.flags, segment.payload, segment.seq
+        if flags & ACK and not flags & RST:
+            self._acknowledge(lane.peer, segment.ack, at_ns)
+        if flags & RST:
+            self._take_reset(lane, segment, at_ns)
+            return
+        if flags & SYN:
+            seq = (seq + 1) & MASK
+        if lane.next < 0 and (payload or flags & FIN):
+            lane.next = seq
+        if flags & FIN and lane.fin is None and abs(distance(seq, lane.next)) < AHEAD_LIMIT:
+            lane.fin = ((seq + len(payload)) & MASK, segment.ack, at_ns)
+        if payload:
+            self._insert(lane, seq, payload, at_ns, segment.ack)
+
+    def _acknowledge(self, lane: Lane, ack: int, at_ns: int) -> None:
+        if lane.next < 0:
+            return
+        beyond = self._beyond(lane, ack)
+        if 0 < beyond < AHEAD_LIMIT and (lane.acked < 0 or distance(ack, lane.acked) > 0):
+            lane.acked = ack
+            if not self.hole_ns:
+                self.hole_ns = at_ns
+
+    @staticmethod
+    def _beyond(lane: Lane, ack: int) -> int:
+        """Acknowledged bytes of a lane that are still to be delivered. Its FIN counts as one: that is no byte."""
+        beyond = distance(ack, lane.next)
+        return beyond - 1 if lane.fin is not None and ack == (lane.fin[0] + 1) & MASK else beyond
+
+    def _insert(self, lane: Lane, seq: int, payload: bytes, at_ns: int, ack: int) -> None:
+        """Keeps the parts of a segment that are new."""
+        ahead = distance(seq, lane.next)
+        if ahead < 0:
+            payload = payload[-ahead:]
+            ahead = 0
+        if not payload or ahead > AHEAD_LIMIT:
+            return
+        start, stop = lane.next + ahead, lane.next + ahead + len(payload)
+        pending = lane.pending
+        index = bisect_left(pending, start, key=itemgetter(0))
+        if index and pending[index - 1][0] + len(pending[index - 1][1]) > start:
+            index -= 1
+        while start < stop:
+            if index < len(pending) and pending[index][0] <= start:
+                start = max(start, pending[index][0] + len(pending[index][1]))
+                index += 1
+                continue
+            end = min(stop, pending[index][0]) if index < len(pending) else stop
+            piece = payload[len(payload) - (stop - start) : len(payload) - (stop - end)]
+            pending.insert(index, (start, piece, at_ns, ack))
+            lane.pending_bytes += len(piece)
+            start, index = end, index + 1
+
+    def _advance(self, at_ns: int) -> None:
+        """Delivers everything that is in order, and notices holes and ends."""
+        while self._drain(self.client) or self._drain(self.server):
+            pass
+        self._see_ends()
+        if self.client.pending or self.server.pending or self.client.acked >= 0 or self.server.acked >= 0:
+            if not self.hole_ns:
+                self.hole_ns = at_ns
+            self._limit(at_ns)
+        else:
+            self.hole_ns = 0
+        is_plain = not self.is_closed and self.left_place is None and self.reset is None
+        for lane in (self.client, self.server):
+            lane.fast = is_plain and not lane.pending and lane.acked < 0 and lane.fin is None
+
+    def _drain(self, lane: Lane) -> bool:
+        pending, moved = lane.pending, 0
+        client = self.client
+        while moved < len(pending):
+            start, payload, at_ns, ack = pending[moved]
+            if start != lane.next:
+                break
+            if lane.is_server and client.acked >= 0 and self._beyond(client, ack) > 0:
+                break
+            moved += 1
+            self._deliver(lane, payload, at_ns, ack)
+            if start + len(payload) > MASK:
+                self._rebase(lane)
+        if moved:
+            del pending[:moved]
+            lane.pending_bytes = sum(len(item[1]) for item in pending)
+        if lane.acked >= 0 and self._beyond(lane, lane.acked) <= 0:
+            lane.acked = -1
+        return moved > 0
+
+    @staticmethod
+    def _rebase(lane: Lane) -> None:
+        """Keys are unwrapped relative to ``next``, which has just passed zero."""
+        lane.pending[:] = [(start - (MASK + 1), data, at, ack) for start, data, at, ack in lane.pending]
+
+    def _deliver(self, lane: Lane, payload: bytes, at_ns: int, ack: int) -> None:
+        place = lane.next
+        lane.next = (place + len(payload)) & MASK
+        if not lane.is_server:
+            self.flush()
+            self.sink.request_data(payload, at_ns, ack)
+        elif self.left_place is None or distance(place, self.left_place) < 0:
+            lane.ready.append(payload)
+            lane.times.append(at_ns)
+        else:
+            self._deliver_late(payload, at_ns, place)
+
+    def _deliver_late(self, payload: bytes, at_ns: int, place: int) -> None:
+        if self.reset is not None or (self.sink.has_answer() and not self.late):
+            return
+        self.late.append((payload, at_ns, place))
+        self.deadline = min(self.deadline, at_ns + LINGER_NS)
+
+    def flush(self) -> None:
+        """Hands the server's bytes on."""
+        lane = self.server
+        if lane.ready:
+            pieces, times = lane.ready, lane.times
+            lane.ready, lane.times = [], []
+            self.sink.response_data(pieces, times, (lane.next - sum(map(len, pieces))) & MASK)
+
+    def _see_ends(self) -> None:
+        client, server = self.client, self.server
+        if client.fin is not None and self.left_place is None and client.next == client.fin[0]:
+            self.flush()
+            self.left_place = client.fin[1]
+            self._client_leaves(client.fin[2])
+        if (
+            server.fin is not None
+            and server.next == server.fin[0]
+            and not (self._has_server_left or self.late)
+        ):
+            self.flush()
+            self._server_leaves(server.fin[2])
+        self.is_closed = self._has_client_left and self._has_server_left
+
+    def _client_leaves(self, at_ns: int) -> None:
+        if not self._has_client_left:
+            self._has_client_left = True
+            self.deadline = min(self.deadline, at_ns + LINGER_NS)
+            self.sink.client_left(at_ns)
+
+    def _server_leaves(self, at_ns: int) -> None:
+        if not self._has_server_left:
+            self._has_server_left = True
+            self.sink.server_left(at_ns)
+
+    def _release_late(self) -> None:
+        """The client was reading after all."""
+        late, self.late = self.late, []
+        if late and self.reset is None:
+            self.left_place = (late[-1][2] + HALF // 2) & MASK
+            for payload, at_ns, place in late:
+                self.sink.response_data([payload], [at_ns], place)
+
+    def _take_reset(self, lane: Lane, segment: Segment, at_ns: int) -> None:
+        """Packets that were sent before may still come: the end waits a little."""
+        if self.reset is not None:
+            return
+        self.reset = (lane.is_server, at_ns)
+        if not lane.is_server:
+            if self.left_place is None:
+                self.left_place = segment.ack if segment.flags & ACK else self.server.next
+            self.late = []
+        self.deadline = at_ns + SETTLE_NS
+
+    def _limit(self, at_ns: int) -> None:
+        for lane in (self.client, self.server):
+            if lane.pending_bytes > PENDING_BYTES or len(lane.pending) > PENDING_SEGMENTS:
+                self._give_up_hole(at_ns)
+                return
+
+    def due_ns(self) -> int:
+        """When :meth:`expire` must be called next."""
+        if not self.hole_ns:
+            return self.deadline
+        is_acked = any(lane.acked >= 0 for lane in (self.client, self.server))
+        return min(self.deadline, self.hole_ns + (REORDER_NS if is_acked else RETRANSMIT_NS))
+
+    def expire(self, now_ns: int) -> None:
+        """Does what is due by time."""
+        if not self.is_settled:
+            if now_ns >= self.deadline:
+                self.settle(now_ns)
+            return
+        if now_ns >= self.deadline:
+            self.deadline = NEVER
+            if self.reset is not None:
+                self.end(now_ns)
+                return
+            self._release_late()
+            self._see_ends()
+            if self._has_client_left:
+                self.flush()
+                self.sink.client_gone()
+        if self.hole_ns and now_ns >= self.due_ns():
+            self._give_up_hole(now_ns)
+
+    def _give_up_hole(self, at_ns: int) -> None:
+        """Declares the first hole missing: the client's first, because answers wait for it."""
+        for lane in (self.client, self.server):
+            size = self._hole_of(lane)
+            if size > 0:
+                self._skip(lane, size, at_ns)
+                break
+        self.hole_ns = 0
+        self._advance(at_ns)
+
+    def _hole_of(self, lane: Lane) -> int:
+        if lane.next < 0:
+            return 0
+        if lane.pending:
+            return lane.pending[0][0] - lane.next
+        return self._beyond(lane, lane.acked) if lane.acked >= 0 else 0
+
+    def _skip(self, lane: Lane, size: int, at_ns: int) -> None:
+        self.flush()
+        place = lane.next
+        lane.next = (place + size) & MASK
+        if lane.next < place:
+            self._rebase(lane)
+        if lane.is_server:
+            self.sink.response_gap(size, at_ns, place)
+        else:
+            self.sink.request_gap(size, at_ns)
+        if lane.acked >= 0 and self._beyond(lane, lane.acked) <= 0:
+            lane.acked = -1
+
+    def end(self, now_ns: int) -> None:
+        """Nothing more comes: delivers what can be delivered and tells the sink who left."""
+        if not self.is_settled:
+            self.settle(now_ns)
+        for _ in range(2 * PENDING_SEGMENTS):
+            if not (self._hole_of(self.client) > 0 or self._hole_of(self.server) > 0 or self.client.pending):
+                break
+            self._give_up_hole(now_ns)
+        if not self.sink.has_answer():
+            self._release_late()
+        self.late = []
+        self._see_ends()
+        self.flush()
+        if self.reset is not None:
+            (self._server_leaves if self.reset[0] else self._client_leaves)(self.reset[1])
+        self.is_closed = True
+        self.client.fast = self.server.fast = False
+        self.deadline = NEVER
+        self.hole_ns = 0
