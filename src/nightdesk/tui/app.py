@@ -143,6 +143,10 @@ class Viewer(App[int]):
     def _start_link(self) -> None:
         self.run_worker(self.link.follow(), name="link", exit_on_error=False)
 
+    async def on_unmount(self) -> None:
+        """Let go of the engine."""
+        await self.link.close()
+
     # Drawing
 
     def _told(self) -> None:
@@ -207,7 +211,6 @@ class Viewer(App[int]):
     def on_open_job(self, message: asks.OpenJob) -> None:
         """Show a job."""
         self.push_screen(JobScreen(message.job))
-        self.post_message(asks.FeedRequested())
 
     def on_ask(self, message: asks.Ask) -> None:
         """Ask the engine, and hand the answer back."""
@@ -241,7 +244,8 @@ class Viewer(App[int]):
 
     def action_retry(self) -> None:
         """Attach to the engine again; starts one where none runs."""
-        self.link.retry()
+        if self.link.state.kind != "live":
+            self.link.retry()
 
     def action_mouse(self) -> None:
         """Give the mouse to the terminal (to select text there), or take it back."""

@@ -110,9 +110,9 @@ class Link:
                     self._take(item)
                 self._lose("The engine has ended; runs go on.", "Press ctrl+r to start it again.")
             except NightdeskError as error:
-                self._lose(error.message, error.hint or "Trying again; ctrl+r tries now.")
+                self._lose(error.message, error.hint)
             except Exception as error:  # noqa: BLE001 - any fault of the link becomes a state on screen
-                self._lose(f"The link to the engine broke: {error!r}", "Trying again; ctrl+r tries now.")
+                self._lose(f"The link to the engine broke: {error!r}", "")
             await self._pause(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
             tries += 1
 
@@ -131,6 +131,8 @@ class Link:
 
     def _lose(self, message: str, hint: str) -> None:
         kind: Literal["lost", "failed"] = "lost" if self.mirror is not None else "failed"
+        if "ctrl+r" not in hint:
+            hint = f"{hint} ctrl+r tries again.".strip()
         self.state = LinkState(kind, message, hint, self.state.since_ns)
         self._told()
 

@@ -101,8 +101,6 @@ class Pane(Vertical, Generic[View]):
         border-subtitle-color: $text-muted; border-title-background: transparent; padding: 0; height: 1fr;
         &:focus-within { border: round $border; }
         &.-stale { border: round $warning 60%; }
-        &.-ascii { border: ascii $border-blurred; }
-        &.-ascii:focus-within { border: ascii $border; }
         & > #notice { display: none; }
         &.-notice > #notice { display: block; }
         &.-notice > .body { display: none; }

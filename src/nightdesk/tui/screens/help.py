@@ -25,12 +25,19 @@ def keys_for(screen: Screen[Any]) -> list[tuple[str, str, str]]:
     found: dict[str, tuple[list[str], str, str]] = {}
     for active in screen.active_bindings.values():
         binding = active.binding
-        name = binding.id or binding.action
+        if binding.id is None:
+            continue
+        name = binding.id
         keys, _, _ = found.setdefault(
             name, ([], active.tooltip or binding.tooltip or binding.description, name)
         )
         keys.append(screen.app.get_key_display(binding))
-    return [(" ".join(dict.fromkeys(keys)), words, name) for keys, words, name in found.values()]
+    rows = [(" ".join(dict.fromkeys(keys)), words, name) for keys, words, name in found.values()]
+    return sorted(rows, key=lambda row: _ORDER.get(row[2].split(".")[0], 0))
+
+
+_ORDER = {"pane": 1, "grid": 2, "desk": 3, "mode": 4, "app": 5}
+"""The pane's own keys stand first."""
 
 
 class HelpScreen(Sheet[None]):

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from nightdesk.client.mirror import Mirror
 from nightdesk.model.job import ENDED, JobView, Run
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_duration
-from nightdesk.tui.asks import OpenLog
+from nightdesk.tui.asks import FeedRequested, OpenLog
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.jobs import note_of, progress_cells, state_cell
 from nightdesk.tui.text import Cell, Part, content, line
@@ -126,6 +126,11 @@ class JobScreen(Sheet[None]):
         yield Grid(COLUMNS, opens=False, sign=self.glyphs.cursor)
         with VerticalScroll(id="run-box"):
             yield Static(id="run-facts", markup=False)
+
+    def on_mount(self) -> None:
+        """Ask for the desk as it is now."""
+        self.app.post_message(FeedRequested())
+        self.query_one(Grid).focus()
 
     def feed(self, desk: Mirror | None, now_ns: int) -> None:
         """Draw the job as it is now."""

@@ -14,6 +14,10 @@ ALWAYS = ("app.help", "app.palette", "app.quit")
 """Ids of the bindings that stand at the right end on every screen."""
 
 
+SHORT_BELOW = 110
+"""Narrower lines leave out what stands in brackets."""
+
+
 class Key(NamedTuple):
     """A key as shown: its sign, what it does, and the key to press for a click."""
 
@@ -35,7 +39,9 @@ def keys_of(screen: Screen[Any]) -> tuple[list[Key], list[Key]]:
         side.setdefault(binding.action, key)
     order = {name: index for index, name in enumerate(ALWAYS)}
     ids = {b.binding.action: b.binding.id or "" for b in screen.active_bindings.values()}
-    return list(left.values()), [right[a] for a in sorted(right, key=lambda a: order.get(ids[a], 9))]
+    common = ("pane.", "desk.")
+    own = sorted(left, key=lambda action: ids[action].startswith(common))
+    return [left[a] for a in own], [right[a] for a in sorted(right, key=lambda a: order.get(ids[a], 9))]
 
 
 class KeyLine(Static):
@@ -61,6 +67,8 @@ class KeyLine(Static):
     def _draw(self) -> None:
         width = self.content_size.width
         left, right = keys_of(self.screen)
+        if width < SHORT_BELOW:
+            right = [key._replace(words=key.words.split(" (")[0]) for key in right]
         self._places = []
         tail = sum(len(key.sign) + len(key.words) + 3 for key in right)
         parts: list[Part] = []

@@ -27,7 +27,6 @@ class Sheet(ModalScreen[Answer], Generic[Answer]):
             width: 90%; max-width: 110; height: auto; max-height: 90%; background: $surface;
             border: round $border; border-title-color: $foreground; padding: 0 1;
         }
-        & > #sheet.-ascii { border: ascii $border; }
         & > #sheet.-tall { height: 90%; }
         & > #sheet.-hard { border: round $error; }
         KeyLine { background: $surface; padding: 0; margin-top: 1; }
