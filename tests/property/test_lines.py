@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,19 +11,10 @@ from nightdesk.core.lines import LineSplitter, shown_line, whole_lines
 
 pieces = st.sampled_from(
     [
-        b"\n",
-        b"\r",
-        b"\r\n",
-        b" ",
-        b"abc",
-        "é".encode(),
-        "世界".encode(),
-        "🎧".encode(),
-        b"\xff",
-        b"\xe4\xb8",
-        b"\x00",
+        *(b"\n", b"\r", b"\r\n", b" ", b"abc", b"\xff", b"\xe4\xb8", b"\x00", b"x" * 70, b"\x1b[31m"),
+        *("é".encode(), "世界".encode(), "🎧".encode()),
+        b" 37%|###7      | 19/52 [01:12<02:05]",
     ]
-    + [b" 37%|###7      | 19/52 [01:12<02:05]", b"x" * 70, b"\x1b[31m"]
 )
 streams = st.lists(pieces, max_size=40).map(b"".join)
 
@@ -36,7 +29,7 @@ def split(chunks: list[bytes], limit: int) -> list[str | None]:
 def test_whole_is_byte_by_byte_is_any_cut(data: bytes, cuts: list[int], limit: int) -> None:
     whole = split([data], limit)
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    assert split([data[a:b] for a, b in zip(edges, edges[1:], strict=False)], limit) == whole
+    assert split([data[a:b] for a, b in itertools.pairwise(edges)], limit) == whole
     assert split([data[at : at + 1] for at in range(len(data))], limit) == whole
 
 
