@@ -370,8 +370,9 @@ def _finished(work: Work, at_ns: int, state: RunState | None = None, failure: Fa
         state = "failed" if work.ledger.failed else "done"
         if work.ledger.failed:
             failure = items_failure(work.ledger.failed, len(work.plan.items or ()))
+    remark = work.run.reason if work.run.state == "stopping" else None
     work = _noted(work, in_flight=False, admitted=False, retry_at_ns=None)
-    return _with(work, state=state, failure=failure, ended_ns=at_ns, paused_ns=None, reason=None)
+    return _with(work, state=state, failure=failure, ended_ns=at_ns, paused_ns=None, reason=remark)
 
 
 def _lost(work: Work, event: KeeperLost) -> Work:

@@ -86,7 +86,7 @@ class Supervisor:
         self._book = RunBook()
         self._group: asyncio.TaskGroup | None = None
         self._wake = asyncio.Event()
-        self._threads = ThreadPoolExecutor(SIGNAL_THREADS, thread_name_prefix="signal")
+        self._threads: ThreadPoolExecutor | None = None
 
     # what others ask
 
@@ -134,6 +134,10 @@ class Supervisor:
         Raises UsageError for an unknown job, a missing item, a mode that the job does not have, and a job that
         runs already; NightdeskError where the run's folder can't be written.
         """
+        if self._group is None:
+            raise NightdeskError(
+                f"{request.job} can't be started: the engine is just beginning or ending.", "Try again."
+            )
         plan = await asyncio.to_thread(self._plan, request)
         self._refuse_double(plan)
         active = self._create(plan)
@@ -142,7 +146,8 @@ class Supervisor:
         self._consider()
         if active.work.ledger.admitted:
             with suppress(TimeoutError):
-                await asyncio.wait_for(active.begun.wait(), BEGIN_SECONDS)
+                async with asyncio.timeout(BEGIN_SECONDS):
+                    await active.begun.wait()
         return active.work.run
 
     async def act(self, run_id: str, action: RunAction) -> Run:
@@ -159,14 +164,12 @@ class Supervisor:
             return run
         check_action(active.work.run, action)
         if active.work.run.state == "stopping":
-            self._spawn(self._signal(active, action))
+            if action == "kill":
+                self._spawn(self._signal(active, action))
             return active.work.run
-        if action in ("stop", "kill"):
-            asked = asyncio.Event()
-            self._spawn(self._ask(active, action, asked))
-            await asked.wait()
-        else:
-            await self._ask(active, action, asyncio.Event())
+        answered = asyncio.Event()
+        self._spawn(self._ask(active, action, answered))
+        await answered.wait()
         return active.work.run
 
     # the task
@@ -189,13 +192,15 @@ class Supervisor:
 
     async def _adopt(self, active: ActiveRun) -> None:
         self._apply(active, EngineRestarted(self._now()))
-        serial = active.work.ledger.serial
         self._on_run_log(active.work.run)
-        if not active.work.ledger.in_flight:
-            return
-        record = await find_keeper(active.folder, serial)
+        if active.work.ledger.in_flight:
+            await self._watch(active)
+
+    async def _watch(self, active: ActiveRun) -> None:
+        """Watch the keeper of an attempt that was launched before, or note how it ended."""
+        record = await find_keeper(active.folder, active.work.ledger.serial)
         if record is None:
-            await self._note_end(active)
+            await self._attempt_over(active)
             return
         if active.work.run.process is None:
             self._note_started(active)
@@ -206,18 +211,23 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self._go_on_stopping()
+                self._threads = ThreadPoolExecutor(SIGNAL_THREADS, thread_name_prefix="signal")
+                self._go_on()
                 while True:
                     self._wake.clear()
                     self._tick()
+                    # not wait_for: in Python 3.11 it can swallow the cancellation that ends this loop
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), self._nap())
+                        async with asyncio.timeout(self._nap()):
+                            await self._wake.wait()
         finally:
             self._group = None
             for active in self._book.active.values():
                 if active.watch:
                     active.watch.close()
-            self._threads.shutdown(wait=False, cancel_futures=True)
+                    active.watch = None
+            if self._threads:
+                self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _nap(self) -> float:
         deadlines = [d for work in self._book.works() if (d := next_deadline_ns(work)) is not None]
@@ -232,9 +242,11 @@ class Supervisor:
                 self._spawn(self._obey_locked(active, commands))
         self._consider()
 
-    def _go_on_stopping(self) -> None:
-        """After a restart: what was being stopped still is."""
+    def _go_on(self) -> None:
+        """What was being stopped still is, and keepers that nobody watches are watched again."""
         for active in self._book.active.values():
+            if active.work.ledger.in_flight and active.watch is None:
+                self._spawn(self._watch(active))
             if active.work.run.state == "stopping":
                 self._spawn(self._signal_locked(active, active.work.ledger.asked == "kill"))
 
@@ -354,7 +366,7 @@ class Supervisor:
 
     async def _launch(self, active: ActiveRun) -> tuple[Command, ...]:
         """Start the attempt that is next, after passing over the items that need no work."""
-        if active.work.run.state == "paused" or active.work.ledger.in_flight:
+        if active.work.run.state in (*ENDED, "paused") or active.work.ledger.in_flight:
             return ()
         if not await self._skip_valid(active):
             return ()
@@ -453,14 +465,16 @@ class Supervisor:
 
     # signalling
 
-    async def _ask(self, active: ActiveRun, action: RunAction, asked: asyncio.Event) -> None:
+    async def _ask(self, active: ActiveRun, action: RunAction, answered: asyncio.Event) -> None:
+        """In a task of its own: an asker who goes away must not leave a run half paused."""
         try:
             async with active.lock:
                 commands = self._apply(active, Asked(action, self._now()))
-                asked.set()
+                if action in ("stop", "kill"):
+                    answered.set()
                 await self._obey(active, commands)
         finally:
-            asked.set()
+            answered.set()
         self._consider()
 
     async def _signal_locked(self, active: ActiveRun, hard: bool) -> None:
