@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
+from nightdesk.core.configuration import Reading, read
 from nightdesk.model.config import DeskConfig
 from nightdesk.model.errors import ConfigError, NightdeskError
 
@@ -29,6 +26,15 @@ class Desk:
     """Where relative paths of the configuration begin."""
     config_path: Path | None
     config: DeskConfig
+    overrides: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Flags that win over file and environment, also when the file is read again."""
+    origins: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
+    """Where each value that is no default comes from."""
+
+    def read_again(self) -> Desk:
+        """The same desk with its file as it is now. Raises ConfigError with all its problems."""
+        reading = read_file(self.config_path, overrides=self.overrides)
+        return replace(self, config=reading.config, origins=reading.origins)
 
     @property
     def name(self) -> str:
@@ -100,7 +106,6 @@ def default_folder(env: Mapping[str, str]) -> Path:
 def find_desk(
     start: Path | None = None,
     env: Mapping[str, str] | None = None,
-    *,
     overrides: Mapping[str, str] | None = None,
     default: Path | None = None,
 ) -> Desk:
@@ -111,14 +116,23 @@ def find_desk(
     Raises ConfigError with every problem of the file, or when ``start`` names nothing.
     """
     env = os.environ if env is None else env
-    path = None if default else _config_file(start, env)
-    if path is None:
-        folder = default or default_folder(env)
-        return Desk(folder=folder.resolve(), config_path=None, config=_effective({}, overrides))
-    return Desk(folder=path.parent.resolve(), config_path=path.resolve(), config=read_config(path, overrides))
+    path = None if default else config_file(start, env)
+    reading = read_file(path, env, overrides)
+    folder = (default or default_folder(env)) if path is None else path.parent
+    return Desk(
+        folder=folder.resolve(),
+        config_path=path.resolve() if path else None,
+        config=reading.config,
+        overrides=overrides or {},
+        origins=reading.origins,
+    )
 
 
-def _config_file(start: Path | None, env: Mapping[str, str]) -> Path | None:
+def config_file(start: Path | None, env: Mapping[str, str]) -> Path | None:
+    """The ``nightdesk.toml`` that :func:`find_desk` reads, None where there is none.
+
+    Raises ConfigError when ``start`` or ``NIGHTDESK_DESK`` names nothing.
+    """
     named = start or (Path(env["NIGHTDESK_DESK"]) if env.get("NIGHTDESK_DESK") else None)
     if named is not None:
         path = named / CONFIG_NAME if named.is_dir() else named
@@ -131,16 +145,25 @@ def _config_file(start: Path | None, env: Mapping[str, str]) -> Path | None:
     return next((f / CONFIG_NAME for f in (here, *here.parents) if (f / CONFIG_NAME).is_file()), None)
 
 
-def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> DeskConfig:
-    """The configuration in ``path``. Raises ConfigError with all its problems."""
+def read_file(
+    path: Path | None, env: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
+) -> Reading:
+    """What the file at ``path`` (None for no file), ``env`` (the process's where None) and ``overrides`` say together.
+
+    Raises ConfigError with all problems.
+    """
+    env = os.environ if env is None else env
+    if path is None:
+        return read("", env, overrides, "the environment")
     try:
-        return _effective(tomllib.loads(path.read_text(encoding="utf-8")), overrides)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as fault:
-        raise ConfigError(f"{path} can't be used.", (str(fault),)) from fault
+        text = path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError(f"{path} can't be read: {fault.strerror}.") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path} can't be used.", (f"byte {fault.start + 1} is not UTF-8",)) from fault
+    return read(text, env, overrides, str(path))
 
 
-def _effective(tables: dict[str, Any], overrides: Mapping[str, str] | None) -> DeskConfig:
-    for name, value in (overrides or {}).items():
-        section, _, key = name.partition(".")
-        tables.setdefault(section, {})[key] = value
-    return msgspec.convert(tables, DeskConfig)
+def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> DeskConfig:
+    """The configuration in ``path`` under environment and ``overrides``. Raises ConfigError with all its problems."""
+    return read_file(path, overrides=overrides).config

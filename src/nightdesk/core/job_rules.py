@@ -1,0 +1,110 @@
+"""What must hold between the values of jobs: commands that can be split, items that exist, needs without circles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from nightdesk.core.faults import Fault, nearest, section_name, shown
+from nightdesk.core.items import names_item, split_command
+from nightdesk.model.config import DeskConfig, JobSection
+from nightdesk.model.errors import UsageError
+
+PLACES = ("item", "stem", "name", "index", "run_dir")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+
+
+def find_job_faults(config: DeskConfig) -> list[Fault]:
+    """What is wrong between the keys of a configuration whose single values are all right."""
+    faults = list(_list_faults(config))
+    for name, job in config.jobs.items():
+        faults += _job_faults(name, job, config.jobs)
+    return faults + list(_circles(config.jobs))
+
+
+def glob_fault(pattern: str) -> str | None:
+    """Why ``pattern`` can't be a glob, None where it can."""
+    if not pattern.strip():
+        return "it is empty"
+    if "\0" in pattern:
+        return "it holds a NUL character"
+    bare = re.sub(r"\[!?\]?[^]]*\]", "", pattern)
+    if "[" in bare:
+        return "a [ is never closed"
+    if any("**" in part and part != "**" for part in pattern.split("/")):
+        return "** must stand alone between slashes"
+    return None
+
+
+def _list_faults(config: DeskConfig) -> Iterator[Fault]:
+    for pattern in config.watch.logs:
+        if reason := glob_fault(pattern):
+            yield Fault(("watch", "logs"), f"[watch] logs holds the glob {shown(pattern)}: {reason}")
+
+
+def _job_faults(name: str, job: JobSection, jobs: Mapping[str, JobSection]) -> Iterator[Fault]:
+    path = ("jobs", name)
+    head = section_name(path)
+    if not _NAME.fullmatch(name):
+        yield Fault(path, f"{head}: the name of a job may hold letters, digits, - _ and . only")
+    for key in ("command", "single", "dry_run"):
+        yield from _command_faults((*path, key), getattr(job, key))
+    if names_item(job.command) and job.items is None:
+        yield Fault(
+            (*path, "command"),
+            f'{head} command holds {{item}}, but the job has no items: add items = "audio/*.mp3"',
+        )
+    if job.items is not None and (reason := glob_fault(job.items)):
+        yield Fault((*path, "items"), f"{head} items is the glob {shown(job.items)}: {reason}")
+    if job.outputs is not None and job.items is None:
+        yield Fault((*path, "outputs"), f"{head} outputs is given, but the job has no items")
+    for need in job.needs:
+        if need not in jobs:
+            meant = nearest(need, jobs)
+            hint = f"; did you mean {meant!r}?" if meant else ""
+            yield Fault((*path, "needs"), f"{head} needs {shown(need)}, which is no job{hint}")
+
+
+def _command_faults(path: tuple[str, ...], command: str | None) -> Iterator[Fault]:
+    if command is None:
+        return
+    place = f"{section_name(path[:-1])} {path[-1]}"
+    if not command.strip():
+        yield Fault(path, f"{place} is empty")
+        return
+    try:
+        split_command(command)
+    except UsageError as fault:
+        reason = str(fault.__cause__ or "it is empty").lower()
+        yield Fault(path, f"{place} can't be split into arguments: {reason}")
+    for word in _PLACE.findall(command):
+        meant = None if word in PLACES else nearest(word, PLACES)
+        if meant:
+            yield Fault(path, f"{place} holds {{{word}}}; did you mean {{{meant}}}?")
+
+
+def _circles(jobs: Mapping[str, JobSection]) -> Iterator[Fault]:
+    """One fault for each circle of needs, told from its first job in the file."""
+    told: set[frozenset[str]] = set()
+    for name in jobs:
+        circle = _circle_from(name, jobs)
+        if circle and frozenset(circle) not in told:
+            told.add(frozenset(circle))
+            way = " → ".join((*circle, circle[0]))
+            yield Fault(("jobs", circle[0], "needs"), f"these jobs wait for each other: {way}")
+
+
+def _circle_from(start: str, jobs: Mapping[str, JobSection]) -> list[str] | None:
+    """The way from ``start`` back to ``start``, None where there is none. Depth first, each job once."""
+    stack = [(start, [start])]
+    seen: set[str] = set()
+    while stack:
+        name, way = stack.pop()
+        for need in jobs[name].needs if name in jobs else ():
+            if need == start:
+                return way
+            if need not in seen:
+                seen.add(need)
+                stack.append((need, [*way, need]))
+    return None
