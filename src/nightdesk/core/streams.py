@@ -34,6 +34,8 @@ LINGER_NS = 200_000_000
 PENDING_BYTES = 4 << 20
 """Bytes of one lane that wait behind a hole; the largest default receive window of Linux is 6 MB."""
 PENDING_SEGMENTS = 4096
+LATE_SYN_BYTES = 1 << 20
+"""Bytes before the first that was seen within which a late SYN still belongs to the same connection."""
 AHEAD_LIMIT = 64 << 20
 """A segment further ahead belongs to another life of the port."""
 NEVER = 1 << 63
@@ -76,6 +78,7 @@ class Lane:
     __slots__ = (
         "acked",
         "fast",
+        "first",
         "fin",
         "flow",
         "is_server",
@@ -92,6 +95,8 @@ class Lane:
         self.is_server = is_server
         self.peer: Lane = self
         self.next = -1
+        self.first = -1
+        """Where ``next`` began."""
         self.fast = False
         """Nothing unusual: the next segment in order can be taken without looking at anything else."""
         self.ready: list[bytes] = []
@@ -157,12 +162,16 @@ class Flow:
         """Whether a SYN belongs to a new connection on the same ports."""
         if segment.flags & (SYN | RST) != SYN or lane.next < 0:
             return False
-        gone = distance(lane.next, (segment.seq + 1) & MASK)
-        return self.is_closed or not self.saw_syn or gone < 0 or gone > HALF // 2
+        # A SYN that comes late, or twice, fits the place where the lane began.
+        return self.is_closed or not 0 <= distance(lane.first, (segment.seq + 1) & MASK) <= self._slack
+
+    @property
+    def _slack(self) -> int:
+        return 0 if self.saw_syn else LATE_SYN_BYTES
 
     def _take_syn(self, lane: Lane, segment: Segment) -> None:
         if lane.next < 0:
-            lane.next = (segment.seq + 1) & MASK
+            lane.next = lane.first = (segment.seq + 1) & MASK
             self.saw_syn = True
 
     def _collect(self, lane: Lane, segment: Segment, at_ns: int) -> None:
@@ -183,7 +192,7 @@ class Flow:
         early, self.early = self.early, []
         for lane in (self.client, self.server):
             if lane.next < 0:
-                lane.next = self._first_place(lane, early)
+                lane.next = lane.first = self._first_place(lane, early)
         for is_server, segment, seen_ns in early:
             self._accept(self.server if is_server else self.client, segment, seen_ns)
         self._advance(at_ns)
@@ -209,7 +218,7 @@ class Flow:
         if flags & SYN:
             seq = (seq + 1) & MASK
         if lane.next < 0 and (payload or flags & FIN):
-            lane.next = seq
+            lane.next = lane.first = seq
         if flags & FIN and lane.fin is None and abs(distance(seq, lane.next)) < AHEAD_LIMIT:
             lane.fin = ((seq + len(payload)) & MASK, segment.ack, at_ns)
         if payload:
@@ -392,6 +401,7 @@ class Flow:
             self._release_late()
             self._see_ends()
             if self._has_client_left:
+                self._give_up_all(now_ns)
                 self.flush()
                 self.sink.client_gone()
         if self.hole_ns and now_ns >= self.due_ns():
@@ -406,6 +416,12 @@ class Flow:
                 break
         self.hole_ns = 0
         self._advance(at_ns)
+
+    def _give_up_all(self, at_ns: int) -> None:
+        for _ in range(2 * PENDING_SEGMENTS):
+            if not (self._hole_of(self.client) > 0 or self._hole_of(self.server) > 0 or self.client.pending):
+                break
+            self._give_up_hole(at_ns)
 
     def _hole_of(self, lane: Lane) -> int:
         if lane.next < 0:
@@ -431,10 +447,7 @@ class Flow:
         """Nothing more comes: delivers what can be delivered and tells the sink who left."""
         if not self.is_settled:
             self.settle(now_ns)
-        for _ in range(2 * PENDING_SEGMENTS):
-            if not (self._hole_of(self.client) > 0 or self._hole_of(self.server) > 0 or self.client.pending):
-                break
-            self._give_up_hole(now_ns)
+        self._give_up_all(now_ns)
         if not self.sink.has_answer():
             self._release_late()
         self.late = []

@@ -14,6 +14,8 @@ class AnthropicReader(ReplyReader):
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
+        self._estimate: dict[str, Any] = {}
+        """Counts of the beginning: only the end confirms them."""
         self._call: tuple[str | None, str, list[str]] | None = None
 
     def read_event(self, value: dict[str, Any]) -> None:
@@ -28,10 +30,10 @@ class AnthropicReader(ReplyReader):
         elif kind == "message_start":
             message = mapping(value.get("message"))
             reply.model = word(message.get("model"))
-            reply.take_usage(message.get("usage"))
+            self._estimate = mapping(message.get("usage"))
         elif kind == "message_delta":
             reply.done_reason = word(mapping(value.get("delta")).get("stop_reason")) or reply.done_reason
-            reply.take_usage(value.get("usage"))
+            reply.take_usage({**self._estimate, **mapping(value.get("usage"))})
         elif kind == "message_stop":
             reply.done = True
         elif kind == "error":

@@ -145,7 +145,7 @@ class _Vectors(msgspec.Struct):
     model: str = ""
     error: Any = None
     embeddings: list[msgspec.Raw] | None = None
-    embedding: msgspec.Raw | None = None
+    embedding: msgspec.Raw = msgspec.Raw(b"")
     prompt_eval_count: int | None = None
     load_duration: int | None = None
     total_duration: int | None = None
@@ -169,7 +169,7 @@ class OllamaEmbedReader(OllamaReader):
         if value.error not in (None, ""):
             reply.error = value.error
         vectors = value.embeddings
-        if vectors is None and value.embedding is not None:
+        if vectors is None and bytes(value.embedding):
             vectors = [value.embedding]
         if vectors is not None:
             reply.embeddings = Embeddings(count=len(vectors), dims=dims_of(vectors[0]) if vectors else 0)
