@@ -26,6 +26,8 @@ def macmon_source(program: str, interval_ms: int, limits: Limits | None = None) 
         if details and "--soc-info" in complaint:
             details.clear()
             return Failure("This macmon is older than 0.6.1.", "It is started again without chip details.")
+        if "no such file" in complaint.lower():
+            return Failure("macmon was not found on the search path.", INSTALL, True)
         said = last_line(complaint)
         ended = "macmon ended" if code is None else f"macmon ended with status {code}"
         return Failure(f"{ended}{f': {said}' if said else ''}.", "It will be started again.")

@@ -151,9 +151,14 @@ class Program:
                 child.wait(_PATIENCE_S)
 
     def _start(self, now_ns: int) -> None:
+        if self._leftovers:
+            stuck = f"{self.name} (process {self._leftovers[0].pid}) could not be ended and still runs."
+            self._failed(Failure(stuck, "It is started again when that one is gone."), now_ns)
+            return
+        argv = list(self._argv())
         try:
             child = subprocess.Popen(
-                list(self._argv()),
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -161,7 +166,7 @@ class Program:
                 process_group=0,
             )
         except OSError as fault:
-            self._failed(Failure(f"{self.name} could not be started: {fault.strerror}.", "", True), now_ns)
+            self._failed(self._explain(f"{argv[0]}: {fault.strerror}", None), now_ns)
             return
         output, errors = child.stdout, child.stderr
         assert output is not None
