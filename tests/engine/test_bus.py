@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from nightdesk.client.api import EventParser
+from nightdesk.client.events import EventParser
 from nightdesk.engine.bus import QUEUE_LIMIT, Bus
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import Change, DeskInfo, ExchangeCounts, LogGone, Snapshot

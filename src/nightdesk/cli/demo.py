@@ -15,7 +15,7 @@ import click
 from nightdesk.cli.desk import DeskChoice, pass_choice
 
 if TYPE_CHECKING:
-    from nightdesk.client.api import Engine
+    from nightdesk.client.engine import Engine
 
 FIRST_RUNS = ("prepare", "transcribe", "synthesize", "report")
 END_SECONDS = 20.0
@@ -147,10 +147,10 @@ def _start_runs(choice: DeskChoice) -> None:
     """Starts the engine and the first runs, unless some are still going on."""
     from nightdesk.model.job import ENDED, StartRun
 
-    with choice.started() as engine:
-        if all(run.state in ENDED for run in engine.runs()):
-            for job in FIRST_RUNS:
-                engine.start(StartRun(job=job))
+    engine = choice.started()
+    if all(run.state in ENDED for run in engine.runs()):
+        for job in FIRST_RUNS:
+            engine.start(StartRun(job=job))
 
 
 def _stop(folder: Path) -> None:
@@ -164,17 +164,17 @@ def _stop(folder: Path) -> None:
 
 def _end_engine(folder: Path, with_runs: bool = False) -> bool:
     """Ends the engine of ``folder``, and its runs before where ``with_runs`` says so. False where none runs."""
-    from nightdesk.client.api import Engine
     from nightdesk.client.desk import socket_path
+    from nightdesk.client.engine import Engine
     from nightdesk.client.launch import is_answering
 
     socket = socket_path(folder, os.environ)
     if not is_answering(socket):
         return False
-    with Engine(socket) as engine:
-        if with_runs:
-            _end_runs(engine)
-        engine.shutdown()
+    engine = Engine(socket)
+    if with_runs:
+        _end_runs(engine)
+    engine.shutdown()
     _wait(lambda: not is_answering(socket))
     return True
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from nightdesk.client.api import Engine
     from nightdesk.client.desk import Desk
+    from nightdesk.client.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class DeskChoice:
 
     def running(self) -> Engine:
         """A client of the engine, which must be running. Raises EngineUnavailableError."""
-        from nightdesk.client.api import Engine
+        from nightdesk.client.engine import Engine
         from nightdesk.client.launch import is_answering
         from nightdesk.model.errors import EngineUnavailableError
 

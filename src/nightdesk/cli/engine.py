@@ -18,8 +18,8 @@ def up(choice: DeskChoice, as_json: bool) -> None:
     """Start the engine of this desk, without a viewer. It goes on when this terminal closes."""
     from nightdesk.cli.output import print_json, print_line
 
-    with choice.started() as engine:
-        status = engine.status()
+    engine = choice.started()
+    status = engine.status()
     if as_json:
         print_json(status)
     else:
@@ -35,8 +35,8 @@ def down(choice: DeskChoice) -> None:
     from nightdesk.model.errors import NightdeskError
     from nightdesk.model.job import ENDED
 
-    with choice.running() as engine:
-        status = engine.shutdown()
+    engine = choice.running()
+    status = engine.shutdown()
     limit = time.monotonic() + END_SECONDS
     while is_answering(engine.socket):
         if time.monotonic() > limit:

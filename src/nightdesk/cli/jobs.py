@@ -11,7 +11,7 @@ import click
 from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 
 if TYPE_CHECKING:
-    from nightdesk.client.api import Engine
+    from nightdesk.client.engine import Engine
     from nightdesk.model.job import Run, RunAction, RunMode
     from nightdesk.model.process import ProcessRow
 
@@ -28,8 +28,8 @@ def jobs(choice: DeskChoice, as_json: bool) -> None:
     """List the jobs of this desk."""
     from nightdesk.cli.output import print_json_lines, print_line, print_table
 
-    with choice.started() as engine:
-        listed = engine.jobs()
+    engine = choice.started()
+    listed = engine.jobs()
     if as_json:
         print_json_lines(listed)
     elif listed:
@@ -57,15 +57,15 @@ def run(choice: DeskChoice, job: str, item: str | None, dry_run: bool, waits: bo
 
     if item is not None and dry_run:
         raise UsageError("--item and --dry-run exclude each other.")
-    with choice.started() as engine:
-        mode: RunMode = "dry" if dry_run else "single" if item is not None else "full"
-        started = engine.start(StartRun(job=job, mode=mode, item=item))
-        if as_json and not waits:
-            print_json(started)
-        elif not as_json:
-            print_line(f"{started.id} {started.state}" + (f": {started.reason}" if started.reason else ""))
-        if waits:
-            _wait(engine, started, as_json)
+    engine = choice.started()
+    mode: RunMode = "dry" if dry_run else "single" if item is not None else "full"
+    started = engine.start(StartRun(job=job, mode=mode, item=item))
+    if as_json and not waits:
+        print_json(started)
+    elif not as_json:
+        print_line(f"{started.id} {started.state}" + (f": {started.reason}" if started.reason else ""))
+    if waits:
+        _wait(engine, started, as_json)
 
 
 @click.command()
@@ -74,8 +74,8 @@ def run(choice: DeskChoice, job: str, item: str | None, dry_run: bool, waits: bo
 @pass_choice
 def wait(choice: DeskChoice, target: str, as_json: bool) -> None:
     """Wait for TARGET (a run, or a job's newest run) and end with its exit status."""
-    with choice.started() as engine:
-        _wait(engine, _find_run(engine, target), as_json)
+    engine = choice.started()
+    _wait(engine, _find_run(engine, target), as_json)
 
 
 def _wait(engine: Engine, waited: Run, as_json: bool) -> None:
@@ -109,11 +109,11 @@ def _verb(action: RunAction, help_text: str) -> click.Command:
     @json_option
     @pass_choice
     def verb(choice: DeskChoice, target: str, yes: bool, as_json: bool) -> None:
-        with choice.started() as engine:
-            if target.isdigit():
-                _signal_tree(engine, int(target), action, yes, as_json)
-            else:
-                _act_on_run(engine, target, action, as_json)
+        engine = choice.started()
+        if target.isdigit():
+            _signal_tree(engine, int(target), action, yes, as_json)
+        else:
+            _act_on_run(engine, target, action, as_json)
 
     return verb
 

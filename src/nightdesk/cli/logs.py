@@ -10,7 +10,7 @@ import click
 from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 
 if TYPE_CHECKING:
-    from nightdesk.client.api import Engine
+    from nightdesk.client.engine import Engine
     from nightdesk.model.logs import LogFile
 
 FOLLOW_SECONDS = 0.1
@@ -28,20 +28,20 @@ def logs(choice: DeskChoice, target: str | None, lines: int, follow: bool, as_js
     from nightdesk.cli.output import print_json_lines, print_line, print_table
     from nightdesk.model.units import format_bytes
 
-    with choice.started() as engine:
-        files = engine.logs()
-        if target is not None:
-            _print_tail(engine, _find(files, target), lines, follow, as_json)
-        elif as_json:
-            print_json_lines(files)
-        elif files:
-            cells = [
-                (f.name, f.origin, f.run or "", format_bytes(f.size_bytes), f.message or f.last_line)
-                for f in files
-            ]
-            print_table(("FILE", "ORIGIN", "RUN", "SIZE", "LAST LINE"), cells, last_most=100)
-        else:
-            print_line("No log is followed: no run has begun, and the globs of [watch] logs match nothing.")
+    engine = choice.started()
+    files = engine.logs()
+    if target is not None:
+        _print_tail(engine, _find(files, target), lines, follow, as_json)
+    elif as_json:
+        print_json_lines(files)
+    elif files:
+        cells = [
+            (f.name, f.origin, f.run or "", format_bytes(f.size_bytes), f.message or f.last_line)
+            for f in files
+        ]
+        print_table(("FILE", "ORIGIN", "RUN", "SIZE", "LAST LINE"), cells, last_most=100)
+    else:
+        print_line("No log is followed: no run has begun, and the globs of [watch] logs match nothing.")
 
 
 def _find(files: tuple[LogFile, ...], target: str) -> LogFile:

@@ -22,8 +22,8 @@ def status(choice: DeskChoice, as_json: bool) -> None:
     """Show the desk in a few lines: sources, model servers, runs, orphans."""
     from nightdesk.cli.output import print_json
 
-    with choice.running() as engine:
-        now = engine.status()
+    engine = choice.running()
+    now = engine.status()
     if as_json:
         print_json(now)
     else:
@@ -93,8 +93,8 @@ def ps(choice: DeskChoice, show_all: bool, as_json: bool) -> None:
     """List processes: of runs, watched, model servers and orphans first; --all for the rest."""
     from nightdesk.cli.output import print_json_lines, print_line, print_table
 
-    with choice.running() as engine:
-        rows = engine.processes()
+    engine = choice.running()
+    rows = engine.processes()
     shown = [row for row in rows if show_all or row.owner != "other"]
     if as_json:
         print_json_lines(shown)

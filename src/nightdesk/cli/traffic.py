@@ -26,23 +26,23 @@ def traffic(choice: DeskChoice, limit: int, text: str, follow: bool, as_json: bo
     from nightdesk.cli.output import print_json, print_line
     from nightdesk.model.desk import ExchangeChanged
 
-    with choice.running() as engine:
-        listed = engine.exchanges(limit, text=text)
-        for row in listed:
+    engine = choice.running()
+    listed = engine.exchanges(limit, text=text)
+    for row in listed:
+        if as_json:
+            print_json(engine.exchange(row.id))
+        else:
+            print_line(exchange_line(row))
+    if not listed and not follow and not as_json:
+        print_line("No exchange was recorded yet. nightdesk status says whether the capture is live.")
+    if not follow:
+        return
+    for change in engine.changes():
+        if isinstance(change, ExchangeChanged) and change.row.ended_ns is not None:
             if as_json:
-                print_json(engine.exchange(row.id))
+                print_json(engine.exchange(change.row.id))
             else:
-                print_line(exchange_line(row))
-        if not listed and not follow and not as_json:
-            print_line("No exchange was recorded yet. nightdesk status says whether the capture is live.")
-        if not follow:
-            return
-        for change in engine.changes():
-            if isinstance(change, ExchangeChanged) and change.row.ended_ns is not None:
-                if as_json:
-                    print_json(engine.exchange(change.row.id))
-                else:
-                    print_line(exchange_line(change.row))
+                print_line(exchange_line(change.row))
 
 
 def exchange_line(row: ExchangeRow) -> str:
@@ -67,8 +67,8 @@ def show(choice: DeskChoice, number: int, as_json: bool) -> None:
     """Print one exchange: prompt, reply, counts, timing."""
     from nightdesk.cli.output import print_json
 
-    with choice.running() as engine:
-        exchange = engine.exchange(number)
+    engine = choice.running()
+    exchange = engine.exchange(number)
     if as_json:
         print_json(exchange)
     else:

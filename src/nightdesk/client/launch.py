@@ -14,7 +14,7 @@ from nightdesk.client.desk import Desk
 from nightdesk.model.errors import NightdeskError
 
 if TYPE_CHECKING:
-    from nightdesk.client.api import Engine
+    from nightdesk.client.engine import Engine
 
 START_SECONDS = 20.0
 """A cold start on a slow disk takes about 3 s; beyond this something is wrong."""
@@ -41,7 +41,7 @@ def ensure_engine(desk: Desk, flags: tuple[str, ...] = ()) -> Engine:
     ``flags`` (``capture.source=relay``) win over file and environment, and only matter for a new engine.
     Blocks for up to :data:`START_SECONDS`. Raises NightdeskError with the reason why it did not start.
     """
-    from nightdesk.client.api import Engine
+    from nightdesk.client.engine import Engine
 
     path = desk.socket
     if not is_answering(path):

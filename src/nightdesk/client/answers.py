@@ -1,0 +1,36 @@
+"""What the two clients share: paths, limits, and how answers become values or errors."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from nightdesk.model.desk import ErrorBody
+from nightdesk.model.errors import NightdeskError, UsageError
+
+PREFIX = "/v1"
+ANSWER_SECONDS = 30.0
+"""Stopping a tree may wait for its grace period; everything else answers at once."""
+SILENCE_SECONDS = 40.0
+"""The engine says something on the event stream at least every 15 s."""
+
+T = TypeVar("T")
+
+
+def window_query(start: int | None, end: int | None, max_bytes: int) -> dict[str, str | int]:
+    """The query for a window of a log."""
+    given = {"start": start, "end": end, "max_bytes": max_bytes}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def decode(status: int, content: bytes, target: str, kind: type[T]) -> T:
+    """The answer as a value of ``kind``. Raises the engine's own sentence for anything but success."""
+    if 200 <= status < 300:
+        return msgspec.json.decode(content, type=kind)
+    try:
+        said = msgspec.json.decode(content, type=ErrorBody)
+    except msgspec.DecodeError:
+        said = ErrorBody(message=f"The engine answered {status} to {target}.")
+    error = UsageError if status in (400, 404, 409) else NightdeskError
+    raise error(said.message, said.hint)

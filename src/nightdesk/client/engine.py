@@ -1,0 +1,122 @@
+"""The engine as a command sees it: one call, one answer, and nothing slow to import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from nightdesk.client.answers import ANSWER_SECONDS, PREFIX, SILENCE_SECONDS, T, decode, window_query
+from nightdesk.client.events import EventParser
+from nightdesk.client.transport import exchange
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.desk import Change, Snapshot, Status
+from nightdesk.model.exchange import Exchange, ExchangeRow
+from nightdesk.model.job import JobView, Run, RunAction, StartRun
+from nightdesk.model.logs import LogFile, LogWindow
+from nightdesk.model.process import ProcessRow, SignalReport, TreeAction, TreeMember
+
+
+class Engine:
+    """Plain HTTP and JSON over the desk's Unix socket; ``curl --unix-socket`` can do the same.
+
+    Raises EngineUnavailableError when nobody answers, NightdeskError with the engine's own sentence when it refuses.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+
+    def status(self) -> Status:
+        """The desk in one object."""
+        return self._get("/status", Status)
+
+    def snapshot(self) -> Snapshot:
+        """Everything that a viewer draws."""
+        return self._get("/snapshot", Snapshot)
+
+    def processes(self) -> tuple[ProcessRow, ...]:
+        """The process table as of the newest sample."""
+        return self._get("/processes", tuple[ProcessRow, ...])
+
+    def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
+        """The process and everything below it, root first."""
+        return self._get(f"/processes/{key.pid}/{key.started_ns}/tree", tuple[TreeMember, ...])
+
+    def signal(self, key: ProcessKey, action: TreeAction) -> SignalReport:
+        """Pause, resume, stop or kill one tree."""
+        return self._post(f"/processes/{key.pid}/{key.started_ns}/{action}", SignalReport)
+
+    def jobs(self) -> tuple[JobView, ...]:
+        """The desk's jobs."""
+        return self._get("/jobs", tuple[JobView, ...])
+
+    def items(self, job: str) -> tuple[str, ...]:
+        """The items of a job, as its glob finds them now."""
+        return self._get(f"/jobs/{job}/items", tuple[str, ...])
+
+    def runs(self) -> tuple[Run, ...]:
+        """The newest runs, oldest first."""
+        return self._get("/runs", tuple[Run, ...])
+
+    def run(self, run_id: str) -> Run:
+        """One run."""
+        return self._get(f"/runs/{run_id}", Run)
+
+    def start(self, request: StartRun) -> Run:
+        """Start a job."""
+        return self._post("/runs", Run, request)
+
+    def act(self, run_id: str, action: RunAction) -> Run:
+        """Pause, resume, stop or kill a run."""
+        return self._post(f"/runs/{run_id}/{action}", Run)
+
+    def exchanges(
+        self, limit: int = 100, before: int | None = None, text: str = ""
+    ) -> tuple[ExchangeRow, ...]:
+        """Exchanges, oldest first: the newest ``limit`` with an id below ``before`` that hold ``text``."""
+        query: dict[str, str | int] = {"limit": limit}
+        if before is not None:
+            query["before"] = before
+        if text:
+            query["text"] = text
+        return self._get("/exchanges", tuple[ExchangeRow, ...], query)
+
+    def exchange(self, exchange_id: int) -> Exchange:
+        """One exchange with its bodies."""
+        return self._get(f"/exchanges/{exchange_id}", Exchange)
+
+    def logs(self) -> tuple[LogFile, ...]:
+        """The followed files."""
+        return self._get("/logs", tuple[LogFile, ...])
+
+    def log_window(
+        self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536
+    ) -> LogWindow:
+        """Whole lines of a followed file: forwards from ``start``, or backwards from ``end`` (None: its end)."""
+        return self._get(f"/logs/{log_id}/window", LogWindow, window_query(start, end, max_bytes))
+
+    def shutdown(self) -> Status:
+        """Ask the engine to end. Runs go on."""
+        return self._post("/shutdown", Status)
+
+    def changes(self) -> Iterator[Snapshot | Change]:
+        """A snapshot, then changes, until the engine ends."""
+        status, chunks = exchange(self.socket, "GET", PREFIX + "/events", None, None, SILENCE_SECONDS)
+        if status != 200:
+            decode(status, b"".join(chunks), "/events", Snapshot)
+        parser = EventParser()
+        for chunk in chunks:
+            yield from parser.feed(chunk)
+
+    def _get(self, path: str, kind: type[T], query: dict[str, str | int] | None = None) -> T:
+        return self._ask("GET", path, kind, query, None)
+
+    def _post(self, path: str, kind: type[T], body: object = None) -> T:
+        return self._ask("POST", path, kind, None, msgspec.json.encode(body))
+
+    def _ask(
+        self, method: str, path: str, kind: type[T], query: dict[str, str | int] | None, body: bytes | None
+    ) -> T:
+        status, chunks = exchange(self.socket, method, PREFIX + path, query, body, ANSWER_SECONDS)
+        return decode(status, b"".join(chunks), path, kind)
