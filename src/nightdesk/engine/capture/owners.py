@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import queue
+import select
 import socket
 import struct
 import subprocess
@@ -21,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from nightdesk.core.packets import PacketReader, addresses_of
+from nightdesk.engine.capture.kernel_filter import MAX_PORTS, attach, port_filter
 from nightdesk.engine.processes.table import command_text, read_argv, read_entry
 from nightdesk.model.process import ProcessRef
 
@@ -31,6 +34,10 @@ _SOCK_DIAG = 4
 _BY_FAMILY = 20
 _NLM_REQUEST = 1
 _ERROR = 2
+_ETHERNET = 1
+_ALL_PROTOCOLS = 3
+_KNOWN = 1024
+"""Connections that were heard to open and are not asked for yet."""
 _TRIES = 3
 _PAUSE_SECONDS = 0.015
 _REMEMBERED = 32
@@ -52,23 +59,36 @@ class Answer(NamedTuple):
     """The result of one look-up."""
 
     connection: int
-    owner: Owner
+    owner: Owner | None
 
 
 class Owners:
-    """Looks owners up in a thread. ``notify`` is called from there when an answer waits."""
+    """Looks owners up in a thread. ``notify`` is called from there when an answer waits.
 
-    def __init__(self, notify: Callable[[], None]) -> None:
+    ``openings`` is a socket that hears the first packet of each connection, so that the look-up begins while the
+    client waits for its server, long before its packets come through the recorder's buffer.
+    """
+
+    def __init__(self, notify: Callable[[], None], openings: socket.socket | None = None) -> None:
         self._notify = notify
-        self._questions: queue.SimpleQueue[tuple[int, str, str] | None] = queue.SimpleQueue()
+        self._openings = openings
+        self._questions: queue.SimpleQueue[tuple[int | None, str, str]] = queue.SimpleQueue()
         self._answers: deque[Answer] = deque()
+        self._known: OrderedDict[str, Owner | None] = OrderedDict()
         self._finder = Finder()
+        self._ended = False
+        self._wake, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
         self._thread = threading.Thread(target=self._work, name="owners", daemon=True)
         self._thread.start()
 
     def ask(self, connection: int, client: str, server: str) -> None:
-        """Ask for the owner of the client's end. Returns at once; an unknown owner gets no answer."""
-        self._questions.put((connection, client, server))
+        """Ask for the owner of the client's end. Returns at once; each question gets one answer."""
+        self._put(connection, client, server)
+
+    def foresee(self, client: str, server: str) -> None:
+        """Look up now, for a question about ``client`` that will come."""
+        self._put(None, client, server)
 
     def answers(self) -> list[Answer]:
         """Answers since the last call."""
@@ -76,20 +96,90 @@ class Owners:
 
     def close(self) -> None:
         """End the thread after the question it works on."""
-        self._questions.put(None)
+        self._ended = True
+        self._ring()
         self._thread.join(1.0)
+        if self._openings:
+            self._openings.close()
+
+    def _put(self, connection: int | None, client: str, server: str) -> None:
+        self._questions.put((connection, client, server))
+        self._ring()
+
+    def _ring(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._waker.send(b"w")
 
     def _work(self) -> None:
-        while question := self._questions.get():
-            connection, client, server = question
-            try:
-                owner = self._finder.find(client, server)
-            except (OSError, ValueError, subprocess.SubprocessError):
-                # The system's tables change while they are read; an exchange without a name is no disaster.
-                continue
-            if owner:
-                self._answers.append(Answer(connection, owner))
-                self._notify()
+        waits = [self._wake, *([self._openings] if self._openings else [])]
+        while not self._ended:
+            ready = select.select(waits, [], [])[0]
+            if self._openings in ready:
+                self._hear()
+            if self._wake in ready:
+                self._wake.recv(4096)
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        self._hear()
+                        self._answer(*self._questions.get_nowait())
+
+    def _hear(self) -> None:
+        """Look up who opens connections right now."""
+        if self._openings is None:
+            return
+        try:
+            while True:
+                if ends := opening_ends(self._openings.recv(256)):
+                    self._learn(*ends)
+        except BlockingIOError:
+            pass
+        except OSError:
+            # The interface is gone; the packet source says so.
+            self._openings = None
+
+    def _learn(self, client: str, server: str) -> None:
+        self._known[client] = self._find(client, server)
+        if len(self._known) > _KNOWN:
+            self._known.popitem(last=False)
+
+    def _answer(self, connection: int | None, client: str, server: str) -> None:
+        if connection is None:
+            self._learn(client, server)
+            return
+        owner = self._known.pop(client, None) or self._find(client, server)
+        self._answers.append(Answer(connection, owner))
+        self._notify()
+
+    def _find(self, client: str, server: str) -> Owner | None:
+        try:
+            return self._finder.find(client, server)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            # The system's tables change while they are read; an exchange without a name is no disaster.
+            return None
+
+
+def listen_for_openings(interface: str, ports: tuple[int, ...]) -> socket.socket | None:
+    """A socket that hears the first packet of each connection to ``ports``; None where that is not possible."""
+    if not LINUX or len(ports) > MAX_PORTS:
+        return None
+    try:
+        listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_PROTOCOLS))
+    except OSError:
+        return None
+    try:
+        listening.bind((interface, _ALL_PROTOCOLS))
+        attach(listening, port_filter(ports, ignore_outgoing=True, only_opening=True))
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        return None
+    return listening
+
+
+def opening_ends(frame: bytes) -> tuple[str, str] | None:
+    """The addresses of client and server in the first packet of a connection, with an Ethernet header."""
+    segment = PacketReader().read(_ETHERNET, frame)
+    return addresses_of(segment.key) if segment else None
 
 
 class Finder:

@@ -12,7 +12,6 @@ import errno
 import logging
 import mmap
 import os
-import select
 import socket
 import struct
 import sys
@@ -20,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from nightdesk.engine.capture.kernel_filter import MAX_PORTS, FilterProgram, port_filter
+from nightdesk.engine.capture.kernel_filter import MAX_PORTS, attach, port_filter
 from nightdesk.engine.capture.sources import Frame, Source
 from nightdesk.model.errors import CaptureError
 
@@ -36,7 +35,6 @@ _PACKET_VERSION = 10
 _PACKET_IGNORE_OUTGOING = 23
 _TPACKET_V3 = 2
 _SO_RCVBUFFORCE = 33
-_SO_ATTACH_FILTER = 26
 _ETHERNET_LIKE = {1, 772}
 """ARPHRD_ETHER and ARPHRD_LOOPBACK."""
 
@@ -57,6 +55,11 @@ _BPF_HEAD = struct.Struct("=IIIIH")
 
 def open_packet_socket(interface: str, ports: tuple[int, ...]) -> Source:
     """The best listening socket that this system gives us. Raises CaptureError with the remedy."""
+    try:
+        socket.if_nametoindex(interface)
+    except OSError as fault:
+        names = ", ".join(name for _, name in socket.if_nameindex())
+        raise CaptureError(f"There is no interface {interface}.", f"There are: {names}.") from fault
     try:
         opener: Callable[[str, tuple[int, ...]], Source] = _open_linux if LINUX else _BpfSource
         return opener(interface, ports)
@@ -94,11 +97,7 @@ def _filter_in_kernel(listening: socket.socket, interface: str, ports: tuple[int
         with contextlib.suppress(OSError):
             listening.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
     if kind in _ETHERNET_LIKE and len(ports) <= MAX_PORTS:
-        program = FilterProgram(port_filter(ports, ignore_outgoing=loopback))
-        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
-    # What came in before the filter was there is not ours to show.
-    while select.select([listening], [], [], 0)[0]:
-        listening.recv(1)
+        attach(listening, port_filter(ports, ignore_outgoing=loopback))
 
 
 class _LinuxSource:

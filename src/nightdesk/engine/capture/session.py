@@ -1,0 +1,125 @@
+"""One capture from its beginning to its end: opens the source, watches, reports, ends with its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from nightdesk.core.exchanges import Assembler
+from nightdesk.engine.capture.ending import Ending
+from nightdesk.engine.capture.owners import Owners, listen_for_openings
+from nightdesk.engine.capture.recorder import Recorder
+from nightdesk.engine.capture.sources import Source, loopback_name, open_source
+from nightdesk.model.errors import NightdeskError
+from nightdesk.model.exchange import CaptureStatus
+
+TICK_SECONDS = 0.05
+STATUS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for."""
+
+    source: Literal["auto", "scapy", "tcpdump", "relay", "off"] = "auto"
+    ports: tuple[int, ...] = (11434,)
+    interface: str | None = None
+    relay_port: int = 0
+    record: Literal["full", "metadata", "none"] = "full"
+    max_body_bytes: int = 4_000_000
+
+
+def run(options: Options) -> int:
+    """Capture until told to end; returns the exit code. What goes wrong is printed as a state line."""
+    ending = Ending()
+    ports = options.ports
+    interface = options.interface or loopback_name()
+    openings = listen_for_openings(interface, ports) if options.source not in ("relay", "off") else None
+    owners = Owners(ending.notify, openings)
+    assembler = Assembler(frozenset(ports), max_body_bytes=options.max_body_bytes, record=options.record)
+    recorder = Recorder(assembler, owners)
+    try:
+        recorder.status(
+            CaptureStatus(state="starting", source=options.source, interface=interface, ports=ports)
+        )
+        return _capture(options, interface, recorder, ending)
+    except BrokenPipeError:
+        return 0
+    except Exception as fault:  # noqa: BLE001 - whatever happens must be seen by the user, never be silence
+        message = str(fault) if isinstance(fault, NightdeskError) else f"{type(fault).__name__}: {fault}"
+        with contextlib.suppress(OSError):
+            recorder.status(
+                CaptureStatus(
+                    state="failed", source=options.source, interface=interface, ports=ports, message=message
+                )
+            )
+        return 1
+    finally:
+        owners.close()
+
+
+def _capture(options: Options, interface: str, recorder: Recorder, ending: Ending) -> int:
+    if options.source == "off":
+        _stay(options, recorder, ending)
+        return 0
+    source, lacks = (None, "")
+    if options.source != "relay":
+        source, lacks = open_source(options.source, interface, options.ports)
+    if source is None:
+        from nightdesk.engine.capture.relay import run_relays
+
+        try:
+            run_relays(options.ports, options.relay_port, lacks, recorder, ending)
+        finally:
+            recorder.finish()
+        return 0
+    try:
+        _watch(source, options.ports, lacks, recorder, ending)
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            recorder.finish()
+        source.close()
+    return 0
+
+
+def _stay(options: Options, recorder: Recorder, ending: Ending) -> None:
+    message = "Capture is off in the configuration."
+    while not ending.asked:
+        recorder.status(CaptureStatus(state="live", source="none", ports=options.ports, message=message))
+        ending.look(select.select(ending.wait_on, [], [], STATUS_SECONDS)[0])
+
+
+def _watch(source: Source, ports: tuple[int, ...], lacks: str, recorder: Recorder, ending: Ending) -> None:
+    here = source.fileno()
+    waits = [*ending.wait_on, here]
+    report_at = tick_at = 0.0
+    while not ending.asked:
+        now = time.monotonic()
+        if now >= report_at:
+            recorder.status(_live(source, ports, lacks))
+            report_at = now + STATUS_SECONDS
+        ready = select.select(waits, [], [], max(0.0, min(tick_at, report_at) - now))[0]
+        if here in ready:
+            recorder.frames(source.read())
+        if len(ready) != (here in ready):
+            ending.look(ready)
+        recorder.absorb()
+        if (now := time.monotonic()) >= tick_at:
+            recorder.tick()
+            tick_at = now + TICK_SECONDS
+        recorder.flush()
+
+
+def _live(source: Source, ports: tuple[int, ...], lacks: str) -> CaptureStatus:
+    return CaptureStatus(
+        state="live",
+        source=source.name,
+        interface=source.interface,
+        ports=ports,
+        packets=source.packets,
+        dropped=source.dropped(),
+        message=lacks or None,
+    )

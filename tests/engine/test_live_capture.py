@@ -1,0 +1,203 @@
+"""The capture process on real packets: a real client talks to a real server on loopback."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from nightdesk.model.exchange import CaptureStatus, ExchangeGrew, ExchangeSeen
+from tests.support.capture import (
+    PATIENCE,
+    Capture,
+    ask,
+    capture_refusal,
+    capturing,
+    model_server,
+    start_client,
+)
+
+REFUSAL = capture_refusal()
+pytestmark = [
+    pytest.mark.capture,
+    pytest.mark.skipif(REFUSAL is not None, reason=REFUSAL or "capture works"),
+]
+SOURCES = [
+    "scapy",
+    pytest.param("tcpdump", marks=pytest.mark.skipif(not shutil.which("tcpdump"), reason="no tcpdump")),
+]
+WITHOUT_CAPTURE = ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_exchange_is_seen_while_it_runs_and_ends_with_the_text_that_the_client_got(source: str) -> None:
+    with model_server() as server, capturing("--source", source, "--ports", str(server.port)) as capture:
+        server.go_on.clear()
+        client = start_client(server.port, "/api/generate")
+        half = "".join(server.words[: len(server.words) // 2])
+        running = capture.exchange("/api/generate", "running")
+        capture.until(lambda: _text(capture, running.id) == half or None, "half")
+        assert not capture.seen("/api/generate")[-1].done
+        server.go_on.set()
+        said, _ = client.communicate(timeout=PATIENCE)
+        ended = capture.exchange("/api/generate", "complete")
+    assert ended.id == running.id
+    assert ended.text == said == server.text
+    assert (ended.fragments, ended.reply_tokens, ended.done_reason) == (41, 40, "stop")
+
+
+def _text(capture: Capture, number: int) -> str:
+    """The text as somebody who follows the lines has it."""
+    text = ""
+    for line in capture.lines:
+        if isinstance(line, ExchangeSeen) and line.exchange.id == number:
+            text = line.exchange.text
+        elif isinstance(line, ExchangeGrew) and line.id == number:
+            text += line.text
+    return text
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_each_exchange_is_seen_once_and_names_its_process_run_and_item(source: str) -> None:
+    with model_server() as server, capturing("--source", source, "--ports", str(server.port)) as capture:
+        pid, _ = ask(server.port, "/one", "/two", NIGHTDESK_RUN="r-1", NIGHTDESK_ITEM="a b.mp3")
+        first, second = capture.exchange("/one", "complete"), capture.exchange("/two", "complete")
+    for exchange in (first, second):
+        assert exchange.process is not None
+        assert exchange.process.pid == pid
+        assert "http.client" in exchange.process.command
+        assert (exchange.run, exchange.item) == ("r-1", "a b.mp3")
+    assert (first.position, second.position) == (1, 2)
+    assert len([e for e in capture.seen("/one") + capture.seen("/two") if e.state == "complete"]) == 2
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_clients_that_live_for_some_milliseconds_are_named() -> None:
+    with model_server() as server, capturing("--source", "scapy", "--ports", str(server.port)) as capture:
+        server.words = ["short"]
+        pids = []
+        for number in range(20):
+            url = f"http://127.0.0.1:{server.port}/c{number}"
+            with subprocess.Popen(["curl", "-s", "-d", "{}", url], stdout=subprocess.DEVNULL) as curl:
+                curl.wait(PATIENCE)
+            pids.append(curl.pid)
+        named = [capture.exchange(f"/c{number}", "complete").process for number in range(20)]
+    assert [process and (process.pid, process.name) for process in named] == [(pid, "curl") for pid in pids]
+
+
+def test_what_the_engine_itself_asks_is_left_out() -> None:
+    with model_server() as server, capturing("--source", "scapy", "--ports", str(server.port)) as capture:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        for path, agent in [
+            ("/api/version", "nightdesk/0.1.0"),
+            ("/mine", "python"),
+            ("/api/ps", "nightdesk/0.1.0"),
+        ]:
+            connection.request("GET", path, headers={"User-Agent": agent})
+            connection.getresponse().read()
+        connection.close()
+        ask(server.port, "/last")
+        capture.exchange("/last", "complete")
+    assert capture.seen("/mine")[-1].state == "complete"
+    assert not capture.seen("/api/version") and not capture.seen("/api/ps")
+
+
+def test_a_client_that_hangs_up_makes_an_aborted_exchange() -> None:
+    with model_server() as server, capturing("--source", "scapy", "--ports", str(server.port)) as capture:
+        server.go_on.clear()
+        client = start_client(server.port, "/api/generate")
+        capture.exchange("/api/generate", "running")
+        client.kill()
+        client.communicate(timeout=PATIENCE)
+        server.go_on.set()
+        ended = capture.exchange("/api/generate", "aborted")
+    assert ended.aborted_by == "client"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_process_ends_with_its_input_and_leaves_no_child(source: str) -> None:
+    with model_server() as server, capturing("--source", source, "--ports", str(server.port)) as capture:
+        children = psutil.Process(capture.process.pid).children(recursive=True)
+        assert capture.end() == 0
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("source", ["scapy", "tcpdump", "relay", "off"])
+def test_a_terminated_process_ends_with_success(source: str) -> None:
+    with capturing("--source", source, "--ports", "9") as capture:
+        capture.process.send_signal(signal.SIGTERM)
+        assert capture.process.wait(PATIENCE) == 0
+
+
+def test_the_death_of_tcpdump_is_reported_and_ends_the_process() -> None:
+    with capturing("--source", "tcpdump", "--ports", "9") as capture:
+        (tcpdump,) = psutil.Process(capture.process.pid).children()
+        tcpdump.kill()
+        assert capture.process.wait(PATIENCE) == 1
+    last = capture.statuses()[-1]
+    assert last.state == "failed" and "tcpdump ended" in (last.message or "")
+
+
+def test_an_interface_that_does_not_exist_is_named_with_those_that_do() -> None:
+    capture = Capture("--source", "scapy", "--interface", "nope0", "--ports", "9")
+    assert capture.end() == 1
+    last = capture.statuses()[-1]
+    assert (
+        last.state == "failed"
+        and last.message == "There is no interface nope0. There are: " + _interfaces() + "."
+    )
+
+
+def _interfaces() -> str:
+    import socket
+
+    return ", ".join(name for _, name in socket.if_nameindex())
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
+def test_without_the_right_to_capture_the_relay_takes_over_and_says_what_was_missing() -> None:
+    with capturing("--source", "auto", "--ports", "11434", launcher=WITHOUT_CAPTURE) as capture:
+        status: CaptureStatus = capture.live()
+    assert status.source == "relay" and status.relay
+    assert "scapy: The right to capture packets is missing." in (status.message or "")
+    assert "sudoers.d.example" in (status.message or "") and f"OLLAMA_HOST={status.relay}" in (
+        status.message or ""
+    )
+
+
+@pytest.mark.skipif(not (shutil.which("unshare") and shutil.which("ip")), reason="needs unshare and ip")
+def test_an_interface_that_goes_down_is_reported_and_ends_the_process() -> None:
+    launcher = ("unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
+    capture = Capture("--source", "scapy", "--ports", "9", launcher=launcher)
+    try:
+        capture.live()
+        enter = ["nsenter", "-t", str(capture.process.pid), "-n", "ip", "link", "set", "lo", "down"]
+        subprocess.run(enter, check=True)
+        assert capture.process.wait(PATIENCE) == 1
+    finally:
+        capture.end()
+    assert "Capture on lo ended: it was taken down." in (capture.statuses()[-1].message or "")
+
+
+def test_a_state_line_comes_first_and_counts_packets_later() -> None:
+    with model_server() as server, capturing("--source", "scapy", "--ports", str(server.port)) as capture:
+        assert capture.statuses()[0].state == "starting"
+        ask(server.port, "/one")
+        status = capture.until(lambda: next((s for s in capture.statuses() if s.packets > 4), None), "count")
+    assert status.dropped == 0
+    assert status.ports == (server.port,)
+
+
+def test_nothing_but_the_launcher_is_needed_to_start_it() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "nightdesk.engine.capture", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--relay-port" in shown.stdout
