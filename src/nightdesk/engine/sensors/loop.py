@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from selectors import EVENT_READ, SelectSelector
@@ -19,6 +20,8 @@ from nightdesk.model.sample import Sample, SampleTaken, SensorLine, SensorStatus
 _MS = 1_000_000
 FIRST_BEAT_NS = 250 * _MS
 """The first sample comes early: a quarter of a second is enough to tell busy cores from idle ones."""
+HANG_S = 30
+"""A driver that has not answered for this many seconds hangs."""
 _STREAM_NS = 1000 * _MS
 """Streaming sources print about once a second."""
 _EARLY_NS = _STREAM_NS // 2
@@ -118,7 +121,7 @@ class SensorLoop:
         if self._beat_ns <= now:
             self._beat_ns = now + self._interval_ns
         reading = self._host.read()
-        answers = [(source.name, source.read(now)) for source in self._polled]
+        answers = self._ask(now)
         live = "+".join(name for name, answer in answers if answer.state == "live")
         devices = tuple(device for _, answer in answers for device in answer.devices)
         why_empty = {} if devices else {"devices": self._why_empty(answers)}
@@ -137,6 +140,14 @@ class SensorLoop:
         if not self._streams:
             self._tell_polled(live, answers)
         self._emit(SampleTaken(sample=with_host(sample, reading)))
+
+    def _ask(self, now: int) -> list[tuple[str, Reading]]:
+        # A driver that hangs holds this thread for ever: the alarm ends the process, and the engine starts another.
+        signal.alarm(HANG_S)
+        try:
+            return [(source.name, source.read(now)) for source in self._polled]
+        finally:
+            signal.alarm(0)
 
     def _tell_polled(self, live: str, answers: Sequence[tuple[str, Reading]]) -> None:
         """One state for all sources that are asked: a kind of card that this machine lacks is nothing to report."""
