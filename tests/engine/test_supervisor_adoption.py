@@ -23,7 +23,7 @@ from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.processes.signals import is_alive, processes_of_run
 from nightdesk.engine.processes.table import is_keeper, read_argv, read_entry, read_marker, read_table
 from nightdesk.model.config import DeskConfig, JobSection, Retry
-from nightdesk.model.job import ENDED, Run, RunState, StartRun
+from nightdesk.model.job import ENDED, Run, StartRun
 
 ENGINE = """
 import asyncio, sys, time
@@ -100,7 +100,7 @@ async def engine_of(folder: Path, section: JobSection) -> AsyncIterator[Supervis
         task.cancel()
 
 
-async def until_state(supervisor: Supervisor, run_id: str, *states: RunState) -> Run:
+async def until_state(supervisor: Supervisor, run_id: str, *states: str) -> Run:
     async with asyncio.timeout(20):
         while True:
             run = supervisor.run_of(run_id)

@@ -17,6 +17,8 @@ from nightdesk.model.units import format_duration
 TAIL_BYTES = 16_384
 """How much of the end of a log is worth looking at."""
 EVIDENCE_LIMIT = 300
+NEAR_LINES = 40
+"""A line further up than this is more likely an earlier, survived trouble than the cause of the end."""
 FINAL: frozenset[str] = frozenset({"not_found", "model_missing"})
 """Classes that another attempt can't help."""
 
@@ -25,7 +27,7 @@ _CLASSES = (
     (
         "oom",
         re.compile(
-            r"out of memory|OutOfMemoryError|^MemoryError|\bMemoryError\b|cannot allocate memory|bad_alloc"
+            r"out of memory|OutOfMemoryError|\bMemoryError\b|cannot allocate memory|bad_alloc"
             r"|insufficient memory|requires more system memory|failed to allocate .{0,40}(buffer|memory)",
             _FLAGS,
         ),
@@ -59,15 +61,24 @@ def end_failure(exit_status: int | None, signal_number: int | None, tail: str) -
     if exit_status == 0:
         return None
     lines = [line for line in _lines(tail) if line.strip()]
-    for kind, pattern in _CLASSES:
-        line = _last(lines, pattern)
-        if line is not None:
-            return Failure(kind=kind, evidence=_evidence(line))
+    raised = _last(lines, _RAISED)
     if signal_number is not None:
-        return Failure(kind="killed", evidence=_signal_sentence(signal_number))
-    line = _last(lines, _RAISED) or _last(lines[-20:], _LOUD) or (lines[-1] if lines else None)
+        by_text = _class_of(lines[-NEAR_LINES:], ("oom",))
+        return by_text or Failure(kind="killed", evidence=_signal_sentence(signal_number))
+    kinds = tuple(kind for kind, _ in _CLASSES)
+    failure = (_class_of([raised], kinds) if raised else None) or _class_of(lines[-NEAR_LINES:], kinds)
+    if failure is not None:
+        return failure
+    line = raised or _last(lines[-20:], _LOUD) or (lines[-1] if lines else None)
     said = f"exit status {exit_status}"
     return Failure(kind="error", evidence=_evidence(f"{line.strip()} ({said})") if line else said)
+
+
+def _class_of(lines: list[str], kinds: tuple[str, ...]) -> Failure | None:
+    for kind, pattern in _CLASSES:
+        if kind in kinds and (line := _last(lines, pattern)) is not None:
+            return Failure(kind=kind, evidence=_evidence(line))
+    return None
 
 
 def start_failure(step: str, number: int, program: str, folder: str) -> Failure:

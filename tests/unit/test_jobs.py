@@ -1,0 +1,250 @@
+"""The life of a run as a state machine: no process, no file, no clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from nightdesk.core.jobs import (
+    HELD,
+    Admitted,
+    Asked,
+    Command,
+    Ended,
+    EngineRestarted,
+    Event,
+    HeldBack,
+    ItemsSkipped,
+    KeeperLost,
+    Launch,
+    Launched,
+    Ledger,
+    Paused,
+    Remarked,
+    Resumed,
+    Signal,
+    Started,
+    Ticked,
+    Work,
+    advance,
+    check_action,
+    next_deadline_ns,
+    retry_pause_ns,
+)
+from nightdesk.core.plans import Plan
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.errors import UsageError
+from nightdesk.model.job import Failure, Run, Usage
+
+S = 10**9
+KEEPER = ProcessKey(pid=10, started_ns=1)
+PROCESS = ProcessKey(pid=11, started_ns=2)
+BROKEN = Failure(kind="error", evidence="ValueError: x")
+
+
+def work(**plan: Any) -> Work:
+    fields: dict[str, Any] = {"job": "a", "mode": "full", "arguments": ("x",), "folder": "/d", "grace_ns": S}
+    made = Plan(**(fields | plan))
+    total = len(made.items) if made.items is not None else None
+    run = Run(
+        id="a-1",
+        job="a",
+        mode="full",
+        state="waiting",
+        command="x",
+        folder="/r",
+        created_ns=0,
+        items_total=total,
+    )
+    return Work(run, made, Ledger())
+
+
+def go(now: Work, *events: Event) -> tuple[Work, tuple[Command, ...]]:
+    commands: tuple[Command, ...] = ()
+    for event in events:
+        now, commands = advance(now, event)
+    return now, commands
+
+
+def begin(at_ns: int) -> tuple[Event, ...]:
+    return Launched("x", 0, at_ns), Started(KEEPER, PROCESS, at_ns + 1)
+
+
+def running(**plan: Any) -> Work:
+    return go(work(**plan), Admitted(), *begin(S))[0]
+
+
+def test_a_run_waits_starts_and_is_done() -> None:
+    now, commands = go(work(), HeldBack("Waits for b."))
+    assert (now.run.state, now.run.reason) == ("waiting", "Waits for b.")
+    now, commands = go(now, Admitted())
+    assert commands == (Launch(),) and now.run.state == "waiting"
+    now, _ = go(now, Launched("x y", 40, S))
+    assert now.run.state == "waiting" and now.ledger.in_flight and now.ledger.serial == 1
+    now, _ = go(now, Started(KEEPER, PROCESS, 2 * S))
+    assert (now.run.state, now.run.process, now.run.reason) == ("running", PROCESS, None)
+    usage = Usage(user_ns=1, system_ns=2, max_rss_bytes=3)
+    now, commands = go(now, Ended(3 * S, exit_status=0, usage=usage))
+    assert (now.run.state, now.run.ended_ns, now.run.usage, commands) == ("done", 3 * S, usage, ())
+
+
+def test_nothing_changes_a_run_that_has_ended() -> None:
+    now, _ = go(running(), Ended(5 * S, exit_status=0))
+    for event in (
+        Admitted(),
+        Paused(6 * S),
+        Ended(6 * S, failure=BROKEN),
+        KeeperLost("x", 6 * S),
+        Asked("stop", 6 * S),
+    ):
+        assert advance(now, event) == (now, ())
+
+
+def test_a_second_end_of_the_same_attempt_changes_nothing() -> None:
+    now, _ = go(running(attempts=2, backoff_ns=S, longest_pause_ns=S), Ended(5 * S, failure=BROKEN))
+    assert advance(now, Ended(6 * S, exit_status=0)) == (now, ())
+
+
+def test_attempts_are_repeated_with_growing_pauses_until_there_are_none_left() -> None:
+    now = running(attempts=3, backoff_ns=30 * S, longest_pause_ns=45 * S)
+    now, commands = go(now, Ended(100 * S, exit_status=1, failure=BROKEN))
+    assert (now.run.state, commands, next_deadline_ns(now)) == ("waiting", (), 130 * S)
+    assert now.run.reason == "Attempt 1 of 3 failed (ValueError: x); tries again after 30.0s."
+    now, _ = go(now, Admitted(), *begin(130 * S), Ended(200 * S, exit_status=1, failure=BROKEN))
+    assert (now.run.attempt, next_deadline_ns(now)) == (2, 245 * S)
+    now, _ = go(now, Admitted(), *begin(245 * S), Ended(300 * S, exit_status=1, failure=BROKEN))
+    assert (now.run.state, now.run.attempt, now.run.failure) == ("failed", 3, BROKEN)
+
+
+def test_pauses_between_attempts_double_up_to_the_longest() -> None:
+    plan = work(backoff_ns=S, longest_pause_ns=7 * S).plan
+    assert [retry_pause_ns(plan, tries) for tries in (1, 2, 3, 4, 99)] == [S, 2 * S, 4 * S, 7 * S, 7 * S]
+
+
+@pytest.mark.parametrize("kind", ["not_found", "model_missing"])
+def test_a_failure_that_another_attempt_can_not_help_is_final(kind: str) -> None:
+    now, _ = go(running(attempts=5), Ended(9 * S, failure=Failure(kind=kind, evidence="x")))
+    assert now.run.state == "failed"
+
+
+def test_paused_time_does_not_count_towards_the_limit() -> None:
+    now = running(timeout_ns=100 * S)
+    assert next_deadline_ns(now) == 101 * S
+    now, _ = go(now, Paused(50 * S))
+    assert next_deadline_ns(now) is None and advance(now, Ticked(500 * S)) == (now, ())
+    now, _ = go(now, Resumed(250 * S))
+    assert next_deadline_ns(now) == 301 * S and now.run.state == "running"
+    assert go(now, Ticked(300 * S))[1] == ()
+    now, commands = go(now, Ticked(301 * S))
+    assert commands == (Signal("stop"),)
+    assert go(now, Ticked(302 * S))[1] == ()
+    now, _ = go(now, Ended(303 * S, signal=15, failure=Failure(kind="killed", evidence="x")))
+    assert now.run.state == "failed" and now.run.failure is not None and now.run.failure.kind == "timeout"
+
+
+def test_a_stopped_run_is_stopped_and_not_failed() -> None:
+    now, commands = go(running(attempts=3), Asked("stop", 5 * S))
+    assert (now.run.state, commands) == ("stopping", (Signal("stop"),))
+    now, _ = go(now, Ended(6 * S, signal=15, failure=Failure(kind="killed", evidence="x")))
+    assert (now.run.state, now.run.failure, now.run.signal) == ("stopped", None, 15)
+
+
+def test_what_could_not_be_ended_is_still_said_after_the_end() -> None:
+    now, _ = go(
+        running(),
+        Asked("stop", 5 * S),
+        Remarked("These processes could not be ended: 7."),
+        Ended(6 * S, signal=9),
+    )
+    assert (now.run.state, now.run.reason) == ("stopped", "These processes could not be ended: 7.")
+
+
+def test_a_run_without_a_process_is_stopped_at_once() -> None:
+    assert go(work(), Asked("stop", S))[0].run.state == "stopped"
+    assert go(work(), Asked("pause", S), Asked("kill", S))[0].run.state == "stopped"
+
+
+def test_a_waiting_run_is_held_and_released() -> None:
+    now, commands = go(work(), Asked("pause", S))
+    assert (now.run.state, now.run.reason, commands) == ("paused", HELD, ())
+    now, commands = go(now, Asked("resume", 2 * S))
+    assert (now.run.state, now.run.paused_ns, commands) == ("waiting", None, ())
+
+
+def test_actions_that_make_no_sense_are_refused_with_the_state() -> None:
+    ended = replace(work().run, state="done")
+    stopping = replace(work().run, state="stopping")
+    with pytest.raises(UsageError, match="it has ended"):
+        check_action(ended, "stop")
+    with pytest.raises(UsageError, match="being stopped"):
+        check_action(stopping, "resume")
+    check_action(stopping, "kill")
+
+
+def test_items_are_worked_on_one_after_the_other() -> None:
+    now, commands = go(work(items=("a", "b", "c")), Admitted(), *begin(S))
+    assert now.run.item == "a"
+    now, commands = go(now, Ended(11 * S, exit_status=0))
+    assert (commands, now.run.state, now.run.items_done) == ((Launch(),), "running", 1)
+    assert now.run.progress is not None
+    assert (now.run.progress.done, now.run.progress.total, now.run.progress.eta_ns) == (1, 3, 20 * S)
+    now, commands = go(now, *begin(11 * S), Ended(12 * S, exit_status=1, failure=BROKEN))
+    assert (commands, now.run.items_failed, now.run.item) == ((Launch(),), 1, "b")
+    now, commands = go(now, *begin(12 * S), Ended(13 * S, exit_status=0))
+    assert (now.run.state, commands) == ("failed", ())
+    assert now.run.failure is not None and now.run.failure.evidence == "1 of 3 items failed: b"
+
+
+def test_skipped_items_are_done_but_do_not_speed_up_the_forecast() -> None:
+    now, _ = go(work(items=("a", "b", "c", "d")), Admitted(), ItemsSkipped(2, S))
+    assert (now.run.items_done, now.ledger.position) == (2, 2)
+    now, _ = go(now, *begin(S), Ended(11 * S, exit_status=0))
+    assert now.run.progress is not None and now.run.progress.eta_ns == 10 * S
+    now, commands = go(now, ItemsSkipped(1, 12 * S))
+    assert (now.run.state, now.run.items_done, commands) == ("done", 4, ())
+
+
+def test_an_item_that_ends_while_the_run_is_paused_starts_no_other() -> None:
+    now, _ = go(running(items=("a", "b")), Paused(5 * S))
+    now, commands = go(now, Ended(6 * S, signal=9, failure=BROKEN))
+    assert (now.run.state, commands) == ("paused", ())
+    assert now.run.reason == "It was paused; resume goes on with 1 item."
+
+
+def test_after_a_restart_the_item_in_work_goes_on_and_nothing_new_starts() -> None:
+    now, commands = go(running(items=("a", "b", "c")), EngineRestarted(5 * S))
+    assert (now.run.state, commands) == ("running", ()) and "stands still" in (now.run.reason or "")
+    now, commands = go(now, Ended(6 * S, exit_status=0))
+    assert (now.run.state, commands) == ("paused", ())
+    assert now.run.reason == "The engine was restarted; resume goes on with 2 items."
+    now, _ = go(now, Asked("resume", 7 * S))
+    assert now.run.state == "waiting"
+    assert go(now, Admitted())[1] == (Launch(),)
+
+
+def test_resume_during_the_adopted_item_lets_the_next_one_start() -> None:
+    now, commands = go(running(items=("a", "b")), EngineRestarted(5 * S), Asked("resume", 6 * S))
+    assert (now.run.state, now.run.reason, commands) == ("running", None, ())
+    assert go(now, Ended(7 * S, exit_status=0))[1] == (Launch(),)
+
+
+def test_a_waiting_run_stands_still_after_a_restart() -> None:
+    now, _ = go(work(), EngineRestarted(5 * S))
+    assert (now.run.state, now.run.reason) == ("paused", "The engine was restarted; resume starts it.")
+    held, _ = go(work(), Asked("pause", S), EngineRestarted(5 * S))
+    assert held.run.reason == HELD
+
+
+def test_a_lost_run_says_why() -> None:
+    now, _ = go(running(), KeeperLost("Its keeper went away.", 9 * S))
+    assert (now.run.state, now.run.reason, now.run.ended_ns) == ("lost", "Its keeper went away.", 9 * S)
+
+
+def test_resources_of_several_attempts_are_added() -> None:
+    one = Usage(user_ns=1, system_ns=2, max_rss_bytes=30)
+    two = Usage(user_ns=10, system_ns=20, max_rss_bytes=3)
+    now, _ = go(running(items=("a", "b")), Ended(2 * S, exit_status=0, usage=one))
+    now, _ = go(now, *begin(3 * S), Ended(4 * S, exit_status=0, usage=two))
+    assert now.run.usage == Usage(user_ns=11, system_ns=22, max_rss_bytes=30)
