@@ -106,6 +106,7 @@ def default_folder(env: Mapping[str, str]) -> Path:
 def find_desk(
     start: Path | None = None,
     env: Mapping[str, str] | None = None,
+    *,
     overrides: Mapping[str, str] | None = None,
     default: Path | None = None,
 ) -> Desk:

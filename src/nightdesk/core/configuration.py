@@ -78,7 +78,8 @@ class _Layers:
         if origin := inside or self._over(path):
             return origin
         line = nearest_line(self.lines, path)
-        return f"{self.name}:{line}" if line else self.name
+        file = self.name.rpartition("/")[2]
+        return f"{file}:{line}" if line else file
 
     def _over(self, path: Path) -> str | None:
         return next(
@@ -124,10 +125,8 @@ def _sound(tables: dict[str, Json], faults: list[Fault]) -> dict[str, Json]:
     for fault in faults:
         level: Json = sound
         for name in fault.path[:-1]:
-            level = level.get(name, {}) if isinstance(level, dict) else {}
-        if isinstance(level, dict) and (
-            len(fault.path) != 2 or not isinstance(level.get(fault.path[-1]), dict)
-        ):
+            level = level.get(name) if isinstance(level, dict) else None
+        if isinstance(level, dict) and not fault.is_absence:
             level.pop(fault.path[-1], None)
     for job in sound.get("jobs", {}).values():
         job.setdefault("command", "absent")

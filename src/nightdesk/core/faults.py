@@ -23,9 +23,9 @@ SHOWN_MOST = 40
 HIDDEN = "***"
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
 _SECRET_OPTION = re.compile(
-    r"(--?[\w-]*(?:key|token|secret|passw)[\w-]*(?:=|\s+)|(?:bearer|basic)\s+|://[^/\s:@]*:)([^\s\"'@]+)",
-    re.IGNORECASE,
+    r"((?:--?[\w-]*(?:key|token|secret|passw)[\w-]*(?:=|\s+))|(?:bearer|basic)\s+)[^\s\"']+", re.IGNORECASE
 )
+_SECRET_IN_ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Fault:
 
     path: Path
     text: str
+    is_absence: bool = False
+    """True where the table at ``path`` lacks a key."""
 
 
 @functools.cache
@@ -66,7 +68,7 @@ def is_secret(name: str) -> bool:
 
 def without_secrets(command: str) -> str:
     """``command`` with the values of options such as ``--api-key`` and passwords in addresses hidden."""
-    return _SECRET_OPTION.sub(rf"\g<1>{HIDDEN}", command)
+    return _SECRET_IN_ADDRESS.sub(rf"\g<1>{HIDDEN}", _SECRET_OPTION.sub(rf"\g<1>{HIDDEN}", command))
 
 
 def type_of(path: Path) -> types.Type | None:
@@ -129,7 +131,7 @@ def _check_table(value: Json, kind: types.StructType, path: Path) -> Iterator[Fa
             yield Fault((*path, name), _unknown(name, one, fields, path))
     for name, field in fields.items():
         if field.required and name not in value:
-            yield Fault(path, f"{section_name(path)} has no {name}")
+            yield Fault(path, f"{section_name(path)} has no {name}", is_absence=True)
 
 
 def _unknown(name: str, value: Json, fields: Mapping[str, types.Field], path: Path) -> str:
