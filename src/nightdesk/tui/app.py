@@ -33,6 +33,8 @@ TICKS_PER_PULSE = 5
 URGENT_NS = 2 * 10**9
 """So long after a user's action, changes are drawn at once."""
 
+KEY_WORDS = {"⏎": "enter", "↑": "up", "↓": "down", "←": "left", "→": "right", "␣": "space", "⌫": "backspace"}
+
 Severity = Literal["information", "warning", "error"]
 
 
@@ -132,6 +134,11 @@ class Viewer(App[int]):
             self.theme = name
         else:
             self.tell(f"There is no theme {name!r}.", "ctrl+p and “theme” lists them.", severity="warning")
+
+    def get_key_display(self, binding: Binding) -> str:
+        """The key as written on the screen; in words where signs are plain."""
+        display = super().get_key_display(binding)
+        return KEY_WORDS.get(display, display) if self.glyphs is ASCII else display
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
         """Say once that the user's keys took a key away."""
@@ -292,10 +299,10 @@ def run_viewer(
         from nightdesk.client.api import AsyncEngine
         from nightdesk.client.launch import ensure_engine
 
-        with ensure_engine(desk, flags):
+        ensure_engine(desk, flags)
             return AsyncEngine(desk.socket)
 
-    viewer = Viewer(
+viewer = Viewer(
         desk.name,
         opened,
         theme=theme or desk.config.viewer.theme,
