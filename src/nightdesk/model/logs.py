@@ -59,5 +59,7 @@ class LogWindow(Noun, frozen=True, kw_only=True):
     end: int
     """Byte offset behind the last line."""
     size_bytes: int
+    unfinished: int | None = None
+    """Byte offset of the last line where it has no end yet: ask again from there."""
     lines: tuple[str, ...]
     """Without line ends. A line above the limit is cut and says how many bytes are hidden."""

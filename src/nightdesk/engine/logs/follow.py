@@ -1,0 +1,310 @@
+"""Follows log files: those that match the desk's patterns and those of its runs."""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+from nightdesk.engine.logs.tail import Tail, log_id
+from nightdesk.engine.logs.window import read_lines
+from nightdesk.model.desk import Change, LogChanged, LogGone
+from nightdesk.model.errors import NightdeskError
+from nightdesk.model.logs import LogFile, LogWindow, Progress
+
+RESCAN_NS = 3_000_000_000
+"""How often the patterns are looked at again, for files and folders that nothing told us about."""
+_STEP_MS = 50
+_MAX_FILES = 200
+"""Files of the patterns that are followed at once; the newest count."""
+_KEEP_GONE_NS = 600_000_000_000
+_POLL_S = 0.25
+
+Publish = Callable[[Change], None]
+OnProgress = Callable[[str, Progress], None]
+
+
+class LogFollower:
+    """Follows files as long as :meth:`run` runs. Calls back on the event loop's thread."""
+
+    def __init__(
+        self, patterns: Iterable[str], base: Path, publish: Publish, on_progress: OnProgress | None = None
+    ) -> None:
+        """``patterns`` are globs below ``base``. ``on_progress`` gets the run's id and its newest progress."""
+        self._patterns = tuple(patterns)
+        self._endings = _endings(self._patterns)
+        self._base = base
+        self._publish = publish
+        self._on_progress = on_progress
+        self._tails: dict[str, Tail] = {}
+        self._shown: dict[str, LogFile] = {}
+        self._empty: tuple[str, ...] = ()
+        self._dirty: set[str] = set()
+        self._folders: frozenset[str] = frozenset()
+        self._missing: frozenset[str] = frozenset()
+        self._by_path: dict[str, str] = {}
+        self._refit = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._busy = asyncio.Lock()
+        self._scanned_ns = 0
+        self.pace_ns = 250_000_000
+        """Least time between two looks at the same file. Longer while nobody watches saves work."""
+
+    def files(self) -> tuple[LogFile, ...]:
+        """All followed files, the one that changed last first."""
+        return tuple(sorted(self._shown.values(), key=lambda log: (-log.modified_ns, log.path)))
+
+    def empty_patterns(self) -> tuple[str, ...]:
+        """Patterns that match no file at the moment."""
+        return self._empty
+
+    def set_patterns(self, patterns: Iterable[str]) -> None:
+        """Follows other patterns from the next look on; files that only matched old ones are let go."""
+        self._patterns = tuple(patterns)
+        self._endings = _endings(self._patterns)
+        self._scanned_ns = 0
+        self._refit.set()
+
+    def add_run_log(self, run_id: str, path: Path, started_ns: int | None = None) -> LogFile:
+        """Follows the log of a run, which need not exist yet; returns it as it is now."""
+        path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links, the id is the path's
+        known = self._tails.get(log_id(path))
+        if known is None:
+            known = self._tails[log_id(path)] = Tail(path, "run", run_id, started_ns)
+            known.check(time.time_ns())
+        known.origin, known.run = "run", run_id
+        self._place()
+        self._show(known)
+        return known.view()
+
+    def remove(self, log: str) -> None:
+        """Lets a file go by its id."""
+        if self._tails.pop(log, None) is not None:
+            self._shown.pop(log, None)
+            self._dirty.discard(log)
+            self._place()
+            self._publish(LogGone(id=log))
+
+    def window(
+        self, log: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65_536
+    ) -> LogWindow:
+        """Whole lines forwards from ``start``, or backwards from ``end`` (the end of the file where None). Blocks.
+
+        Only files that are followed can be read. Raises NightdeskError where ``log`` is none of them or can't be read.
+        """
+        tail = self._tails.get(log)
+        if tail is None:
+            raise NightdeskError(
+                f"No log file with the id {log[:40]!r} is followed.", "nightdesk logs lists them."
+            )
+        try:
+            descriptor = tail.open()
+            try:
+                size = os.fstat(descriptor).st_size
+                found = read_lines(descriptor, size, start, end, max_bytes)
+            finally:
+                os.close(descriptor)
+        except OSError as fault:
+            raise NightdeskError(
+                f"The log {tail.view().name} can't be read: {fault.strerror or fault}."
+            ) from fault
+        return LogWindow(
+            id=log,
+            generation=tail.view().generation,
+            start=found.start,
+            end=found.end,
+            size_bytes=size,
+            unfinished=found.unfinished,
+            lines=found.lines,
+        )
+
+    async def run(self) -> None:
+        """Follows until it is cancelled."""
+        await self._rescan()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_all())
+            tasks.create_task(self._pace())
+
+    async def _watch_all(self) -> None:
+        while True:
+            self._refit.clear()
+            async for paths in self._events():
+                self._mark(paths)
+                if time.monotonic_ns() - self._scanned_ns >= RESCAN_NS:
+                    await self._rescan()
+            if time.monotonic_ns() - self._scanned_ns >= RESCAN_NS:
+                await self._rescan()
+
+    async def _events(self) -> AsyncIterator[Iterable[str]]:
+        """Paths that changed, until the folders must be chosen anew. An empty batch is a chance to look around."""
+        if not self._folders:
+            await _wait(self._refit, RESCAN_NS / 1e9)
+            return
+        from watchfiles import awatch
+
+        watching = awatch(
+            *self._folders,
+            watch_filter=lambda _, path: path in self._by_path or self._may_match(path),
+            recursive=False,
+            step=_STEP_MS,
+            debounce=_STEP_MS * 4,
+            rust_timeout=RESCAN_NS // 1_000_000,
+            yield_on_timeout=True,
+            stop_event=self._refit,
+        )
+        try:
+            async for changes in watching:
+                yield [path for _, path in changes]
+        except (OSError, RuntimeError):
+            async for _ in self._polling():
+                yield ()
+
+    def _may_match(self, path: str) -> bool:
+        """Whether a new file may belong to a pattern: then the patterns are looked at soon."""
+        if path in self._missing or path.endswith(self._endings):
+            self._scanned_ns = min(self._scanned_ns, time.monotonic_ns() - RESCAN_NS)
+            return True
+        return False
+
+    async def _polling(self) -> AsyncIterator[None]:
+        """Where the system can't tell of changes, all files are looked at a few times a second."""
+        while not self._refit.is_set():
+            self._dirty.update(self._tails)
+            self._wake.set()
+            await _wait(self._refit, _POLL_S)
+            yield None
+
+    def _mark(self, paths: Iterable[str]) -> None:
+        found = {self._by_path[path] for path in paths if path in self._by_path}
+        if found:
+            self._dirty |= found
+            self._wake.set()
+
+    async def _pace(self) -> None:
+        """Looks at changed files, each at most once in ``pace_ns``."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._dirty:
+                now_ns = time.time_ns()
+                due = [log for log in self._dirty if now_ns - self._checked_ns(log) >= self.pace_ns]
+                if not due:
+                    await asyncio.sleep(self._pause_s(now_ns))
+                    continue
+                self._dirty.difference_update(due)
+                await self._check(due)
+
+    def _checked_ns(self, log: str) -> int:
+        tail = self._tails.get(log)
+        return min(tail.checked_ns, time.time_ns()) if tail else 0
+
+    def _pause_s(self, now_ns: int) -> float:
+        """Until the first file is due, at least a step: several files then share one look."""
+        first = min(self._checked_ns(log) for log in self._dirty)
+        return max((first + self.pace_ns - now_ns) / 1e9, _STEP_MS / 1000)
+
+    async def _check(self, logs: Iterable[str]) -> None:
+        tails = [self._tails[log] for log in logs if log in self._tails]
+        async with self._busy:
+            await asyncio.to_thread(_check_all, tails)
+        for tail in tails:
+            if self._tails.get(tail.id) is tail:
+                self._show(tail)
+
+    def _show(self, tail: Tail) -> None:
+        """Publishes a file that differs from what was last published."""
+        view = tail.view()
+        if self._shown.get(tail.id) == view:
+            return
+        self._shown[tail.id] = view
+        self._publish(LogChanged(log=view))
+        if tail.progressed and tail.run is not None and view.progress is not None and self._on_progress:
+            self._on_progress(tail.run, view.progress)
+
+    async def _rescan(self) -> None:
+        """Looks for files of the patterns, lets go of those that are gone for long, checks what we may have missed."""
+        self._scanned_ns = time.monotonic_ns()
+        found, empty = await asyncio.to_thread(_matching, self._patterns, self._base)
+        self._empty = empty
+        for path in found:
+            if log_id(path) not in self._tails:
+                self._tails[log_id(path)] = Tail(path, "watch", None, None)
+        kept = {log_id(path) for path in found}
+        stale = await asyncio.to_thread(_changed, list(self._tails.values()))
+        await self._check(tail.id for tail in stale)
+        now_ns = time.time_ns()
+        for log, tail in list(self._tails.items()):
+            if tail.origin == "watch" and log not in kept and self._may_go(tail, now_ns):
+                self.remove(log)
+        self._place()
+
+    def _may_go(self, tail: Tail, now_ns: int) -> bool:
+        return tail.gone_ns is None or now_ns - tail.gone_ns >= _KEEP_GONE_NS
+
+    def _place(self) -> None:
+        """Which folders to watch; a change makes the watcher begin anew."""
+        self._by_path = {os.path.realpath(tail.path): log for log, tail in self._tails.items()}
+        parents = {os.path.dirname(path) for path in self._by_path}  # noqa: PTH120 - texts, not paths, are compared
+        parents |= {os.path.realpath(_folder_of(pattern, self._base)) for pattern in self._patterns}
+        folders = frozenset(folder for folder in parents if os.path.isdir(folder))  # noqa: PTH112 - as above
+        self._missing = frozenset(parents - folders)
+        if folders != self._folders:
+            self._folders = folders
+            self._refit.set()
+
+
+def _check_all(tails: Iterable[Tail]) -> None:
+    for tail in tails:
+        tail.check(time.time_ns())
+
+
+def _changed(tails: Iterable[Tail]) -> list[Tail]:
+    """Files that differ from what we saw last, by a look at their status only."""
+    return [tail for tail in tails if tail.differs()]
+
+
+def _full(pattern: str, base: Path) -> str:
+    return os.path.normpath(base / Path(pattern).expanduser())
+
+
+def _endings(patterns: Iterable[str]) -> tuple[str, ...]:
+    """How names end that the patterns can match: what follows the last ``*``."""
+    return tuple({pattern.rpartition("*")[2].rpartition("?")[2].rpartition("]")[2] for pattern in patterns})
+
+
+def _folder_of(pattern: str, base: Path) -> str:
+    return os.path.dirname(_full(pattern, base))  # noqa: PTH120 - a glob is no path
+
+
+def _matching(patterns: Iterable[str], base: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """The newest files of all patterns, and the patterns without any."""
+    found: dict[str, int] = {}
+    empty = []
+    for pattern in patterns:
+        names = glob.glob(_full(pattern, base), recursive=True)  # noqa: PTH207 - "~" and absolute patterns are allowed
+        times = {name: modified for name in names if (modified := _modified_ns(name)) is not None}
+        found.update(times)
+        if not times:
+            empty.append(pattern)
+    newest = sorted(found, key=lambda name: -found[name])[:_MAX_FILES]
+    return [Path(name) for name in newest], tuple(empty)
+
+
+def _modified_ns(name: str) -> int | None:
+    """When a regular file changed; None for anything else."""
+    try:
+        status = os.stat(name)  # noqa: PTH116 - thousands of names
+    except OSError:
+        return None
+    return status.st_mtime_ns if (status.st_mode & 0o170000) == 0o100000 else None
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,217 @@
+"""Follows one log file: growth, truncation, replacement, deletion; progress, errors and the last line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Literal
+
+from nightdesk.core.foreign import safe_line
+from nightdesk.core.lines import LineSplitter
+from nightdesk.core.progress import ProgressReader
+from nightdesk.model.logs import LogFile
+
+HISTORY = 262_144
+"""Bytes before the end that are read when a file is first seen."""
+_BLOCK = 262_144
+_CATCH_UP = 4 << 20
+"""Bytes that are read at once; what a file gained beyond that is skipped except for its end."""
+_PARSED = 16_384
+"""Bytes at the end of a burst that are split into lines: of a thousand lines a second only the newest tell."""
+_CANDIDATES = 40
+"""Lines of a burst that are looked at for progress."""
+_FINGERPRINT = 64
+_LAST_LINE = 500
+_ERROR_HINTS = (b"ERROR", b"CRITICAL", b"FATAL", b"Traceback", b"=error", b"PANIC")
+_ERROR = re.compile(
+    rb"^(?:Traceback \(most recent call last\)|(?:.{0,200}?[ \t\[(|:=\"'-])?"
+    rb"(?:ERROR|CRITICAL|FATAL|PANIC|(?<=level=)error)(?=[ \t\r\])|:\"',-]|$))",
+    re.MULTILINE,
+)
+
+
+def log_id(path: Path) -> str:
+    """The stable id of a log file."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+
+
+class Tail:
+    """One followed file. Blocking; used by one thread at a time."""
+
+    def __init__(
+        self, path: Path, origin: Literal["watch", "run"], run: str | None, started_ns: int | None
+    ) -> None:
+        self.path = path
+        self.id = log_id(path)
+        self.origin = origin
+        self.run = run
+        self._started_ns = started_ns
+        self._identity: tuple[int, int] | None = None
+        self._offset = 0
+        self._before = b""
+        self._generation = 0
+        self._size = 0
+        self._modified_ns = 0
+        self._errors = 0
+        self._last_line = ""
+        self._state: Literal["live", "gone", "failed"] = "live"
+        self._message: str | None = None
+        self._splitter = LineSplitter()
+        self._reader = ProgressReader()
+        self.checked_ns = 0
+        self.gone_ns: int | None = None
+        self.progressed = False
+
+    def view(self) -> LogFile:
+        """The file as a viewer sees it."""
+        return LogFile(
+            id=self.id,
+            path=os.fsencode(self.path).decode("utf-8", "replace"),
+            name=safe_line(self.path.name, 200),
+            origin=self.origin,
+            run=self.run,
+            size_bytes=self._size,
+            modified_ns=self._modified_ns,
+            started_ns=self._started_ns,
+            state=self._state,
+            message=self._message,
+            generation=self._generation,
+            progress=self._reader.progress,
+            last_line=self._last_line,
+            errors=self._errors,
+        )
+
+    def open(self) -> int:
+        """A descriptor for reading. Raises OSError. Never blocks, also where the path is a pipe."""
+        return os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+
+    def differs(self) -> bool:
+        """Whether the file changed since the last look, by its status only."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return self._state != "gone"
+        except OSError:
+            return self._state != "failed"
+        seen = (self._identity, self._size, self._modified_ns)
+        return (
+            seen != ((status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns)
+            or self._state != "live"
+        )
+
+    def check(self, now_ns: int) -> None:
+        """Looks at the file and takes in what is new."""
+        self.checked_ns = now_ns
+        self.progressed = False
+        try:
+            descriptor = self.open()
+        except FileNotFoundError:
+            self._lost("gone", None, now_ns)
+            return
+        except OSError as fault:
+            self._lost("failed", _reason(self.path, fault), now_ns)
+            return
+        try:
+            self._look(descriptor, now_ns)
+        except OSError as fault:
+            self._lost("failed", _reason(self.path, fault), now_ns)
+        finally:
+            os.close(descriptor)
+
+    def _lost(self, state: Literal["gone", "failed"], message: str | None, now_ns: int) -> None:
+        if self._state != state:
+            self.gone_ns = now_ns
+        self._state, self._message = state, message
+
+    def _look(self, descriptor: int, now_ns: int) -> None:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            self._lost("failed", f"{safe_line(str(self.path))} is not a file that can be followed.", now_ns)
+            return
+        identity = (status.st_dev, status.st_ino)
+        came_back = self._state != "live" and self._identity is not None
+        if self._identity is None:
+            self._offset = 0
+        elif came_back or identity != self._identity or self._was_cut(descriptor, status.st_size):
+            self._begin_again()
+        fresh = self._offset == 0
+        self._identity = identity
+        self._state, self._message, self.gone_ns = "live", None, None
+        self._size, self._modified_ns = status.st_size, status.st_mtime_ns
+        if status.st_size > self._offset:
+            self._read(descriptor, status.st_size, status.st_mtime_ns if fresh else now_ns)
+
+    def _was_cut(self, descriptor: int, size: int) -> bool:
+        """Whether the file shrank, or was emptied and has already grown past the old offset with other content."""
+        if size < self._offset:
+            return True
+        before = self._before
+        return bool(before) and os.pread(descriptor, len(before), self._offset - len(before)) != before
+
+    def _begin_again(self) -> None:
+        self._generation += 1
+        self._offset = 0
+        self._before = b""
+        self._errors = 0
+        self._last_line = ""
+        self._splitter = LineSplitter()
+        self._reader = ProgressReader()
+
+    def _read(self, descriptor: int, size: int, at_ns: int) -> None:
+        if self._offset == 0 and size > HISTORY:
+            self._skip_to(size - HISTORY)
+        elif size - self._offset > _CATCH_UP:
+            self._skip_to(size - _BLOCK)
+        while self._offset < size:
+            block = os.pread(descriptor, min(_BLOCK, size - self._offset), self._offset)
+            if not block:
+                break
+            self._offset += len(block)
+            self._before = (
+                block[-_FINGERPRINT:]
+                if len(block) >= _FINGERPRINT
+                else (self._before + block)[-_FINGERPRINT:]
+            )
+            self._take(block, at_ns)
+
+    def _skip_to(self, offset: int) -> None:
+        self._offset = offset
+        self._before = b""
+        self._splitter = LineSplitter()
+
+    def _take(self, block: bytes, at_ns: int) -> None:
+        if any(hint in block for hint in _ERROR_HINTS):
+            self._errors += sum(1 for _ in _ERROR.finditer(block))
+        if len(block) > _PARSED:
+            self._splitter = LineSplitter()
+            block = block[-_PARSED:]
+            block = block[block.find(b"\n") + 1 :] if b"\n" in block else block
+        lines = self._splitter.feed(block)
+        if pending := self._splitter.pending:
+            lines.append(pending)
+        for line in _candidates(lines):
+            self.progressed = self._reader.feed(line, at_ns) is not None or self.progressed
+        newest = next((line for line in reversed(lines) if line and not line.isspace()), None)
+        if newest is not None:
+            self._last_line = safe_line(newest.strip(), _LAST_LINE)
+
+
+def _candidates(lines: list[str]) -> list[str]:
+    """The newest lines that could tell of progress, oldest first."""
+    found: list[str] = []
+    for line in reversed(lines):
+        if "%" in line or "/" in line or " of " in line or " [" in line:
+            found.append(line)
+            if len(found) == _CANDIDATES:
+                break
+    return found[::-1]
+
+
+def _reason(path: Path, fault: OSError) -> str:
+    name = safe_line(str(path))
+    if isinstance(fault, PermissionError):
+        return f"No right to read {name}: chmod or the group of its folder can give it."
+    return f"{name} can't be read: {fault.strerror or fault}."
