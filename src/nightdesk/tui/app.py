@@ -300,7 +300,7 @@ def run_viewer(
         from nightdesk.client.launch import ensure_engine
 
         ensure_engine(desk, flags)
-            return AsyncEngine(desk.socket)
+        return AsyncEngine(desk.socket)
 
 viewer = Viewer(
         desk.name,
