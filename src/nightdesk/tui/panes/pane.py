@@ -281,7 +281,8 @@ class Pane(Vertical, Generic[View]):
         """Focus what the keys work on: the first part of the body, or the notice."""
         for child in self.query(Widget):
             if child.focusable and not isinstance(child, FilterLine):
-                child.focus()
+                # Widget.focus() takes effect later: keys typed meanwhile would reach the pane before.
+                self.screen.set_focus(child)
                 return
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -36,7 +36,7 @@ class ItemScreen(Sheet[str]):
         """The line to type in, the list."""
         yield Input(placeholder="type to filter, or a whole item", compact=True, id="typed")
         yield Static(id="count", markup=False)
-        yield Grid(COLUMNS, header=False, sign=self.glyphs.cursor, id="items")
+        yield Grid(COLUMNS, header=False, marks=True, sign=self.glyphs.cursor, id="items")
 
     def on_mount(self) -> None:
         """All items."""

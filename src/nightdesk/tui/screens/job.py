@@ -31,6 +31,9 @@ COLUMNS = (
 )
 
 
+RUNS_SHOWN = 8
+
+
 def runs_of(desk: Mirror, job: str) -> list[Run]:
     """The job's runs, newest first."""
     return [run for run in reversed(desk.runs.values()) if run.job == job]
@@ -107,9 +110,9 @@ class JobScreen(Sheet[None]):
 
     TALL = True
     DEFAULT_CSS = """
-    JobScreen Grid { height: 1fr; min-height: 4; margin: 1 0; }
+    JobScreen Grid { margin: 1 0; }
     JobScreen #job-facts { height: auto; }
-    JobScreen #run-box { height: 2fr; }
+    JobScreen #run-box { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "log", "log", id="job.log", tooltip="Show the run's log in the logs pane"),
@@ -141,7 +144,9 @@ class JobScreen(Sheet[None]):
         known = job_facts(job) if job else [("", Cell("This job is no longer in nightdesk.toml.", "warn"))]
         self.query_one("#job-facts", Static).update(_table(known))
         self._runs = runs_of(desk, self.job)
-        self.query_one(Grid).show_rows(run_rows(self._runs, now_ns, self.glyphs))
+        grid = self.query_one(Grid)
+        grid.styles.height = 1 + max(1, min(len(self._runs), RUNS_SHOWN))
+        grid.show_rows(run_rows(self._runs, now_ns, self.glyphs))
         self._show_run()
 
     @on(Grid.Moved)

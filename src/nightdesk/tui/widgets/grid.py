@@ -131,17 +131,19 @@ class Grid(ScrollView, can_focus=True):
         header: bool = True,
         follow_top: bool = False,
         opens: bool = True,
+        marks: bool = False,
         sign: str = "▌",
         id: str | None = None,  # noqa: A002 - Textual's name for it
     ) -> None:
         """``follow_top``: a cursor on the first row stays on the first row when new rows come above it.
-        ``opens``: enter means something.
+        ``opens``: enter means something. ``marks``: the cursor shows as if the grid had the focus.
         """
         super().__init__(id=id)
         self.columns = tuple(columns)
         self.header = header
         self.follow_top = follow_top
         self.opens = opens
+        self.marks = marks
         self.sign = sign
         self.rows: Sequence[Row] = ()
         self.sort: tuple[str, str] | None = None
@@ -339,7 +341,7 @@ class Grid(ScrollView, can_focus=True):
             return Strip.blank(self.size.width, self.rich_style)
         state = ""
         if index == self.cursor:
-            state = "grid--cursor" if self.has_focus else "grid--cursor-blurred"
+            state = "grid--cursor" if self.has_focus or self.marks else "grid--cursor-blurred"
         key = (self.rows[index], self.size.width, state)
         strip = self._strips.get(key)
         if strip is None:

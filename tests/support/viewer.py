@@ -1,0 +1,222 @@
+"""The viewer under test: a desk made of model structs, an engine that says what the test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.desk import (
+    Change,
+    DeskInfo,
+    ExchangeCounts,
+    LoadedModel,
+    ModelServer,
+    Snapshot,
+    SourceState,
+)
+from nightdesk.model.errors import NightdeskError
+from nightdesk.model.exchange import Exchange
+from nightdesk.model.job import Failure, JobView, Run, RunAction, StartRun
+from nightdesk.model.logs import LogWindow, Progress
+from nightdesk.model.process import Ownership, ProcessRow, SignalReport, TreeAction, TreeMember
+from nightdesk.tui.app import Viewer
+
+NS = 10**9
+NOW = 1_763_691_247 * NS
+
+
+def key(pid: int) -> ProcessKey:
+    """A process that started an hour ago."""
+    return ProcessKey(pid=pid, started_ns=NOW - 3600 * NS - pid)
+
+
+def process(pid: int, ppid: int, command: str, owner: Ownership = "other", **more: Any) -> ProcessRow:
+    """A row of the process table."""
+    given = {"cpu_ratio": 0.0, "rss_bytes": 10_000_000, "state": "S", "user": "night", **more}
+    return ProcessRow(key=key(pid), ppid=ppid, name=command.split()[0], command=command, owner=owner, **given)
+
+
+def job(name: str, **more: Any) -> JobView:
+    """A job of the desk."""
+    given = {
+        "command": f"python {name}.py",
+        "drives_items": False,
+        "has_single": False,
+        "has_dry_run": False,
+        **more,
+    }
+    return JobView(name=name, **given)
+
+
+def run(name: str, state: str, **more: Any) -> Run:
+    """A run of the job ``name``."""
+    given = {
+        "id": f"{name}-1",
+        "mode": "full",
+        "command": f"python {name}.py",
+        "folder": "/desk",
+        "created_ns": NOW - 600 * NS,
+        "started_ns": NOW - 600 * NS,
+        **more,
+    }
+    return Run(job=name, state=state, **given)  # type: ignore[arg-type] - state is one of the literals
+
+
+def snapshot(**more: Any) -> Snapshot:
+    """A night with three jobs, an orphan, a model server, and 100 processes of other people."""
+    progress = Progress(
+        done=37, total=52, unit="file", rate_per_s=0.0035, eta_ns=4320 * NS, at_ns=NOW, source="items"
+    )
+    processes = (
+        process(4091, 1, "python scripts/transcribe.py a.mp3", "run", cpu_ratio=3.8, rss_bytes=4_800_000_000,
+                run="transcribe-1", job="transcribe", state="R"),
+        process(4120, 4091, "ffmpeg -i a.mp3", "run", cpu_ratio=0.5, run="transcribe-1", job="transcribe"),
+        process(900, 1, "ollama serve", "service", cpu_ratio=0.02, rss_bytes=140_000_000),
+        process(3900, 1, "python old.py", "orphan", rss_bytes=19_700_000_000, orphan_reason="its run is gone"),
+        *(process(200 + number, 1, f"daemon{number} --quiet") for number in range(100)),
+    )  # fmt: skip
+    given: dict[str, Any] = {
+        "seq": 1,
+        "at_ns": NOW,
+        "desk": DeskInfo(
+            name="ai-makerspace",
+            folder="/desk",
+            engine_version="0.1.0",
+            api_version=1,
+            engine=key(77),
+            host="studio",
+            platform="Linux",
+        ),
+        "sources": (SourceState(name="capture", state="live", label="lo tcpdump", at_ns=NOW),),
+        "servers": (
+            ModelServer(
+                address="127.0.0.1:11434",
+                state="up",
+                version="0.12.6",
+                models=(LoadedModel(name="llama3.1:8b", size_bytes=24_100_000_000),),
+                at_ns=NOW,
+            ),
+        ),
+        "processes": processes,
+        "exchanges": (),
+        "counts": ExchangeCounts(running=0, done=0, failed=0, verdicts=2),
+        "samples": (),
+        "jobs": (
+            job("transcribe", has_single=True, drives_items=True, active_run="transcribe-1"),
+            job("synthesize", has_dry_run=True, needs=("transcribe",), active_run="synthesize-1"),
+            job("report", last_run="report-1"),
+        ),
+        "runs": (
+            run(
+                "report",
+                "failed",
+                ended_ns=NOW - 60 * NS,
+                exit_status=1,
+                failure=Failure(kind="oom", evidence="out of memory"),
+            ),
+            run("transcribe", "running", items_total=52, items_done=37, progress=progress),
+            run("synthesize", "waiting", reason="waits for transcribe"),
+        ),
+        "logs": (),
+    }
+    return Snapshot(**{**given, **more})
+
+
+class FakeEngine:
+    """Says the snapshot, then whatever is put into ``more``; remembers what it was asked."""
+
+    def __init__(self, first: Snapshot) -> None:
+        self.first = first
+        self.more: asyncio.Queue[Snapshot | Change | None] = asyncio.Queue()
+        self.asked: list[tuple[Any, ...]] = []
+        self.refuses: NightdeskError | None = None
+        self.members = (
+            TreeMember(
+                key=key(3900), depth=0, name="python", command="python old.py", rss_bytes=19_700_000_000
+            ),
+            TreeMember(
+                key=key(3901), depth=1, name="python", command="python child.py", rss_bytes=300_000_000
+            ),
+        )
+
+    async def changes(self) -> AsyncIterator[Snapshot | Change]:
+        yield self.first
+        while (item := await self.more.get()) is not None:
+            yield item
+
+    def _note(self, *asked: Any) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.asked.append(asked)
+
+    async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
+        return self.members
+
+    async def run_tree(self, run_id: str) -> tuple[TreeMember, ...]:
+        return self.members
+
+    async def signal(self, key: ProcessKey, action: TreeAction) -> SignalReport:
+        self._note("signal", key, action)
+        keys = tuple(member.key for member in self.members)
+        return SignalReport(action=action, signalled=keys, gone=keys, left=(), refused=())
+
+    async def start(self, request: StartRun) -> Run:
+        self._note("start", request)
+        return run(request.job, "running")
+
+    async def act(self, run_id: str, action: RunAction) -> Run:
+        self._note("act", run_id, action)
+        return run("transcribe", "paused")
+
+    async def items(self, job: str) -> tuple[str, ...]:
+        return tuple(f"audio/session_{number:02}.mp3" for number in range(20))
+
+    async def exchange(self, exchange_id: int) -> Exchange:
+        raise NightdeskError("There is no such exchange.")
+
+    async def log_window(
+        self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536
+    ) -> LogWindow:
+        return LogWindow(id=log_id, generation=0, start=0, end=0, size_bytes=0, lines=())
+
+    async def aclose(self) -> None:
+        pass
+
+
+def viewer(engine: FakeEngine, **more: Any) -> Viewer:
+    """A viewer on ``engine`` whose clock stands still."""
+    return Viewer("ai-makerspace", lambda: engine, **{"clock": lambda: NOW, **more})
+
+
+def screen_lines(app: Viewer) -> list[str]:
+    """The screen as text, one line a row."""
+    strips = app.screen._compositor.render_strips()
+    return ["".join(segment.text for segment in strip) for strip in strips]
+
+
+def screen_text(app: Viewer) -> str:
+    """The screen as one text."""
+    return "\n".join(screen_lines(app))
+
+
+async def until(pilot: Any, true: Any, seconds: float = 20.0) -> None:
+    """Wait until ``true()``; fails after ``seconds``."""
+    limit = asyncio.get_running_loop().time() + seconds
+    while not true():
+        assert asyncio.get_running_loop().time() < limit, "it never became true:\n" + screen_text(pilot.app)
+        await pilot.pause(0.02)
+
+
+def mirror(**more: Any) -> Mirror:
+    """The viewer's copy of the standard night."""
+    return Mirror.from_snapshot(snapshot(**more))
+
+
+def replaced(row: Any, **more: Any) -> Any:
+    """A struct with other fields."""
+    return msgspec.structs.replace(row, **more)
