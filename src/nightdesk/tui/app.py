@@ -302,7 +302,7 @@ def run_viewer(
         ensure_engine(desk, flags)
         return AsyncEngine(desk.socket)
 
-viewer = Viewer(
+    viewer = Viewer(
         desk.name,
         opened,
         theme=theme or desk.config.viewer.theme,
