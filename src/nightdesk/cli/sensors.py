@@ -63,7 +63,7 @@ def _measure(source: str, interval_ms: int, show: Callable[[Sample], None], *, o
                 show(line.sample)
             if once:
                 loop.stop()
-        elif line.message and line.state == "failed":
+        elif line.message and source != "host":
             _note(f"{line.source}: {line.message}")
 
     loop = SensorLoop(
@@ -143,7 +143,8 @@ def sample_line(sample: Sample) -> str:
     if sample.thermal is not None:
         parts.append(sample.thermal)
     if not sample.devices and "devices" in sample.unknown:
-        parts.append(sample.unknown["devices"])
+        # One line has room for the first sentence; the whole reason was told when it became true.
+        parts.append(sample.unknown["devices"].split(". ")[0].rstrip(".") + ".")
     return safe_line("  ".join(parts))
 
 
