@@ -266,7 +266,8 @@ class Connection:
         self._finish(draft, at_ns if draft.ended_ns is None else draft.ended_ns)
 
     def _finish(self, draft: Draft, at_ns: int) -> None:
-        draft.ended_ns = at_ns
+        # Without its end, or somebody's leaving, the end of an exchange is unknown.
+        draft.ended_ns = at_ns if draft.response_done or draft.left_by is not None else None
         draft.finish_response()
         self._end_draft(draft, at_ns)
 

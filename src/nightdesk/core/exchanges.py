@@ -19,6 +19,8 @@ from nightdesk.core.drafts import Draft, Record
 from nightdesk.core.packets import (
     ACK,
     FAST_LINKS,
+    FAST_MASK,
+    FAST_TCP,
     RST,
     SYN,
     PacketReader,
@@ -135,39 +137,44 @@ class Assembler:
 
     def feed_frames(self, frames: Iterable[tuple[int, int, bytes]]) -> list[CaptureEvent]:
         """The events of frames (link type, time, bytes) in the order of the capture. Never raises for their content."""
-        lanes, dirty = self._lanes, self._dirty
-        link, unpack, ip_at, kinds = -1, None, 0, frozenset[int]()
+        lanes, dirty, due = self._lanes, self._dirty, self._due
+        link, unpack, ip_at, smallest, kinds = -1, None, 0, 0, frozenset[bytes]()
         at = self._now
         for link_type, at, frame in frames:
-            if at >= self._due:
+            if at >= due:
                 self._expire(at)
+                due = self._due
             if link_type != link:
                 link = link_type
                 fast = FAST_LINKS.get(link)
                 unpack, ip_at, kinds = (fast[0].unpack_from, fast[1], fast[2]) if fast else (None, 0, kinds)
-            if unpack is not None and len(frame) >= ip_at + 40:
-                kind, head, total, place, protocol, key, seq, ack, data, flags = unpack(frame)
-                if head == 0x45 and protocol == 6 and kind in kinds and not place & 0x3FFF:
+                smallest = ip_at + 40
+            if unpack is not None and len(frame) >= smallest:
+                kind, total, place, key, seq, ack, flags = unpack(frame)
+                if place & FAST_MASK == FAST_TCP and kind in kinds:
                     lane = lanes.get(key)
-                    if lane is not None and lane.fast and seq == lane.next and not flags & 0x07:
-                        start = ip_at + 20 + (data >> 4 << 2)
-                        stop = ip_at + total if total else len(frame)
-                        if lane.is_server and start < stop <= len(frame) and ack == lane.peer.next:
-                            if not lane.ready:
+                    if lane is None:
+                        if self._ports is not None and self._is_unwanted(key):
+                            continue
+                    elif seq == lane.next:
+                        start = ip_at + 20 + (flags >> 10 & 0x3C)
+                        stop = ip_at + total
+                        if lane.fast and ack == lane.due_ack and not flags & 7 and start < stop <= len(frame):
+                            ready = lane.ready
+                            if not ready:
                                 dirty.append(lane)
-                            lane.ready.append(frame[start:stop])
+                            ready.append(frame[start:stop])
                             lane.times.append(at)
                             lane.next = (seq + stop - start) & MASK
                             continue
-                        if start == stop:
+                        if start == stop and not flags & 7 and lane.is_calm:
                             peer = lane.peer
-                            if ack == peer.next or (peer.fast and (ack - peer.next) & MASK >= HALF):
+                            if ack == peer.next or (peer.is_calm and (ack - peer.next) & MASK >= HALF):
                                 continue
-                    elif lane is None and self._ports is not None and self._is_unwanted(key):
-                        continue
             segment = self._packets.read(link_type, frame)
             if segment is not None:
                 self._take(segment, at)
+                due = self._due
         return self._settle_up(at)
 
     def _is_unwanted(self, key: bytes) -> bool:
@@ -417,7 +424,7 @@ class Assembler:
 
     def _end(self, tracked: _Tracked, draft: Draft) -> None:
         if draft.first_token_ns is None and draft.reply.has_token:
-            draft.first_token_ns = draft.ended_ns
+            draft.first_token_ns = draft.last_ns
         draft.state = draft.final_state(at_end=True)
         self._report(tracked, draft)
         draft.release()

@@ -90,6 +90,8 @@ _SIZE_LINE = rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,4000})?\r\n"
 _CANDIDATE = re.compile(rb"(?:\A|\r\n)(?:" + _SIZE_LINE + rb"|(HTTP/1\.[01] [1-5]\d\d[ \r\n]))")
 _FIRST_BYTES = (b"{", b"data:", b"event:")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_SMALL_SIZES = {b"%x" % size: size for size in range(1, 4096)}
+"""Looking a size up is three times as fast as converting it."""
 _HEX = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
@@ -296,11 +298,16 @@ class MessageReader:
             stop -= len(parts[-2]) + 4
             del parts[-2:]
         bodies = parts[1::2]
-        try:
-            sizes = [int(part, 16) for part in parts[::2]]
-        except ValueError:
-            sizes = []
-        if not sizes or not all(sizes) or sizes != list(map(len, bodies)):
+        lengths = list(map(len, bodies))
+        sizes = parts[::2]
+        if (
+            not lengths
+            or not all(lengths)
+            or (
+                list(map(_SMALL_SIZES.get, sizes)) != lengths
+                and [_chunk_size(size) for size in sizes] != lengths
+            )
+        ):
             self._may_burst = False
             return at
         events.append(Body(stop - held, b"".join(bodies)))

@@ -195,11 +195,14 @@ def _segment(addresses: bytes, body: bytes) -> Segment | None:
     return Segment(addresses + ports, seq, ack, flags, body[start:])
 
 
-FAST_LINKS: dict[int, tuple[struct.Struct, int, frozenset[int]]] = {
-    ETHERNET: (struct.Struct(">12xHBxH2xHxB2x12sIIBB"), 14, frozenset({0x0800})),
-    NULL: (struct.Struct(">2xHBxH2xHxB2x12sIIBB"), 4, frozenset({0, 2})),
-    COOKED: (struct.Struct(">14xHBxH2xHxB2x12sIIBB"), 16, frozenset({0x0800})),
-    COOKED2: (struct.Struct(">H18xBxH2xHxB2x12sIIBB"), 20, frozenset({0x0800})),
+_V4 = "xHxxI2x12sIIH"
+FAST_LINKS: dict[int, tuple[struct.Struct, int, frozenset[bytes]]] = {
+    ETHERNET: (struct.Struct(">12x3s" + _V4), 14, frozenset({b"\x08\0\x45"})),
+    NULL: (struct.Struct(">2x3s" + _V4), 4, frozenset({b"\0\0\x45", b"\0\2\x45"})),
+    COOKED: (struct.Struct(">14x3s" + _V4), 16, frozenset({b"\x08\0\x45"})),
 }
-"""For IPv4 without options: one unpacking gives protocol type, version and header length, total length, fragment
-place, protocol, key, seq, ack, data offset, flags. Then where IP begins, and the types that mean IPv4."""
+"""For IPv4 without options one unpacking gives: protocol type with the first byte of IP, total length, fragment
+place with time to live and protocol, key, seq, ack, data offset with flags. Then where IP begins, and the values of
+the first that mean IPv4 without options."""
+FAST_MASK, FAST_TCP = 0x3FFF00FF, 6
+"""The third value, masked, of a TCP packet that is no fragment."""

@@ -99,7 +99,7 @@ class _Classic:
     def __init__(self, order: str, fraction_ns: int) -> None:
         self._order = order
         self._fraction_ns = fraction_ns
-        self._record = struct.Struct(order + "IIII")
+        self._record = struct.Struct(order + "III4x")
         self._link = -1
 
     def read(self, data: bytes, frames: list[Frame], offset: int) -> int:
@@ -114,16 +114,20 @@ class _Classic:
     def _records(self, data: bytes, at: int, frames: list[Frame], offset: int) -> int:
         unpack, append = self._record.unpack_from, frames.append
         link, fraction_ns = self._link, self._fraction_ns
-        end = len(data) - 16
+        size = len(data)
+        end = size - 16
+        second, base = -1, 0
         while at <= end:
-            seconds, fraction, captured, _ = unpack(data, at)
+            seconds, fraction, captured = unpack(data, at)
             start = at + 16
             stop = start + captured
-            if stop > end + 16:
+            if stop > size:
                 if captured > RECORD_LIMIT:
                     raise _corrupt(offset + at, f"a record claims {captured} bytes")
                 break
-            append((link, seconds * 1_000_000_000 + fraction * fraction_ns, data[start:stop]))
+            if seconds != second:
+                second, base = seconds, seconds * 1_000_000_000
+            append((link, base + fraction * fraction_ns, data[start:stop]))
             at = stop
         return at
 

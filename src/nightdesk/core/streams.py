@@ -77,10 +77,12 @@ class Lane:
 
     __slots__ = (
         "acked",
+        "due_ack",
         "fast",
-        "first",
         "fin",
+        "first",
         "flow",
+        "is_calm",
         "is_server",
         "next",
         "peer",
@@ -97,8 +99,11 @@ class Lane:
         self.next = -1
         self.first = -1
         """Where ``next`` began."""
+        self.is_calm = False
+        """Nothing unusual is going on in this direction."""
         self.fast = False
-        """Nothing unusual: the next segment in order can be taken without looking at anything else."""
+        """A server's lane whose next segment, if it acknowledges ``due_ack``, needs no further look."""
+        self.due_ack = -1
         self.ready: list[bytes] = []
         self.times: list[int] = []
         self.pending: list[tuple[int, bytes, int, int]] = []
@@ -276,7 +281,9 @@ class Flow:
             self.hole_ns = 0
         is_plain = not self.is_closed and self.left_place is None and self.reset is None
         for lane in (self.client, self.server):
-            lane.fast = is_plain and not lane.pending and lane.acked < 0 and lane.fin is None
+            lane.is_calm = is_plain and not lane.pending and lane.acked < 0 and lane.fin is None
+        self.server.fast = self.server.is_calm
+        self.server.due_ack = self.client.next
 
     def _drain(self, lane: Lane) -> bool:
         pending, moved = lane.pending, 0
@@ -456,6 +463,6 @@ class Flow:
         if self.reset is not None:
             (self._server_leaves if self.reset[0] else self._client_leaves)(self.reset[1])
         self.is_closed = True
-        self.client.fast = self.server.fast = False
+        self.client.is_calm = self.server.is_calm = self.server.fast = False
         self.deadline = NEVER
         self.hole_ns = 0

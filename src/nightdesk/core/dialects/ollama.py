@@ -14,7 +14,25 @@ from nightdesk.model.exchange import Embeddings, ToolCall
 class _ChatMessage(msgspec.Struct, gc=False):
     content: str = ""
     thinking: str = ""
-    tool_calls: list[Any] = []
+    tool_calls: Any = None
+
+
+class _ChatPiece(msgspec.Struct, gc=False):
+    """What the usual line of ``/api/chat`` says; all other lines are read again in full."""
+
+    message: _ChatMessage
+    done: bool = False
+    error: Any = None
+
+
+class _GeneratePiece(msgspec.Struct, gc=False):
+    """What the usual line of ``/api/generate`` says."""
+
+    response: str
+    thinking: str = ""
+    done: bool = False
+    error: Any = None
+    tool_calls: Any = None
 
 
 class _Fragment(msgspec.Struct, gc=False):
@@ -24,7 +42,7 @@ class _Fragment(msgspec.Struct, gc=False):
     response: str = ""
     thinking: str = ""
     message: _ChatMessage | None = None
-    tool_calls: list[Any] = []
+    tool_calls: list[Any] | None = None
     status: str | None = None
     error: Any = None
     done: bool = False
@@ -38,6 +56,9 @@ class _Fragment(msgspec.Struct, gc=False):
 
 
 _decoder = msgspec.json.Decoder(_Fragment)
+_chat_pieces = msgspec.json.Decoder(_ChatPiece)
+_generate_pieces = msgspec.json.Decoder(_GeneratePiece)
+_FAULTS = (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError)
 
 
 class OllamaReader(ReplyReader):
@@ -45,48 +66,67 @@ class OllamaReader(ReplyReader):
 
     def read_lines(self, lines: bytes) -> None:
         """Whole lines of an NDJSON stream; a line that is no JSON object says nothing."""
+        if self.reply.model is not None:
+            last = lines.rfind(b"\n", 0, -1) + 1
+            if last and lines.find(b'"done":true', last) > 0:
+                self.read_lines(lines[:last])
+                lines = lines[last:]
+            elif self._read_usual(lines):
+                return
         try:
             fragments = _decoder.decode_lines(lines)
-        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError):
+        except _FAULTS:
             super().read_lines(lines)
             return
         self.reply.fragments += len(fragments)
-        texts: list[str] = []
         for fragment in fragments:
-            message = fragment.message
-            if message is not None and message.content and not message.thinking and not message.tool_calls:
-                texts.append(message.content)
-            elif fragment.response:
-                texts.append(fragment.response)
-            if (
-                fragment.thinking
-                or fragment.done
-                or fragment.tool_calls
-                or fragment.error is not None
-                or fragment.status is not None
-                or (message is not None and (message.thinking or message.tool_calls))
-            ):
-                self._flush(texts)
-                self._read(fragment)
-        self._flush(texts)
-        if fragments and self.reply.model is None:
-            self.reply.model = fragments[0].model or None
+            self._read(fragment)
 
-    def _flush(self, texts: list[str]) -> None:
-        if texts:
-            self.reply.add_text("".join(texts))
-            texts.clear()
+    def _read_usual(self, lines: bytes) -> bool:
+        """Takes a burst of plain text; leaves any other untouched."""
+        if b'"message":' in lines[:200]:
+            return self._read_chat(lines)
+        return self._read_generate(lines)
+
+    def _read_chat(self, lines: bytes) -> bool:
+        try:
+            pieces = _chat_pieces.decode_lines(lines)
+        except _FAULTS:
+            return False
+        texts = []
+        for piece in pieces:
+            message = piece.message
+            if message.thinking or message.tool_calls or piece.done or piece.error is not None:
+                return False
+            texts.append(message.content)
+        self.reply.fragments += len(pieces)
+        self.reply.add_text("".join(texts))
+        return True
+
+    def _read_generate(self, lines: bytes) -> bool:
+        try:
+            pieces = _generate_pieces.decode_lines(lines)
+        except _FAULTS:
+            return False
+        texts = []
+        for piece in pieces:
+            if piece.thinking or piece.done or piece.error is not None or piece.tool_calls:
+                return False
+            texts.append(piece.response)
+        self.reply.fragments += len(pieces)
+        self.reply.add_text("".join(texts))
+        return True
 
     def _read(self, fragment: _Fragment) -> None:
-        """Everything of a fragment but plain text."""
         reply, message = self.reply, fragment.message
-        if fragment.thinking:
-            reply.add_thinking(fragment.thinking)
-        if message is not None and (message.thinking or message.tool_calls):
+        reply.model = reply.model or fragment.model or None
+        reply.add_thinking(fragment.thinking)
+        reply.add_text(fragment.response)
+        if message is not None:
             reply.add_thinking(message.thinking)
             reply.add_text(message.content)
-            self._add_calls(message.tool_calls)
-        self._add_calls(fragment.tool_calls)
+            self._add_calls(sequence(message.tool_calls))
+        self._add_calls(sequence(fragment.tool_calls))
         if fragment.status is not None:
             reply.add_status(fragment.status)
         if fragment.error not in (None, ""):
@@ -161,7 +201,7 @@ class OllamaEmbedReader(OllamaReader):
         """Counts vectors and their numbers without building them."""
         try:
             value = _vectors.decode(data)
-        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError):
+        except _FAULTS:
             super().read_document(data)
             return
         reply = self.reply
