@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from nightdesk.client.desk import config_file, default_folder, find_desk, read_config, socket_path
+from nightdesk.client.desk import (
+    config_file,
+    default_folder,
+    find_desk,
+    read_config,
+    read_origins,
+    socket_path,
+)
 from nightdesk.model.errors import ConfigError, NightdeskError
 
 
@@ -73,7 +80,10 @@ def test_a_desk_read_again_keeps_its_flags(tmp_path: Path) -> None:
     path.write_text("[capture]\nsource = 'scapy'\nports = [2]", encoding="utf-8")
     again = desk.read_again()
     assert (again.config.capture.source, again.config.capture.ports) == ("relay", (2,))
-    assert again.origins["capture.ports"] == "nightdesk.toml:3"
+    assert read_origins(again) == {
+        "capture.source": "--set capture.source",
+        "capture.ports": "nightdesk.toml:3",
+    }
 
 
 def test_each_folder_has_a_socket_of_its_own_and_too_long_a_path_is_refused(tmp_path: Path) -> None:

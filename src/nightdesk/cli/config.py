@@ -26,22 +26,22 @@ def config() -> None:
 def show(choice: DeskChoice, as_json: bool) -> None:
     """Print what is in force, as TOML, with the origin of each value behind it. Secrets are hidden."""
     from nightdesk.cli.output import print_json, print_line
+    from nightdesk.client.desk import read_origins
 
     desk = choice.desk()
     values = _printable(desk)
+    origins = read_origins(desk)
     if as_json:
         path = str(desk.config_path) if desk.config_path else None
-        print_json(
-            {"path": path, "folder": str(desk.folder), "config": values, "origins": dict(desk.origins)}
-        )
+        print_json({"path": path, "folder": str(desk.folder), "config": values, "origins": origins})
         return
     print_line(f"# {desk.config_path or f'no nightdesk.toml; the default desk in {desk.folder}'}")
     for section, table in values.items():
         if section == "jobs":
             for name, job in table.items():
-                _print_table(desk, ("jobs", name), job)
+                _print_table(origins, ("jobs", name), job)
         else:
-            _print_table(desk, (section,), table)
+            _print_table(origins, (section,), table)
 
 
 @config.command()
@@ -155,7 +155,7 @@ def _without_absent(table: dict[str, Json]) -> dict[str, Json]:
     return {key: value for key, value in table.items() if value is not None}
 
 
-def _print_table(desk: Desk, path: tuple[str, ...], table: dict[str, Json]) -> None:
+def _print_table(origins: dict[str, str], path: tuple[str, ...], table: dict[str, Json]) -> None:
     from nightdesk.cli.output import print_line
 
     print_line()
@@ -163,7 +163,7 @@ def _print_table(desk: Desk, path: tuple[str, ...], table: dict[str, Json]) -> N
     lines = [(f"{_key(key)} = {_toml(value)}", ".".join((*path, key))) for key, value in table.items()]
     width = min(60, max((len(line) for line, _ in lines), default=0))
     for line, name in lines:
-        print_line(f"{line:<{width}}  # {desk.origins.get(name, 'default')}")
+        print_line(f"{line:<{width}}  # {origins.get(name, 'default')}")
 
 
 def _key(name: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nightdesk.core.configuration import Reading, read
+from nightdesk.core.configuration import parse_config, read
 from nightdesk.model.config import DeskConfig
 from nightdesk.model.errors import ConfigError, NightdeskError
 
@@ -28,13 +27,10 @@ class Desk:
     config: DeskConfig
     overrides: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Flags that win over file and environment, also when the file is read again."""
-    origins: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
-    """Where each value that is no default comes from."""
 
     def read_again(self) -> Desk:
         """The same desk with its file as it is now. Raises ConfigError with all its problems."""
-        reading = read_file(self.config_path, overrides=self.overrides)
-        return replace(self, config=reading.config, origins=reading.origins)
+        return replace(self, config=_parse(self.config_path, os.environ, self.overrides))
 
     @property
     def name(self) -> str:
@@ -86,7 +82,7 @@ def socket_path(folder: Path, env: Mapping[str, str]) -> Path:
         if runtime and Path(runtime).is_dir():
             base = Path(runtime) / "nightdesk"
         else:
-            base = Path(tempfile.gettempdir()) / f"nightdesk-{os.getuid()}"
+            base = Path(env.get("TMPDIR") or "/tmp") / f"nightdesk-{os.getuid()}"  # noqa: S108 - made 0700, owner checked
         path = base / f"{digest}.sock"
     length = len(os.fsencode(path))
     if length > SOCKET_PATH_LIMIT:
@@ -118,14 +114,12 @@ def find_desk(
     """
     env = os.environ if env is None else env
     path = None if default else config_file(start, env)
-    reading = read_file(path, env, overrides)
     folder = (default or default_folder(env)) if path is None else path.parent
     return Desk(
         folder=folder.resolve(),
         config_path=path.resolve() if path else None,
-        config=reading.config,
+        config=_parse(path, env, overrides),
         overrides=overrides or {},
-        origins=reading.origins,
     )
 
 
@@ -146,25 +140,32 @@ def config_file(start: Path | None, env: Mapping[str, str]) -> Path | None:
     return next((f / CONFIG_NAME for f in (here, *here.parents) if (f / CONFIG_NAME).is_file()), None)
 
 
-def read_file(
-    path: Path | None, env: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
-) -> Reading:
-    """What the file at ``path`` (None for no file), ``env`` (the process's where None) and ``overrides`` say together.
+def read_origins(desk: Desk) -> dict[str, str]:
+    """Where each value of ``desk`` that is no default comes from: ``capture.source`` → ``nightdesk.toml:4``.
 
-    Raises ConfigError with all problems.
+    Raises ConfigError when the file has become invalid since.
     """
-    env = os.environ if env is None else env
-    if path is None:
-        return read("", env, overrides, "the environment")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as fault:
-        raise ConfigError(f"{path} can't be read: {fault.strerror}.") from fault
-    except UnicodeDecodeError as fault:
-        raise ConfigError(f"{path} can't be used.", (f"byte {fault.start + 1} is not UTF-8",)) from fault
-    return read(text, env, overrides, str(path))
+    text, name = _text_of(desk.config_path)
+    return read(text, os.environ, desk.overrides, name).origins
 
 
 def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> DeskConfig:
     """The configuration in ``path`` under environment and ``overrides``. Raises ConfigError with all its problems."""
-    return read_file(path, overrides=overrides).config
+    return _parse(path, os.environ, overrides)
+
+
+def _parse(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, str] | None) -> DeskConfig:
+    text, name = _text_of(path)
+    return parse_config(text, env, overrides, name)
+
+
+def _text_of(path: Path | None) -> tuple[str, str]:
+    """Text and name of the file at ``path``; no text where there is no file. Raises ConfigError."""
+    if path is None:
+        return "", "The environment"
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except OSError as fault:
+        raise ConfigError(f"{path} can't be read: {fault.strerror}.") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path} can't be used.", (f"byte {fault.start + 1} is not UTF-8",)) from fault

@@ -7,30 +7,30 @@ disk or at the process's environment.
 from __future__ import annotations
 
 import copy
+import functools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from nightdesk.core.faults import Fault, find_faults, section_name, takes_text, type_of
-from nightdesk.core.job_rules import find_job_faults
-from nightdesk.core.toml_lines import lines_of, nearest_line
 from nightdesk.model.base import Json
 from nightdesk.model.config import DeskConfig
 from nightdesk.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nightdesk.core.faults import Fault
 
 Path = tuple[str, ...]
 
 PREFIX = "NIGHTDESK_"
 SEPARATOR = "__"
 DEFAULT_NAME = "nightdesk.toml"
-_WHERE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
+_WHERE = r" \((?:at line (\d+), column (\d+)|at end of document)\)$"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A checked configuration and where its values come from."""
 
     config: DeskConfig
@@ -39,18 +39,19 @@ class Reading:
     has its default."""
 
 
-@dataclass(slots=True)
 class _Layers:
     """Values of the file with those of environment and flags laid over them."""
 
-    tables: dict[str, Json]
-    name: str
-    lines: dict[Path, int]
-    over: dict[Path, str] = field(default_factory=dict)
-    """Where a value came from that was laid over the file."""
+    def __init__(self, tables: dict[str, Json], name: str, text: str) -> None:
+        self.tables = tables
+        self.name = name
+        self._text = text
+        self._over: dict[Path, str] = {}
 
     def put(self, path: Path, text: str, origin: str) -> Iterator[str]:
         """Lays ``text`` over the key at ``path``. Yields a sentence where a key on the way holds a value."""
+        from nightdesk.core.faults import takes_text, type_of
+
         expected = type_of(path)
         value = _value_of(text)
         if expected is not None and takes_text(expected) and not isinstance(value, str):
@@ -59,32 +60,41 @@ class _Layers:
         for name in path[:-1]:
             inner = level.setdefault(name, {})
             if not isinstance(inner, dict):
-                yield f"{origin}: {section_name(path[:-1])} is a value in {self.name}, not a table"
+                yield f"{origin}: [{'.'.join(path[:-1])}] is a value in {self.name}, not a table"
                 return
             level = inner
         level[path[-1]] = value
-        self.over[path] = origin
+        self._over[path] = origin
+
+    def line(self, path: Path) -> int | None:
+        """The line of the file on which ``path``, or the table around it, stands."""
+        from nightdesk.core.toml_lines import nearest_line
+
+        return nearest_line(self._lines, path)
 
     def place(self, path: Path) -> str:
         """Where the value at ``path`` stands, for the beginning of a sentence."""
-        if origin := self._over(path):
-            return origin
-        line = nearest_line(self.lines, path)
-        return f"line {line}" if line else self.name
+        line = self.line(path)
+        return self._laid(path) or (f"line {line}" if line else self.name)
 
     def origin(self, path: Path) -> str:
-        """Where the value at ``path`` came from, for a person who looks for it."""
-        inside = next((origin for one, origin in self.over.items() if one[: len(path)] == path), None)
-        if origin := inside or self._over(path):
-            return origin
-        line = nearest_line(self.lines, path)
+        """Where the value at ``path``, or one inside it, came from, for a person who looks for it."""
+        inside = next((origin for one, origin in self._over.items() if one[: len(path)] == path), None)
+        line = self.line(path)
         file = self.name.rpartition("/")[2]
-        return f"{file}:{line}" if line else file
+        return inside or self._laid(path) or (f"{file}:{line}" if line else file)
 
-    def _over(self, path: Path) -> str | None:
+    def _laid(self, path: Path) -> str | None:
+        """What laid a value over ``path`` or over a table around it."""
         return next(
-            (self.over[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.over), None
+            (self._over[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self._over), None
         )
+
+    @functools.cached_property
+    def _lines(self) -> dict[Path, int]:
+        from nightdesk.core.toml_lines import lines_of
+
+        return lines_of(self._text)
 
 
 def parse_config(
@@ -97,6 +107,15 @@ def parse_config(
 
     ``name`` is the file's, for sentences. Raises ConfigError with all problems at once, in the order of the file.
     """
+    if not overrides and not any(map(_is_setting, env)):
+        # Every command comes this way: what costs milliseconds waits until there is something to explain.
+        try:
+            config = msgspec.convert(_tables(text, name), DeskConfig)
+        except msgspec.ValidationError:
+            pass
+        else:
+            if not _job_faults(config):
+                return config
     return read(text, env, overrides, name).config
 
 
@@ -107,14 +126,22 @@ def read(
     name: str = DEFAULT_NAME,
 ) -> Reading:
     """As :func:`parse_config`, with the origin of each value that is no default."""
-    layers = _Layers(_tables(text, name), name, lines_of(text))
+    from nightdesk.core.faults import find_faults
+
+    layers = _Layers(_tables(text, name), name, text)
     problems = [*_lay_environment(layers, env), *_lay_flags(layers, overrides or {})]
     faults = find_faults(layers.tables)
     config = msgspec.convert(_sound(layers.tables, faults), DeskConfig)
-    faults += find_job_faults(config)
+    faults += _job_faults(config)
     if faults or problems:
         raise _refusal(name, problems, faults, layers)
     return Reading(config, {".".join(path): layers.origin(path) for path in _leaves(layers.tables, ())})
+
+
+def _job_faults(config: DeskConfig) -> list[Fault]:
+    from nightdesk.core.job_rules import find_job_faults
+
+    return find_job_faults(config)
 
 
 def _sound(tables: dict[str, Json], faults: list[Fault]) -> dict[str, Json]:
@@ -144,7 +171,7 @@ def _tables(text: str, name: str) -> dict[str, Json]:
 
 def _syntax(message: str, text: str) -> str:
     """One sentence with line and column from a message of tomllib."""
-    where = _WHERE.search(message)
+    where = re.search(_WHERE, message)
     what = message[: where.start()] if where else message
     if where and where[1]:
         line, column = int(where[1]), int(where[2])
@@ -154,9 +181,13 @@ def _syntax(message: str, text: str) -> str:
     return f"line {line}, column {column}: this is not TOML: {what[:1].lower()}{what[1:]}"
 
 
+def _is_setting(variable: str) -> bool:
+    return variable.startswith(PREFIX) and SEPARATOR in variable
+
+
 def _lay_environment(layers: _Layers, env: Mapping[str, str]) -> Iterator[str]:
     for variable, value in sorted(env.items()):
-        if variable.startswith(PREFIX) and SEPARATOR in variable:
+        if _is_setting(variable):
             names = variable.removeprefix(PREFIX).split(SEPARATOR)
             path = _known_path([name.lower() for name in names], layers.tables)
             yield from layers.put(path, value, f"environment {variable}")
@@ -202,7 +233,7 @@ def _leaves(value: Json, path: Path) -> Iterator[Path]:
 
 
 def _refusal(name: str, problems: list[str], faults: list[Fault], layers: _Layers) -> ConfigError:
-    ordered = sorted(faults, key=lambda fault: nearest_line(layers.lines, fault.path) or 0)
+    ordered = sorted(faults, key=lambda fault: layers.line(fault.path) or 0)
     told = (*problems, *(f"{layers.place(fault.path)}: {fault.text}" for fault in ordered))
     count = f"{len(told)} problems" if len(told) > 1 else "a problem"
     return ConfigError(f"{name} has {count}.", told)

@@ -11,8 +11,8 @@ from nightdesk.model.config import DeskConfig, JobSection
 from nightdesk.model.errors import UsageError
 
 PLACES = ("item", "stem", "name", "index", "run_dir")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_PLACE = re.compile(r"\{([a-z_]+)\}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+_PLACE = r"\{([a-z_]+)\}"
 
 
 def find_job_faults(config: DeskConfig) -> list[Fault]:
@@ -46,7 +46,7 @@ def _list_faults(config: DeskConfig) -> Iterator[Fault]:
 def _job_faults(name: str, job: JobSection, jobs: Mapping[str, JobSection]) -> Iterator[Fault]:
     path = ("jobs", name)
     head = section_name(path)
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         yield Fault(path, f"{head}: the name of a job may hold letters, digits, - _ and . only")
     for key in ("command", "single", "dry_run"):
         yield from _command_faults((*path, key), getattr(job, key))
@@ -78,7 +78,7 @@ def _command_faults(path: tuple[str, ...], command: str | None) -> Iterator[Faul
     except UsageError as fault:
         reason = str(fault.__cause__ or "it is empty").lower()
         yield Fault(path, f"{place} can't be split into arguments: {reason}")
-    for word in _PLACE.findall(command):
+    for word in re.findall(_PLACE, command):
         meant = None if word in PLACES else nearest(word, PLACES)
         if meant:
             yield Fault(path, f"{place} holds {{{word}}}; did you mean {{{meant}}}?")

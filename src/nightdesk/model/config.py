@@ -15,7 +15,9 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
-Span = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d)$", examples=["250ms", "30s", "10m", "2h"])]
+Span = Annotated[
+    str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$", examples=["250ms", "30s", "10m", "2h"])
+]
 """A length of time with its unit."""
 
 
@@ -130,5 +132,7 @@ SPAN_NS = {"ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d":
 
 def span_ns(span: str) -> int:
     """Nanoseconds of a :data:`Span` such as ``"10m"``. The reader has checked its form."""
-    unit = span.lstrip("0123456789.")
-    return int(float(span[: -len(unit)]) * SPAN_NS[unit])
+    # The form allows one line end behind the unit.
+    bare = span.rstrip()
+    unit = bare.lstrip("0123456789.")
+    return int(float(bare[: -len(unit)]) * SPAN_NS[unit])
