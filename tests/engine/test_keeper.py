@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nightdesk.engine.jobs.attempts import KEEPER, spawn_keeper
+from nightdesk.engine.jobs.attempts import KEEPER, KeeperWatch, spawn_keeper
 from nightdesk.engine.jobs.runs import RunFolder
 from nightdesk.engine.processes.table import is_keeper, read_argv, read_entry
 
@@ -149,13 +149,22 @@ def test_the_keeper_imports_next_to_nothing() -> None:
     assert said.stdout.strip() == "[]"
 
 
-def test_waiting_for_a_keeper_does_not_block_the_loop(tmp_path: Path) -> None:
-    from nightdesk.engine.jobs.attempts import KeeperWatch
+@pytest.mark.parametrize("has_descriptors", [True, False])
+def test_the_end_of_a_keeper_is_heard_with_and_without_process_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_descriptors: bool
+) -> None:
+    if not has_descriptors:
+        monkeypatch.setattr("nightdesk.engine.jobs.attempts._process_descriptor", lambda pid: None)
 
     async def scene() -> None:
-        place, keeper = keep(tmp_path, "true")
+        place, keeper = keep(
+            tmp_path, *python("import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)")
+        )
         gone = asyncio.Event()
         watch = KeeperWatch(keeper, place, gone.set)
+        await asyncio.sleep(0)
+        assert not gone.is_set()
+        (tmp_path / "go").touch()
         async with asyncio.timeout(20):
             await gone.wait()
         watch.close()

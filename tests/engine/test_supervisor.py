@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import signal
 import stat
@@ -165,7 +166,7 @@ def test_files_of_a_run_are_private_and_named_after_job_and_time(tmp_path: Path)
             run = await world.ended(await world.start("a b/c"))
             folder = Path(run.folder)
             assert folder.parent == tmp_path / ".nightdesk" / "runs"
-            assert run.id.startswith("a_b_c-20") and run.id.endswith("-1")
+            assert re.fullmatch(r"a_b_c-20\d{6}-\d{6}-\d{6}", run.id)
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             for path in folder.iterdir():
                 assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
@@ -562,6 +563,48 @@ def test_progress_from_the_log_is_told_for_a_batch_that_drives_itself(tmp_path: 
             assert world.get(run).progress == progress
             last = world.changes[-1]
             assert isinstance(last, RunChanged) and last.run.progress == progress
+            await world.supervisor.act(run.id, "kill")
+            await world.ended(run)
+
+    play(scene())
+
+
+def test_two_desks_with_equal_jobs_never_touch_each_others_processes(tmp_path: Path) -> None:
+    async def scene() -> None:
+        section = job(python(SLEEPER), grace="100ms")
+        async with working(tmp_path / "one", a=section) as one, working(tmp_path / "two", a=section) as two:
+            first, second = await asyncio.gather(one.start("a"), two.start("a"))
+            assert first.id != second.id
+            await one.supervisor.act(first.id, "kill")
+            await one.ended(first)
+            assert two.get(second).state == "running"
+            assert len(processes_of_run(second.id, second.process)) == 1
+            await two.supervisor.act(second.id, "kill")
+            await two.ended(second)
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    play(scene())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS refuses such names")
+def test_names_that_are_no_text_are_left_out_and_folders_too(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"bad\xff.txt")).touch()
+    (tmp_path / "good.txt").touch()
+    (tmp_path / "folder.txt").mkdir()
+    world = World(tmp_path, {"a": job("x {item}", items="*.txt"), "b": job("x {item}", items="*/")})
+    assert world.supervisor.items("a") == ("good.txt",)
+    assert world.supervisor.items("b") == ("folder.txt/",)
+
+
+def test_stopping_the_supervisor_leaves_runs_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        section = job(python(SLEEPER))
+        async with working(tmp_path, a=section) as world:
+            run = await world.start("a")
+        assert run.process is not None and read_entry(run.process.pid) is not None
+        async with working(tmp_path, a=section) as world:
+            assert world.get(run).state == "running"
             await world.supervisor.act(run.id, "kill")
             await world.ended(run)
 

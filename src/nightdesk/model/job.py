@@ -53,7 +53,7 @@ class Run(Noun, frozen=True, kw_only=True):
     """One execution of a job."""
 
     id: str
-    """Sorts by time: ``transcribe-20251121-230000-1``."""
+    """Sorts by time, down to the microsecond: ``transcribe-20251121-230000-048213``."""
     job: str
     mode: RunMode
     item: str | None = None

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nightdesk.core.jobs import Work
+from nightdesk.core.items import fill, shown_command
+from nightdesk.core.jobs import Ledger, Work
+from nightdesk.core.plans import Plan
 from nightdesk.engine.jobs.attempts import KeeperWatch
-from nightdesk.engine.jobs.runs import RunFolder
+from nightdesk.engine.jobs.runs import RunFolder, create_folder, log_id, run_folders
 from nightdesk.model.job import Run
+
+logger = logging.getLogger(__name__)
 
 KEPT = 100
 """Ended runs that are remembered."""
@@ -32,6 +37,55 @@ class ActiveRun:
     def log(self) -> Path:
         """The run's log file."""
         return Path(self.work.run.log_path or self.folder.path / "run.log")
+
+
+def create_run(runs: Path, plan: Plan, now_ns: int) -> ActiveRun:
+    """A new run on disk, not yet started. Raises OSError where its folder can't be written."""
+    folder, log = create_folder(runs, plan.job, now_ns)
+    run = Run(
+        id=folder.run_id,
+        job=plan.job,
+        mode=plan.mode,
+        item=plan.item,
+        state="waiting",
+        command=_command_text(plan, folder),
+        folder=str(folder.path),
+        log=log_id(log),
+        log_path=str(log),
+        created_ns=now_ns,
+        items_total=len(plan.items) if plan.items is not None else None,
+    )
+    active = ActiveRun(Work(run, plan, Ledger()), folder)
+    folder.append_log(log, "")
+    folder.save_plan(plan)
+    folder.save(active.work)
+    return active
+
+
+def stored_runs(runs: Path) -> list[ActiveRun]:
+    """All runs on disk, oldest first; damaged ones are passed over."""
+    found = []
+    for folder in run_folders(runs):
+        work = folder.load()
+        if work is None:
+            logger.warning("The run folder %s can't be read and is passed over.", folder.path)
+        else:
+            found.append(ActiveRun(work, folder))
+    return sorted(found, key=lambda active: active.work.run.created_ns)
+
+
+def filled_command(plan: Plan, folder: RunFolder, position: int) -> tuple[str, ...]:
+    """The arguments of the command for the item at ``position``, or for the whole run."""
+    item = plan.items[position] if plan.items is not None else plan.item
+    return fill(plan.arguments, item=item, index=position + 1, run_dir=str(folder.path))
+
+
+def _command_text(plan: Plan, folder: RunFolder) -> str:
+    if not plan.arguments:
+        return "list of the items"
+    if plan.items is not None:
+        return " ".join(plan.arguments)
+    return shown_command(filled_command(plan, folder, 0))
 
 
 class RunBook:

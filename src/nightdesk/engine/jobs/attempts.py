@@ -19,6 +19,7 @@ KEEPER = Path(__file__).with_name("keeper.py")
 MARKERS = ("NIGHTDESK_RUN", "NIGHTDESK_JOB", "NIGHTDESK_ITEM")
 POLL_SECONDS = 0.25
 """Where the system has no process descriptors the keeper's lock is looked at this often."""
+STARTING_SECONDS = 5.0
 _READY, _LOCK, _ABOVE = 3, 4, 10
 """The keeper's descriptors; ours are moved above them first, so that none is overwritten."""
 
@@ -69,13 +70,14 @@ async def wait_readable(descriptor: int) -> None:
 async def find_keeper(folder: RunFolder, serial: int) -> PidRecord | None:
     """The live keeper of an attempt that another engine started; None where there is none.
 
-    A keeper that is only just starting is waited for.
+    A keeper that is only just starting is waited for, but not for ever.
     """
-    while folder.has_keeper():
-        record = folder.pids(serial)
-        if record is not None:
-            return record
-        await asyncio.sleep(0.01)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STARTING_SECONDS):
+            while folder.has_keeper():
+                if record := folder.pids(serial):
+                    return record
+                await asyncio.sleep(0.01)
     return None
 
 

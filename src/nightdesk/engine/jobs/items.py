@@ -47,6 +47,15 @@ def count_valid(plan: Plan, start: int) -> int:
     return count
 
 
+def listing(plan: Plan) -> str:
+    """What a run would do, one line for each item."""
+    valid = list(outputs_are_valid(plan, 0))
+    items = plan.items or ()
+    lines = [f"{'skip' if done else 'do  '}  {item}" for item, done in zip(items, valid, strict=True)]
+    lines.append(f"{len(items) - sum(valid)} of {len(items)} items would be worked on.")
+    return "\n".join(lines) + "\n"
+
+
 def _is_valid(item: Path, output: Path) -> bool:
     try:
         result = output.stat()

@@ -26,7 +26,6 @@ from nightdesk.model.job import Run
 
 T = TypeVar("T")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_STAMPED = re.compile(r"-(\d{8}-\d{6})-(\d+)$")
 
 
 class Stored(Noun, frozen=True, kw_only=True):
@@ -185,14 +184,16 @@ def plain_name(job: str) -> str:
 
 
 def create_folder(runs: Path, job: str, now_ns: int) -> tuple[RunFolder, Path]:
-    """A new run folder, named after job and local time, and the path of its log."""
+    """A new run folder, named after job, local time and microsecond, and the path of its log.
+
+    The microseconds keep apart what several desks start in one second: processes are known by the id of their run.
+    """
     stamp = time.localtime(now_ns // 10**9)
     name = plain_name(job)
-    base = f"{name}-{time.strftime('%Y%m%d-%H%M%S', stamp)}"
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    number = 1
+    number = now_ns // 1000 % 10**6
     while True:
-        path = runs / f"{base}-{number}"
+        path = runs / f"{name}-{time.strftime('%Y%m%d-%H%M%S', stamp)}-{number:06d}"
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:
@@ -207,13 +208,5 @@ def log_id(path: Path) -> str:
 
 
 def run_folders(runs: Path) -> tuple[RunFolder, ...]:
-    """All run folders, oldest first."""
-    if not runs.is_dir():
-        return ()
-    found = [(_stamp(path.name), path) for path in runs.iterdir() if path.is_dir()]
-    return tuple(RunFolder(path) for _, path in sorted(found))
-
-
-def _stamp(name: str) -> tuple[str, int]:
-    match = _STAMPED.search(name)
-    return (match[1], int(match[2])) if match else ("", 0)
+    """All run folders, in no order that means anything."""
+    return tuple(RunFolder(path) for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else ()

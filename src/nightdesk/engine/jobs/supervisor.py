@@ -16,8 +16,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from nightdesk.client.desk import Desk
-from nightdesk.core.failures import end_failure, start_failure
-from nightdesk.core.items import fill, shown_command
+from nightdesk.core.items import shown_command
 from nightdesk.core.jobs import (
     Admitted,
     Asked,
@@ -30,7 +29,6 @@ from nightdesk.core.jobs import (
     KeeperLost,
     Launch,
     Launched,
-    Ledger,
     Paused,
     Remarked,
     Resumed,
@@ -43,16 +41,17 @@ from nightdesk.core.jobs import (
 )
 from nightdesk.core.plans import Plan, find_job, job_view, missing_item, plan_run
 from nightdesk.core.queue import admit
-from nightdesk.engine.jobs.active import ActiveRun, RunBook
+from nightdesk.engine.jobs.active import ActiveRun, RunBook, create_run, filled_command, stored_runs
 from nightdesk.engine.jobs.attempts import KeeperWatch, find_keeper, process_keys, spawn_keeper, wait_readable
-from nightdesk.engine.jobs.items import count_valid, find_items, outputs_are_valid
-from nightdesk.engine.jobs.runs import ItemRecord, Result, RunFolder, create_folder, log_id, run_folders
-from nightdesk.engine.processes.signals import is_alive, signal_run
+from nightdesk.engine.jobs.endings import failure_of, lost_reason, remark_of
+from nightdesk.engine.jobs.items import count_valid, find_items, listing
+from nightdesk.engine.jobs.runs import ItemRecord, Result
+from nightdesk.engine.processes.signals import signal_run
 from nightdesk.model.desk import Change, RunChanged
 from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.job import ENDED, Failure, JobView, Run, RunAction, StartRun, Usage
 from nightdesk.model.logs import Progress
-from nightdesk.model.process import SignalReport, TreeAction
+from nightdesk.model.process import TreeAction
 
 logger = logging.getLogger(__name__)
 
@@ -140,9 +139,9 @@ class Supervisor:
             )
         plan = await asyncio.to_thread(self._plan, request)
         self._refuse_double(plan)
-        active = self._create(plan)
         if not plan.arguments:
-            return await self._list_items(active)
+            return await self._list_items(plan)
+        active = self._create(plan)
         self._consider()
         if active.work.ledger.admitted:
             with suppress(TimeoutError):
@@ -179,14 +178,11 @@ class Supervisor:
 
         Live keepers are watched again, results of finished ones are read, and a run with neither is ``lost``.
         """
-        for folder in run_folders(self._desk.runs):
-            work = await asyncio.to_thread(folder.load)
-            if work is None:
-                logger.warning("The run folder %s can't be read and is passed over.", folder.path)
-            elif work.run.state in ENDED:
-                self._book.add_ended(work.run)
+        for active in await asyncio.to_thread(stored_runs, self._desk.runs):
+            run = active.work.run
+            if run.state in ENDED:
+                self._book.add_ended(run)
             else:
-                active = ActiveRun(work, folder)
                 self._book.add(active)
                 await self._adopt(active)
 
@@ -254,7 +250,7 @@ class Supervisor:
         if self._group is None:
             work.close()
             raise NightdeskError(
-                "The job supervisor does not run.", "Start the engine again: nightdesk down, then up."
+                "Runs can't be changed now: the engine is just beginning or ending.", "Try again."
             )
         self._group.create_task(_guarded(work))
 
@@ -277,47 +273,26 @@ class Supervisor:
                 )
 
     def _create(self, plan: Plan) -> ActiveRun:
-        now = self._now()
         try:
-            folder, log = create_folder(self._desk.runs, plan.job, now)
-            run = Run(
-                id=folder.run_id,
-                job=plan.job,
-                mode=plan.mode,
-                item=plan.item,
-                state="waiting",
-                command=_command_of(plan, folder),
-                folder=str(folder.path),
-                log=log_id(log),
-                log_path=str(log),
-                created_ns=now,
-                items_total=len(plan.items) if plan.items is not None else None,
-            )
-            active = ActiveRun(Work(run, plan, Ledger()), folder)
-            folder.append_log(log, "")
-            folder.save_plan(plan)
-            folder.save(active.work)
+            active = create_run(self._desk.runs, plan, self._now())
         except OSError as fault:
             raise NightdeskError(
                 f"{plan.job} can't be started: its folder in {self._desk.runs} can't be written ({fault.strerror}).",
                 "Check the rights and the free space there.",
             ) from fault
         self._book.add(active)
-        self._publish(RunChanged(run=run))
-        self._on_run_log(run)
+        self._publish(RunChanged(run=active.work.run))
+        self._on_run_log(active.work.run)
         return active
 
-    async def _list_items(self, active: ActiveRun) -> Run:
+    async def _list_items(self, plan: Plan) -> Run:
         """A dry run without a command of its own: tells what would be done, does nothing."""
-        plan = active.work.plan
-        valid = await asyncio.to_thread(lambda: list(outputs_are_valid(plan, 0)))
-        items = plan.items or ()
-        lines = [f"{'skip' if done else 'do  '}  {item}" for item, done in zip(items, valid, strict=True)]
-        lines.append(f"{len(items) - sum(valid)} of {len(items)} items would be worked on.")
-        active.folder.append_log(active.log, "\n".join(lines) + "\n")
+        text = await asyncio.to_thread(listing, plan)
+        active = self._create(plan)
+        active.folder.append_log(active.log, text)
         self._apply(active, Admitted())
-        self._apply(active, ItemsSkipped(len(items), self._now()))
-        return self._book.find(active.folder.run_id) or active.work.run
+        self._apply(active, ItemsSkipped(len(plan.items or ()), self._now()))
+        return active.work.run
 
     def _consider(self) -> None:
         """Let the queue decide who starts."""
@@ -371,7 +346,7 @@ class Supervisor:
         if not await self._skip_valid(active):
             return ()
         work = active.work
-        arguments = _filled(work.plan, active.folder, work.ledger.position)
+        arguments = filled_command(work.plan, active.folder, work.ledger.position)
         size = active.log.stat().st_size if active.log.exists() else 0
         self._apply(active, Launched(shown_command(arguments), size, self._now()))
         try:
@@ -431,8 +406,8 @@ class Supervisor:
         work = active.work
         result = active.folder.result(work.ledger.serial)
         if result is None:
-            return self._apply(active, KeeperLost(_lost_reason(work), self._now()))
-        failure = await asyncio.to_thread(_failure_of, active, result)
+            return self._apply(active, KeeperLost(lost_reason(work), self._now()))
+        failure = await asyncio.to_thread(failure_of, active, result)
         usage = Usage(user_ns=result.user_ns, system_ns=result.system_ns, max_rss_bytes=result.max_rss_bytes)
         event = Ended(
             result.ended_ns, result.exit_status, result.signal, None if result.step else usage, failure
@@ -444,7 +419,7 @@ class Supervisor:
 
     def _record_item(self, active: ActiveRun, before: Work, result: Result) -> None:
         failed = len(active.work.ledger.failed) > len(before.ledger.failed)
-        failure = _failure_of(active, result) if failed else None
+        failure = failure_of(active, result) if failed else None
         record = ItemRecord(
             item=before.run.item or "",
             state="failed" if failed else "done",
@@ -491,7 +466,7 @@ class Supervisor:
             self._apply(active, Paused(self._now()))
         elif action == "resume":
             self._apply(active, Resumed(self._now()))
-        if remark := _remark(report):
+        if remark := remark_of(report):
             self._apply(active, Remarked(remark))
 
 
@@ -503,41 +478,3 @@ async def _guarded(work: Coroutine[object, object, None]) -> None:
         logger.warning("%s", fault)
     except Exception:  # the border of the supervisor: everything else goes on
         logger.exception("A run could not be handled.")
-
-
-def _filled(plan: Plan, folder: RunFolder, position: int) -> tuple[str, ...]:
-    item = plan.items[position] if plan.items is not None else plan.item
-    return fill(plan.arguments, item=item, index=position + 1, run_dir=str(folder.path))
-
-
-def _command_of(plan: Plan, folder: RunFolder) -> str:
-    if not plan.arguments:
-        return "list of the items"
-    if plan.items is not None:
-        return " ".join(plan.arguments)
-    return shown_command(_filled(plan, folder, 0))
-
-
-def _failure_of(active: ActiveRun, result: Result) -> Failure | None:
-    if result.step is not None:
-        plan = active.work.plan
-        return start_failure(result.step, result.errno, plan.arguments[0], plan.folder)
-    if result.exit_status == 0:
-        return None
-    tail = active.folder.log_tail(active.log, active.work.ledger.log_offset)
-    return end_failure(result.exit_status, result.signal, tail)
-
-
-def _lost_reason(work: Work) -> str:
-    run = work.run
-    reason = "Its keeper went away without a result: it was killed, or the machine was started again"
-    if run.process is not None and is_alive(run.process):
-        return f"{reason}. Its command still runs as process {run.process.pid}."
-    return f"{reason}."
-
-
-def _remark(report: SignalReport) -> str | None:
-    if report.left:
-        pids = ", ".join(str(member.key.pid) for member in report.left)
-        return f"These processes could not be ended: {pids}."
-    return " ".join(report.refused) or None
