@@ -38,6 +38,7 @@ _PREFIX = re.compile(
     r"|[\[(<]?(?:DEBUG|INFO|NOTICE|WARNING|WARN|ERROR|CRITICAL|SUCCESS)[\])>]?:?(?:[\w.]+:)?(?=\W|$)"
     r"|[\w.]+ [-|] (?=[\[(]?(?:DEBUG|INFO|WARN))|[^\w\s\[(]+"
 )
+_HINT = re.compile(r"[0-9]\s*(?:%|/\s*[0-9]|(?:out )?of\s+[0-9])|[A-Za-z] \[[0-9]")
 _TQDM = re.compile(
     r"(?:(?P<label>[^|]*?):?\s*)?(?P<percent>\d{1,3})%\|[^|]*\|\s*(?P<done>[\d.]+)(?P<dm>[kKMGT]?)i?B?"
     r"/(?P<total>[\d.]+|\?)(?P<tm>[kKMGT]?)i?B?\s*\[(?P<elapsed>[\d:]+|\d+ days?, [\d:]+)<(?P<left>[^,\]]*)"
@@ -128,7 +129,7 @@ class ProgressReader:
 
         ``at_ns`` is when the line came. Where lines bear time stamps, the rate is taken from those.
         """
-        if not _worth(line):
+        if not may_tell(line):
             return None
         text = _ANSI.sub("", line[:_LINE_LIMIT])
         reading = _read(text)
@@ -204,9 +205,9 @@ class ProgressReader:
         return SECOND / median(spans) if spans else None
 
 
-def _worth(line: str) -> bool:
+def may_tell(line: str) -> bool:
     """A cheap look: most lines of a log say nothing about progress."""
-    return "%" in line or "/" in line or " of " in line or "it [" in line or "s [" in line
+    return _HINT.search(line) is not None
 
 
 def _read(text: str) -> _Reading | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import glob
 import os
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nightdesk.engine.logs.tail import Tail, log_id
@@ -22,6 +23,8 @@ _MAX_FILES = 200
 """Files of the patterns that are followed at once; the newest count."""
 _KEEP_GONE_NS = 600_000_000_000
 _POLL_S = 0.25
+_SETTLE_S = 0.2
+"""After a watch began everything is looked at once more: what changed just before it is not told."""
 
 Publish = Callable[[Change], None]
 OnProgress = Callable[[str, Progress], None]
@@ -46,9 +49,11 @@ class LogFollower:
         self._folders: frozenset[str] = frozenset()
         self._missing: frozenset[str] = frozenset()
         self._by_path: dict[str, str] = {}
-        self._refit = asyncio.Event()
+        self._refit = False
+        self._polling = False
+        self._turn = asyncio.Event()
         self._wake = asyncio.Event()
-        self._busy = asyncio.Lock()
+        self._busy = threading.Lock()
         self._scanned_ns = 0
         self.pace_ns = 250_000_000
         """Least time between two looks at the same file. Longer while nobody watches saves work."""
@@ -66,7 +71,7 @@ class LogFollower:
         self._patterns = tuple(patterns)
         self._endings = _endings(self._patterns)
         self._scanned_ns = 0
-        self._refit.set()
+        self._turn.set()
 
     def add_run_log(self, run_id: str, path: Path, started_ns: int | None = None) -> LogFile:
         """Follows the log of a run, which need not exist yet; returns it as it is now."""
@@ -74,7 +79,7 @@ class LogFollower:
         known = self._tails.get(log_id(path))
         if known is None:
             known = self._tails[log_id(path)] = Tail(path, "run", run_id, started_ns)
-            known.check(time.time_ns())
+            self._check([known.id])
         known.origin, known.run = "run", run_id
         self._place()
         self._show(known)
@@ -129,38 +134,67 @@ class LogFollower:
             tasks.create_task(self._pace())
 
     async def _watch_all(self) -> None:
+        """Keeps a watching thread on the right folders and looks at the patterns from time to time."""
         while True:
-            self._refit.clear()
-            async for paths in self._events():
-                self._mark(paths)
-                if time.monotonic_ns() - self._scanned_ns >= RESCAN_NS:
-                    await self._rescan()
-            if time.monotonic_ns() - self._scanned_ns >= RESCAN_NS:
+            self._refit = False
+            stop = threading.Event()
+            if self._folders and not self._polling:
+                work = (self._folders, stop, asyncio.get_running_loop())
+                threading.Thread(target=self._watch, args=work, name="log-watch", daemon=True).start()
+            try:
+                await _wait(self._turn, _SETTLE_S)
                 await self._rescan()
+                while not self._refit:
+                    await self._turn_of(_POLL_S if self._polling else RESCAN_NS / 1e9)
+            finally:
+                stop.set()
 
-    async def _events(self) -> AsyncIterator[Iterable[str]]:
-        """Paths that changed, until the folders must be chosen anew. An empty batch is a chance to look around."""
-        if not self._folders:
-            await _wait(self._refit, RESCAN_NS / 1e9)
-            return
-        from watchfiles import awatch
+    async def _turn_of(self, seconds: float) -> None:
+        await _wait(self._turn, seconds)
+        self._turn.clear()
+        if self._polling:
+            self._dirty.update(self._tails)
+            self._wake.set()
+        if time.monotonic_ns() - self._scanned_ns >= RESCAN_NS:
+            await self._rescan()
 
-        watching = awatch(
-            *self._folders,
+    def _watch(self, folders: Iterable[str], stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
+        """Runs in a thread of its own, which spares two changes of thread for each batch of events."""
+        from watchfiles import watch
+
+        changes = watch(
+            *folders,
             watch_filter=lambda _, path: path in self._by_path or self._may_match(path),
             recursive=False,
             step=_STEP_MS,
-            debounce=_STEP_MS * 4,
-            rust_timeout=RESCAN_NS // 1_000_000,
-            yield_on_timeout=True,
-            stop_event=self._refit,
+            debounce=_STEP_MS,
+            raise_interrupt=False,
+            stop_event=stop,
         )
         try:
-            async for changes in watching:
-                yield [path for _, path in changes]
+            for batch in changes:
+                self._take({path for _, path in batch}, stop, loop)
         except (OSError, RuntimeError):
-            async for _ in self._polling():
-                yield ()
+            if not stop.is_set():
+                self._polling = self._refit = True
+                loop.call_soon_threadsafe(self._turn.set)
+
+    def _take(self, paths: Iterable[str], stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
+        """Looks at the changed files that are due; the others and the publishing are left to the loop."""
+        by_path, now_ns = self._by_path, time.time_ns()
+        logs = {by_path[path] for path in paths if path in by_path}
+        due = [log for log in logs if now_ns - self._checked_ns(log) >= self.pace_ns]
+        tails = self._check(due)
+        if not stop.is_set():
+            loop.call_soon_threadsafe(self._taken, tails, logs.difference(due), len(logs))
+
+    def _taken(self, tails: Iterable[Tail], later: set[str], known: int) -> None:
+        self._show_all(tails)
+        if later:
+            self._dirty |= later
+            self._wake.set()
+        if not known:
+            self._turn.set()
 
     def _may_match(self, path: str) -> bool:
         """Whether a new file may belong to a pattern: then the patterns are looked at soon."""
@@ -168,20 +202,6 @@ class LogFollower:
             self._scanned_ns = min(self._scanned_ns, time.monotonic_ns() - RESCAN_NS)
             return True
         return False
-
-    async def _polling(self) -> AsyncIterator[None]:
-        """Where the system can't tell of changes, all files are looked at a few times a second."""
-        while not self._refit.is_set():
-            self._dirty.update(self._tails)
-            self._wake.set()
-            await _wait(self._refit, _POLL_S)
-            yield None
-
-    def _mark(self, paths: Iterable[str]) -> None:
-        found = {self._by_path[path] for path in paths if path in self._by_path}
-        if found:
-            self._dirty |= found
-            self._wake.set()
 
     async def _pace(self) -> None:
         """Looks at changed files, each at most once in ``pace_ns``."""
@@ -195,7 +215,7 @@ class LogFollower:
                     await asyncio.sleep(self._pause_s(now_ns))
                     continue
                 self._dirty.difference_update(due)
-                await self._check(due)
+                self._show_all(await asyncio.to_thread(self._check, due))
 
     def _checked_ns(self, log: str) -> int:
         tail = self._tails.get(log)
@@ -206,10 +226,15 @@ class LogFollower:
         first = min(self._checked_ns(log) for log in self._dirty)
         return max((first + self.pace_ns - now_ns) / 1e9, _STEP_MS / 1000)
 
-    async def _check(self, logs: Iterable[str]) -> None:
-        tails = [self._tails[log] for log in logs if log in self._tails]
-        async with self._busy:
-            await asyncio.to_thread(_check_all, tails)
+    def _check(self, logs: Iterable[str]) -> list[Tail]:
+        """Looks at these files; blocks, in any thread."""
+        tails = [tail for log in logs if (tail := self._tails.get(log)) is not None]
+        with self._busy:
+            for tail in tails:
+                tail.check(time.time_ns())
+        return tails
+
+    def _show_all(self, tails: Iterable[Tail]) -> None:
         for tail in tails:
             if self._tails.get(tail.id) is tail:
                 self._show(tail)
@@ -234,7 +259,7 @@ class LogFollower:
                 self._tails[log_id(path)] = Tail(path, "watch", None, None)
         kept = {log_id(path) for path in found}
         stale = await asyncio.to_thread(_changed, list(self._tails.values()))
-        await self._check(tail.id for tail in stale)
+        self._show_all(await asyncio.to_thread(self._check, [tail.id for tail in stale]))
         now_ns = time.time_ns()
         for log, tail in list(self._tails.items()):
             if tail.origin == "watch" and log not in kept and self._may_go(tail, now_ns):
@@ -253,12 +278,8 @@ class LogFollower:
         self._missing = frozenset(parents - folders)
         if folders != self._folders:
             self._folders = folders
-            self._refit.set()
-
-
-def _check_all(tails: Iterable[Tail]) -> None:
-    for tail in tails:
-        tail.check(time.time_ns())
+            self._refit = True
+            self._turn.set()
 
 
 def _changed(tails: Iterable[Tail]) -> list[Tail]:

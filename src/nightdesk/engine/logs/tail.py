@@ -11,7 +11,7 @@ from typing import Literal
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.lines import LineSplitter
-from nightdesk.core.progress import ProgressReader
+from nightdesk.core.progress import ProgressReader, may_tell
 from nightdesk.model.logs import LogFile
 
 HISTORY = 262_144
@@ -203,7 +203,7 @@ def _candidates(lines: list[str]) -> list[str]:
     """The newest lines that could tell of progress, oldest first."""
     found: list[str] = []
     for line in reversed(lines):
-        if "%" in line or "/" in line or " of " in line or " [" in line:
+        if may_tell(line):
             found.append(line)
             if len(found) == _CANDIDATES:
                 break

@@ -175,7 +175,7 @@ class ProcessWatch:
 
     def _judge(self, fresh: bool, now_ns: int) -> None:
         active = dict(self._runs())
-        if not (fresh or self._rejudge or self._suspects or active != self._owned_for):
+        if not (fresh or self._rejudge or active != self._owned_for):
             return
         self._rejudge = False
         desk = Desk(active, self._is_known, system.hangup_ignored)
@@ -193,6 +193,7 @@ class ProcessWatch:
         since = self._suspects.setdefault(key, now_ns)
         if now_ns - since >= _PATIENCE_NS:
             return owner
+        self._rejudge = True
         return Owner("run", owner.run) if owner.run else Owner("watched")
 
     def _show(self, known: _Known, read_ns: int) -> ProcessRow | None:
