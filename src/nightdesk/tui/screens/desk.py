@@ -19,9 +19,12 @@ from textual.widgets import Static
 from nightdesk.client.mirror import Mirror
 from nightdesk.tui.asks import FeedRequested
 from nightdesk.tui.link import LinkState
+from nightdesk.tui.panes.accelerators import AcceleratorsPane
 from nightdesk.tui.panes.jobs import JobsPane
-from nightdesk.tui.panes.pane import Look, Pane
+from nightdesk.tui.panes.logs import LogsPane
+from nightdesk.tui.panes.pane import Pane
 from nightdesk.tui.panes.processes import ProcessesPane
+from nightdesk.tui.panes.traffic import TrafficPane
 from nightdesk.tui.text import line
 from nightdesk.tui.widgets.header import HeaderLine, HeaderView
 from nightdesk.tui.widgets.keyline import KeyLine
@@ -38,39 +41,6 @@ MODES: Mapping[str, tuple[int, ...]] = {
     "logs": (5,),
 }
 """Mode → numbers of its panes; the first one gets the focus."""
-
-
-class Placeholder(Pane[int]):
-    """A pane that is not there yet."""
-
-    def select(self, desk: Mirror, now_ns: int) -> int:
-        """Nothing."""
-        return 0
-
-    def draw(self, view: int, old: int | None) -> None:
-        """Nothing."""
-
-    def look(self, view: int) -> Look:
-        """Nothing to show."""
-        return Look("empty", "Nothing to show yet.")
-
-
-class AcceleratorsPane(Placeholder):
-    """Placeholder until the pane is there."""
-
-    NUMBER, TITLE = 2, "Accelerators"
-
-
-class TrafficPane(Placeholder):
-    """Placeholder until the pane is there."""
-
-    NUMBER, TITLE = 3, "Ollama traffic"
-
-
-class LogsPane(Placeholder):
-    """Placeholder until the pane is there."""
-
-    NUMBER, TITLE = 5, "Logs"
 
 
 class DeskScreen(Screen[None]):

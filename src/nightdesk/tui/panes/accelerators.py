@@ -1,0 +1,221 @@
+"""Pane 2: GPU, Neural Engine, processor and memory, now and over the last ten minutes.
+
+Selected from samples. Empty only before the first sample; a machine without accelerators says why it shows none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.model.sample import Device, Sample
+from nightdesk.model.units import NS, format_duration
+from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.panes.accelerators_row import (
+    COLUMNS,
+    detail_of,
+    device_history,
+    memory_ratio,
+    named,
+    rows_of,
+)
+from nightdesk.tui.panes.pane import LIVE, LOADING, Heading, Look, Pane
+from nightdesk.tui.text import Cell, Tone, line
+from nightdesk.tui.widgets.chart import LEAST_HEIGHT, Chart, ChartView, Series, nice_top
+from nightdesk.tui.widgets.grid import Grid, Row
+
+STALE_INTERVALS = 3
+LEAST_AGE_NS = 3 * NS
+TITLES_FROM = 11
+"""Rows from which the table has titles."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceleratorsView:
+    """What the pane shows. ``stale``: several samples are overdue."""
+
+    rows: tuple[Row, ...]
+    no_device: str
+    """Why no accelerator is shown; empty where there is one."""
+    detail: str
+    source: str
+    age_ns: int
+    stale: bool
+    chart: ChartView | None
+
+
+def select(desk: Mirror, now_ns: int, glyphs: Glyphs, selected: object = None) -> AcceleratorsView:
+    """The newest sample with its history; ``selected`` is the key of the line under the cursor."""
+    samples = tuple(desk.samples)
+    if not samples:
+        return AcceleratorsView((), "", "", "", 0, False, None)
+    now = samples[-1]
+    age = max(0, now_ns - now.at_ns)
+    rows = rows_of(samples, glyphs)
+    key = selected if isinstance(selected, str) else str(rows[0].key)
+    return AcceleratorsView(
+        rows=rows,
+        no_device="" if now.devices else now.unknown.get("devices", "No accelerator was found."),
+        detail=detail_of(now, key),
+        source=now.source,
+        age_ns=age // NS * NS,
+        stale=age > max(LEAST_AGE_NS, STALE_INTERVALS * now.elapsed_ns),
+        chart=chart_of(samples, key),
+    )
+
+
+def chart_of(samples: tuple[Sample, ...], selected: str) -> ChartView:
+    """The GPU under the cursor, else the first one: activity and power. Without a GPU: processor and memory."""
+    gpus = [(device, name) for device, name in named(samples[-1].devices) if device.kind == "gpu"]
+    chosen = next((gpu for gpu in gpus if gpu[0].id == selected), gpus[0] if gpus else None)
+    if chosen is not None and selected not in ("cpu", "memory"):
+        found = _gpu_series(samples, *chosen)
+        if found:
+            return ChartView(found[:2], samples[-1].at_ns)
+    return ChartView(_host_series(samples), samples[-1].at_ns)
+
+
+def _gpu_series(samples: tuple[Sample, ...], device: Device, name: str) -> tuple[Series, ...]:
+    active = tuple((at, _hundred(value)) for at, value in device_history(samples, device.id, "active_ratio"))
+    watts = device_history(samples, device.id, "power_w")
+    most = max((value for _, value in watts if value is not None), default=0.0)
+    every = (
+        Series(f"{name} active", " %", "primary", 100, active),
+        Series(f"{name} power", " W", "warn", nice_top(most * 1.1 or 1.0), watts),
+        Series(f"{name} memory", " %", "ok", 100, _gpu_memory(samples, device.id)),
+    )
+    return tuple(series for series in every if any(value is not None for _, value in series.points))
+
+
+def _gpu_memory(samples: tuple[Sample, ...], key: str) -> tuple[tuple[int, float | None], ...]:
+    used = device_history(samples, key, "memory_used_bytes")
+    total = device_history(samples, key, "memory_total_bytes")
+    return tuple(
+        (at, 100 * part / whole if part is not None and whole else None)
+        for (at, part), (_, whole) in zip(used, total, strict=True)
+    )
+
+
+def _host_series(samples: tuple[Sample, ...]) -> tuple[Series, ...]:
+    cpu = tuple((each.at_ns, _hundred(each.cpu.ratio if each.cpu else None)) for each in samples)
+    memory = tuple((each.at_ns, _hundred(memory_ratio(each))) for each in samples)
+    return Series("CPU", " %", "primary", 100, cpu), Series("memory", " %", "warn", 100, memory)
+
+
+def _hundred(ratio: float | None) -> float | None:
+    return None if ratio is None else 100 * ratio
+
+
+class AcceleratorsPane(Pane[AcceleratorsView]):
+    """Every device in a line, then processor and memory, then the chart."""
+
+    NUMBER = 2
+    TITLE = "Accelerators"
+    PARTS = ("samples",)
+    SOURCE = "sensors"
+    TICKS = True
+    FILTERS = False
+    BINDING_GROUP_TITLE = "Accelerators"
+    HELP = """
+## Accelerators
+
+**active** is the share of time in which the device did anything, not how much of it was busy; the line below the
+table says how much of its capacity that was, where the system tells. The Neural Engine has a counter for its power
+only: watts come first, its percentage is an **estimate**.
+
+`–` is unknown, never zero. Put the cursor on a line to read why, and which processes hold memory there. The chart
+shows the GPU under the cursor; on the CPU and memory lines it shows those. Where the line is broken, nothing was
+measured.
+"""
+    DEFAULT_CSS = """
+    AcceleratorsPane {
+        & Grid { height: auto; }
+        & #no-device { height: auto; max-height: 3; padding: 0 1; color: $text-muted; }
+        & #no-device.-none { display: none; }
+        & Chart { padding: 0 1; }
+        & #detail { height: auto; max-height: 2; padding: 0 1; color: $text-muted; display: none; }
+        &:focus-within #detail.-some { display: block; }
+        &.-old Grid { opacity: 60%; }
+    }
+    """
+
+    def compose_body(self) -> ComposeResult:
+        """The sentence, the table, the chart, the detail."""
+        with Vertical():
+            yield Static(id="no-device", classes="-none", markup=False)
+            yield Grid(COLUMNS, opens=False, sign=self.glyphs.cursor, id="accelerators-grid")
+            yield Chart(id="chart")
+            yield Static(id="detail", markup=False)
+
+    def select(self, desk: Mirror, now_ns: int) -> AcceleratorsView:
+        """The view for the line under the cursor."""
+        return select(desk, now_ns, self.glyphs, self.query_one(Grid).cursor_key)
+
+    def look(self, view: AcceleratorsView) -> Look:
+        """Loading before the first sample; off when the sensors are."""
+        if view.rows:
+            return LIVE
+        source = self.source
+        if source is not None and source.state == "off":
+            hint = source.message or 'Set source = "auto" under [sensors] in nightdesk.toml.'
+            return Look("empty", "The sensors are off.", hint)
+        if source is not None and source.state == "failed":
+            return Look("empty", source.message or "")
+        return Look("loading", "Waiting for the first sample.") if source is not None else LOADING
+
+    def heading(self, view: AcceleratorsView) -> Heading:
+        """Source and age of what is shown."""
+        if not view.source:
+            return Heading()
+        age = f"{format_duration(view.age_ns)} ago" if view.age_ns >= NS else "now"
+        tone: Tone = "warn" if view.stale else "muted"
+        sign = f"{self.glyphs.warn} " if view.stale else ""
+        return Heading(right=(Cell(f"{sign}{view.source} {self.glyphs.dot} {age}", tone),))
+
+    def draw(self, view: AcceleratorsView, old: AcceleratorsView | None) -> None:
+        """Bring all parts up to date."""
+        self.set_class(view.stale, "-old")
+        if old is None or old.no_device != view.no_device:
+            note = self.query_one("#no-device", Static)
+            note.set_class(not view.no_device, "-none")
+            note.update(line(Cell(view.no_device, "muted")))
+        if old is None or old.detail != view.detail:
+            self._show_detail(view)
+        grid = self.query_one(Grid)
+        grid.show_rows(view.rows)
+        self._share_room(view)
+        self.query_one(Chart).show(view.chart)
+
+    def _show_detail(self, view: AcceleratorsView) -> None:
+        detail = self.query_one("#detail", Static)
+        detail.set_class(bool(view.detail) and self.size.height >= TITLES_FROM - 3, "-some")
+        detail.update(line(Cell(view.detail, "muted")))
+
+    def _share_room(self, view: AcceleratorsView) -> None:
+        """The table takes what it needs; the chart gets the rest, if that is enough for one."""
+        grid = self.query_one(Grid)
+        room = self.size.height - 2
+        titles = room >= TITLES_FROM
+        if grid.header != titles:
+            grid.header = titles
+            grid.show_columns(COLUMNS)
+            grid.show_rows(view.rows)
+        wanted = len(view.rows) + titles
+        grid.styles.height = min(wanted, max(2, room))
+        self.query_one(Chart).display = room - wanted >= LEAST_HEIGHT
+
+    def on_resize(self) -> None:
+        """The room is shared anew."""
+        if self.view is not None and self.view.rows:
+            self._show_detail(self.view)
+            self._share_room(self.view)
+
+    @on(Grid.Moved)
+    def _moved(self) -> None:
+        """Detail and chart follow the cursor."""
+        self.redraw()

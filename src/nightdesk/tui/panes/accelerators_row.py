@@ -1,0 +1,230 @@
+"""Accelerators, processor and memory as lines of one table, and one sentence on the line under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nightdesk.model.sample import Device, Sample
+from nightdesk.model.units import (
+    NS,
+    UNKNOWN,
+    format_bytes,
+    format_frequency,
+    format_percent,
+    format_watts,
+)
+from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.text import Cell, Tone
+from nightdesk.tui.widgets.grid import Column, Row
+from nightdesk.tui.widgets.meter import progress_bar
+from nightdesk.tui.widgets.spark import buckets, spark
+
+CPU, MEMORY = "cpu", "memory"
+"""Keys of the two lines that every machine has."""
+SPARK = 12
+SPARK_NS = 5 * NS
+BAR = 6
+COLUMNS = (
+    Column("name", "", width=6),
+    Column("active", "active", width=6, align="right"),
+    Column("spark", "last minute", width=SPARK, least=44),
+    Column("power", "power", width=7, align="right"),
+    Column("clock", "clock", width=8, align="right", least=64),
+    Column("heat", "°C", width=5, align="right", least=70),
+    Column("note", "memory", flex=1),
+)
+BUSY, FULL = 0.8, 0.92
+HOT_C = 85.0
+
+
+def rows_of(samples: Sequence[Sample], glyphs: Glyphs) -> tuple[Row, ...]:
+    """Devices, processor, memory, as of the newest sample."""
+    now = samples[-1]
+    rows = [_device_row(device, name, samples, glyphs) for device, name in named(now.devices)]
+    return (*rows, _cpu_row(samples, glyphs), _memory_row(samples, glyphs))
+
+
+def named(devices: Sequence[Device]) -> Iterator[tuple[Device, str]]:
+    """Each device with its short name: ``GPU``, or ``GPU 1`` where there are several of a kind."""
+    for device in devices:
+        same = [each for each in devices if each.kind == device.kind]
+        word = device.kind.upper()
+        yield device, word if len(same) == 1 else f"{word} {same.index(device)}"
+
+
+def device_history(samples: Sequence[Sample], key: str, field: str) -> tuple[tuple[int, float | None], ...]:
+    """(time, value) of one field of one device."""
+    return tuple((sample.at_ns, _field(sample, key, field)) for sample in samples)
+
+
+def _field(sample: Sample, key: str, field: str) -> float | None:
+    value = next((getattr(device, field) for device in sample.devices if device.id == key), None)
+    return None if value is None else float(value)
+
+
+def _spark(points: Sequence[tuple[int, float | None]], glyphs: Glyphs) -> str:
+    recent = points[-SPARK * 30 :]
+    return spark(buckets(recent, points[-1][0], SPARK_NS, SPARK), SPARK, glyphs)
+
+
+def _ratio_cell(ratio: float | None) -> Cell:
+    if ratio is None:
+        return Cell(UNKNOWN, "faint")
+    return Cell(percent(ratio), "strong" if ratio >= BUSY else "")
+
+
+def percent(ratio: float | None) -> str:
+    """``82 %``."""
+    return format_percent(ratio).replace("%", " %")
+
+
+def _device_row(device: Device, name: str, samples: Sequence[Sample], glyphs: Glyphs) -> Row:
+    estimated = "active_ratio" in device.estimated
+    heat = device.temperature_c
+    nothing = Cell("")
+    ane = device.kind == "ane"
+    history = device_history(samples, device.id, "active_ratio")
+    return Row(
+        device.id,
+        (
+            Cell(name, "accent"),
+            nothing if estimated else _ratio_cell(device.active_ratio),
+            Cell(_spark(history, glyphs), "muted" if estimated else "primary"),
+            Cell(format_watts(device.power_w), "" if device.power_w is not None else "faint"),
+            nothing if ane else _known(format_frequency(device.freq_hz)),
+            nothing if ane else _known(UNKNOWN if heat is None else f"{heat:.0f}", _heat_tone(heat)),
+            _device_note(device, estimated, glyphs),
+        ),
+    )
+
+
+def _known(words: str, tone: Tone = "") -> Cell:
+    return Cell(words, "faint" if words == UNKNOWN else tone)
+
+
+def _heat_tone(heat: float | None) -> Tone:
+    return "warn" if heat is not None and heat >= HOT_C else ""
+
+
+def _device_note(device: Device, estimated: bool, glyphs: Glyphs) -> Cell:
+    if device.throttle:
+        return Cell(f"{glyphs.warn} {', '.join(device.throttle)}", "warn")
+    if estimated:
+        return Cell(f"(estimate {percent(device.active_ratio)})", "muted")
+    if device.memory_used_bytes is not None:
+        return memory_cell(device.memory_used_bytes, device.memory_total_bytes, glyphs)
+    return Cell(device.name, "muted")
+
+
+def memory_cell(used: int | None, total: int | None, glyphs: Glyphs) -> Cell:
+    """Bar and ``41.2 / 64.0 GB``."""
+    if used is None:
+        return Cell(UNKNOWN, "faint")
+    if not total:
+        return Cell(format_bytes(used))
+    tone: Tone = "warn" if used / total >= FULL else "primary"
+    bar = progress_bar(used / total, BAR, glyphs, tone)
+    one, other = format_bytes(used), format_bytes(total)
+    if one.split()[-1] == other.split()[-1]:
+        one = one.split()[0]
+    return Cell(bar.text, bar.tone, (*bar.more, (f" {one} / {other}", "")))
+
+
+def _cpu_row(samples: Sequence[Sample], glyphs: Glyphs) -> Row:
+    now = samples[-1]
+    cpu = now.cpu
+    history = tuple((each.at_ns, each.cpu.ratio if each.cpu else None) for each in samples)
+    watts = format_watts(cpu.power_w if cpu else None)
+    tiers = cpu.tiers if cpu else ()
+    words = "  ".join(f"{tier.name} {percent(tier.ratio)}" for tier in tiers)
+    more = [thermal_piece(now.thermal, glyphs)] if now.thermal else []
+    more += [(("  " if more else "") + words, "muted")] if words else []
+    first, *rest = more or [("", "")]
+    return Row(
+        CPU,
+        (
+            Cell("CPU", "accent"),
+            _ratio_cell(cpu.ratio if cpu else None),
+            Cell(_spark(history, glyphs), "primary"),
+            _known(watts),
+            Cell(""),
+            Cell(""),
+            Cell(first[0], first[1], tuple(rest)),
+        ),
+    )
+
+
+def thermal_piece(word: str, glyphs: Glyphs) -> tuple[str, Tone]:
+    """The system's word for its heat, with a sign."""
+    calm = word.casefold() == "nominal"
+    return f"{glyphs.live if calm else glyphs.warn} {word}", "ok" if calm else "warn"
+
+
+def memory_ratio(sample: Sample) -> float | None:
+    """Share of the host's memory in use."""
+    if sample.memory_used_bytes is None or not sample.memory_total_bytes:
+        return None
+    return sample.memory_used_bytes / sample.memory_total_bytes
+
+
+def _memory_row(samples: Sequence[Sample], glyphs: Glyphs) -> Row:
+    now = samples[-1]
+    history = tuple((each.at_ns, memory_ratio(each)) for each in samples)
+    cell = memory_cell(now.memory_used_bytes, now.memory_total_bytes, glyphs)
+    swap = f"  swap {format_bytes(now.swap_used_bytes)}" if now.swap_used_bytes else ""
+    note = Cell(cell.text, cell.tone, (*cell.more, (swap, "muted")))
+    ratio = _ratio_cell(memory_ratio(now))
+    return Row(
+        MEMORY,
+        (Cell("mem", "accent"), ratio, Cell(_spark(history, glyphs), "primary"), *[Cell("")] * 3, note),
+    )
+
+
+FIELD_WORDS = {
+    "active_ratio": "active",
+    "scaled_ratio": "capacity",
+    "memory_used_bytes": "memory",
+    "memory_total_bytes": "memory in all",
+    "power_w": "power",
+    "power_limit_w": "power limit",
+    "freq_hz": "clock",
+    "temperature_c": "temperature",
+    "fan_ratio": "fan",
+    "cpu": "CPU",
+    "cpu.ratio": "CPU %",
+    "cpu.power_w": "CPU power",
+    "package_power_w": "power of the whole package",
+    "thermal": "thermal state",
+}
+
+
+def detail_of(sample: Sample, key: str) -> str:
+    """What the line of ``key`` has no room for: what its figures mean, and why some are not known."""
+    device = next((each for each in sample.devices if each.id == key), None)
+    if device is not None:
+        return ". ".join((*_device_words(device), *_reasons(device.unknown, "")))
+    if key == CPU:
+        package = sample.package_power_w
+        words = [f"Whole package {format_watts(package)}"] if package is not None else []
+        return ". ".join((*words, *_reasons(sample.unknown, "cpu", "package_power_w", "thermal")))
+    return ". ".join(_reasons(sample.unknown, "memory", "swap"))
+
+
+def _device_words(device: Device) -> Iterator[str]:
+    yield device.name
+    if device.scaled_ratio is not None:
+        yield f"{percent(device.scaled_ratio)} of its capacity, weighted by clock"
+    if device.power_limit_w is not None:
+        yield f"Limit {format_watts(device.power_limit_w)}"
+    if device.fan_ratio is not None:
+        yield f"Fan {percent(device.fan_ratio)}"
+    for process in device.processes[:4]:
+        yield f"Process {process.pid} holds {format_bytes(process.memory_bytes)}"
+    if "active_ratio" in device.estimated:
+        yield "Its activity has no counter: the percentage is estimated from the power"
+
+
+def _reasons(unknown: dict[str, str], *starts: str) -> Iterator[str]:
+    for name, reason in unknown.items():
+        if any(name.startswith(start) for start in starts):
+            yield f"{FIELD_WORDS.get(name, name)} {UNKNOWN}: {reason.rstrip('.')}"

@@ -1,0 +1,134 @@
+"""The part of a log file that the viewer holds: windows in order, older ones put before, newer ones behind.
+
+Pure: it says what to ask for next and takes the answers. Memory is bounded by :data:`LINES_KEPT`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nightdesk.model.logs import LogFile, LogWindow
+
+WINDOW_BYTES = 65_536
+LEAST_BYTES = 2_048
+LINES_KEPT = 5_000
+LINES_A_WINDOW = 2_048
+LINE_CHARS = 8_192
+"""Characters of a line that are kept for display."""
+
+
+class Request(NamedTuple):
+    """A window to ask for. Without ``start`` and ``end``: the end of the file."""
+
+    log: str
+    start: int | None = None
+    end: int | None = None
+    max_bytes: int = WINDOW_BYTES
+
+
+class LogBuffer:
+    """Windows of one log file without a hole between them."""
+
+    def __init__(self, log: str) -> None:
+        self.log = log
+        self.generation: int | None = None
+        self.size_bytes = 0
+        self.lines: list[str] = []
+        self._windows: list[tuple[int, int, int]] = []
+        """(start, end, number of lines) of each window held."""
+        self._bytes = WINDOW_BYTES
+
+    @property
+    def start(self) -> int:
+        """Byte offset of the first line held."""
+        return self._windows[0][0] if self._windows else 0
+
+    @property
+    def end(self) -> int:
+        """Byte offset behind the last line held."""
+        return self._windows[-1][1] if self._windows else 0
+
+    @property
+    def has_older(self) -> bool:
+        """There are lines before the first one held."""
+        return bool(self._windows) and self.start > 0
+
+    @property
+    def has_newer(self) -> bool:
+        """There are lines behind the last one held."""
+        return self.end < self.size_bytes
+
+    def is_behind(self, file: LogFile) -> bool:
+        """The file has changed since the newest window."""
+        return (file.generation, file.size_bytes) != (self.generation, self.size_bytes)
+
+    def tail(self) -> Request:
+        """The end of the file."""
+        return Request(self.log, max_bytes=self._bytes)
+
+    def older(self) -> Request | None:
+        """What lies before the first line held."""
+        return Request(self.log, end=self.start, max_bytes=self._bytes) if self.has_older else None
+
+    def newer(self) -> Request | None:
+        """What lies behind the last line held. The last window is asked again, as its last line may have grown."""
+        if not self.has_newer:
+            return None
+        first, last, _ = self._windows[-1]
+        return Request(self.log, start=first, max_bytes=last - first + self._bytes)
+
+    def take(self, asked: Request, window: LogWindow) -> int | Request:
+        """Take an answer in. Lines that are new at the top (negative: gone), or what to ask instead."""
+        if len(window.lines) > LINES_A_WINDOW and self._bytes > LEAST_BYTES:
+            self._bytes = max(LEAST_BYTES, self._bytes // 4)
+            return asked._replace(max_bytes=self._bytes) if asked.start is None else self.tail()
+        other = self.generation not in (None, window.generation)
+        self.generation, self.size_bytes = window.generation, window.size_bytes
+        if other and not self._is_tail(asked):
+            return self.tail()
+        if self._is_tail(asked):
+            return self._take_tail(window)
+        return self._take_older(window) if asked.end is not None else self._take_newer(window)
+
+    @staticmethod
+    def _is_tail(asked: Request) -> bool:
+        return asked.start is None and asked.end is None
+
+    def _take_tail(self, window: LogWindow) -> int:
+        self._windows, self.lines = [], []
+        self._put(window, at=0)
+        return 0
+
+    def _take_older(self, window: LogWindow) -> int:
+        if window.end != self.start or not window.lines:
+            return 0
+        self._put(window, at=0)
+        self._trim_newest()
+        return len(window.lines)
+
+    def _take_newer(self, window: LogWindow) -> int:
+        if not self._windows or window.start != self._windows[-1][0] or window.end < self.end:
+            return 0
+        _, _, count = self._windows.pop()
+        del self.lines[len(self.lines) - count :]
+        self._put(window, at=len(self._windows))
+        return -self._trim_oldest()
+
+    def _put(self, window: LogWindow, at: int) -> None:
+        cut = [line[:LINE_CHARS] for line in window.lines]
+        place = 0 if at == 0 else len(self.lines)
+        self.lines[place:place] = cut
+        self._windows.insert(at, (window.start, window.end, len(cut)))
+
+    def _trim_newest(self) -> None:
+        while len(self.lines) > LINES_KEPT and len(self._windows) > 1:
+            _, _, count = self._windows.pop()
+            del self.lines[len(self.lines) - count :]
+
+    def _trim_oldest(self) -> int:
+        gone = 0
+        while len(self.lines) > LINES_KEPT and len(self._windows) > 1:
+            _, _, count = self._windows.pop(0)
+            del self.lines[:count]
+            gone += count
+        return gone

@@ -1,0 +1,310 @@
+"""Pane 5: the followed log files, one at a time: which one, how far it is, its newest lines.
+
+Selected from logs; lines come in windows from the engine. Empty while no file matches ``[watch] logs``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.model.errors import NightdeskError
+from nightdesk.model.logs import LogFile, LogWindow, Progress
+from nightdesk.model.units import NS, format_bytes, format_duration
+from nightdesk.tui.asks import Ask
+from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.panes.log_buffer import LogBuffer, Request
+from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
+from nightdesk.tui.text import Cell, Part, Tone, line
+from nightdesk.tui.widgets.loglines import LogLines
+from nightdesk.tui.widgets.meter import format_rate, progress_bar
+
+NAMES_SHOWN = 8
+QUIET_NS = 60 * NS
+
+
+@dataclass(frozen=True, slots=True)
+class LogsView:
+    """What the pane shows. ``names``: (id, name, errors) of the followed files, newest first."""
+
+    names: tuple[tuple[str, str, int], ...]
+    file: LogFile | None
+    age_ns: int = 0
+    left_ns: int | None = None
+    """Time left by the file's progress, as of now."""
+
+
+def select(desk: Mirror, now_ns: int, chosen: str | None, shown: str | None = None) -> LogsView:
+    """All files, those written in the newest minutes first, and the chosen one. Where none is chosen: the one ``shown``
+    before, unless it has been quiet for a minute while another was written.
+    """
+    files = sorted(desk.logs.values(), key=lambda file: (-(file.modified_ns // QUIET_NS), file.name))
+    if not files:
+        return LogsView((), None)
+    newest = max(files, key=lambda file: file.modified_ns)
+    before = desk.logs.get(shown or "", newest)
+    quiet = newest.modified_ns - before.modified_ns > QUIET_NS
+    file = desk.logs.get(chosen or "", newest if quiet else before)
+    left = None
+    if file.progress is not None and file.progress.eta_ns is not None:
+        left = max(0, file.progress.eta_ns - max(0, now_ns - file.progress.at_ns)) // NS * NS
+    names = tuple((each.id, each.name, each.errors) for each in files)
+    return LogsView(names, file, max(0, now_ns - file.modified_ns) // NS * NS, left)
+
+
+def selector(view: LogsView, glyphs: Glyphs, width: int) -> list[Part]:
+    """The names in one line: the shown file stands out, errors are counted beside their file."""
+    at = next((index for index, name in enumerate(view.names) if view.file and name[0] == view.file.id), 0)
+    parts: list[Part] = []
+    used, first = 0, max(0, min(at - 1, len(view.names) - NAMES_SHOWN))
+    for index, (_, name, errors) in enumerate(view.names[first:], first):
+        words = f"[{name}]" if index == at else f" {name} "
+        count = f" {glyphs.fail}{errors}" if errors else ""
+        used += len(words) + len(count) + 2
+        if used > width - 6 and index > at:
+            parts.append(Cell(f"+{len(view.names) - index}", "faint"))
+            break
+        tone: Tone = "strong" if index == at else "muted"
+        parts += [Cell(words, tone, ((count, "bad"),)), " "]
+    return parts
+
+
+def progress_parts(progress: Progress, left_ns: int | None, width: int, glyphs: Glyphs) -> list[Part]:
+    """Bar, count, rate, time left, and the item in work."""
+    ratio = progress.done / progress.total if progress.total else None
+    room = max(8, min(32, width // 3))
+    bar = progress_bar(ratio, room, glyphs)
+    of = f"/{progress.total:g}" if progress.total else ""
+    words = [f"{progress.done:g}{of} {progress.unit}"]
+    if ratio is not None:
+        words.insert(0, f"{ratio * 100:.0f} %")
+    if progress.rate_per_s:
+        words.append(format_rate(progress.rate_per_s, progress.unit))
+    if left_ns is not None:
+        words.append(f"ETA {format_duration(left_ns)}" if left_ns > NS else "ETA now")
+    gap = f" {glyphs.dot} "
+    return [bar, " ", Cell(gap.join(words)), Cell(f"  {progress.item}" if progress.item else "", "muted")]
+
+
+class LogsPane(Pane[LogsView]):
+    """One log at a time; follows its end until the user looks back."""
+
+    NUMBER = 5
+    TITLE = "Logs"
+    PARTS = ("logs",)
+    SOURCE = "logs"
+    TICKS = True
+    BINDING_GROUP_TITLE = "Logs"
+    HELP = """
+## Logs
+
+The files that match `[watch] logs` and the logs of runs, the one written last first; `[` and `]` change the file.
+The lines are read from the file itself, in windows around what you look at; nothing is copied.
+
+The end is **followed** until you scroll up; `G` follows again. Errors (✗) and warnings (⚠) are marked at the left.
+A progress bar that overwrites itself shows its newest state only. Left and right move along lines that are too long.
+
+`/` marks a word; `n` and `N` go to the next line that holds it, also into older parts of the file.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right_square_bracket", "file(1)", "next file", key_display="]", id="logs.next_file"),
+        Binding("left_square_bracket", "file(-1)", "file before", key_display="[", id="logs.file_before"),
+        Binding("F", "follow", "follow", id="logs.follow", tooltip="Stay at the end of the file"),
+    ]
+    DEFAULT_CSS = """
+    LogsPane { & #log-names, & #log-progress { height: 1; padding: 0 1; text-wrap: nowrap; } }
+    LogsPane #log-progress.-none { display: none; }
+    LogsPane.-one #log-names { display: none; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chosen: str | None = None
+        self.buffer: LogBuffer | None = None
+        self._asked: Request | None = None
+        self._problem: str | None = None
+        self._finding = 0
+
+    def compose_body(self) -> ComposeResult:
+        """Names, progress, lines."""
+        with Vertical():
+            yield Static(id="log-names", markup=False)
+            yield Static(id="log-progress", markup=False)
+            yield LogLines(id="log-lines")
+
+    def select(self, desk: Mirror, now_ns: int) -> LogsView:
+        """The view for the chosen file."""
+        shown = self.buffer.log if self.buffer is not None else None
+        return select(desk, now_ns, self.chosen, shown)
+
+    def look(self, view: LogsView) -> Look:
+        """Empty without files; failed when the shown file can't be read."""
+        if view.file is None:
+            source = self.source
+            return Look(
+                "empty",
+                "No log file yet.",
+                (f"{source.message}\n" if source and source.message else "")
+                + "Logs of runs appear here by themselves. Other files: name them in nightdesk.toml, for example\n\n"
+                '[watch]\nlogs = ["logs/*.log", "~/.ollama/logs/server.log"]',
+            )
+        if view.file.state == "failed":
+            return Look("failed", f"{view.file.path} can't be read: {view.file.message or 'no reason given'}")
+        return LIVE
+
+    def heading(self, view: LogsView) -> Heading:
+        """File, whether its end is followed, when it was last written."""
+        if view.file is None:
+            return Heading()
+        gone = view.file.state == "gone"
+        lines = self.query_one(LogLines)
+        state = "gone" if gone else "following" if lines.following else self._place(view.file)
+        tone: Tone = "warn" if gone else "muted"
+        note = (Cell(view.file.name, "muted"), Cell(f" {self.glyphs.dash * 2} ", "border"), Cell(state, tone))
+        age = f"{format_bytes(view.file.size_bytes)} {self.glyphs.dot} written {format_duration(view.age_ns)} ago"
+        return Heading(note, (Cell(age, "muted"),) if self.size.width > 70 else ())
+
+    def _place(self, file: LogFile) -> str:
+        buffer, lines = self.buffer, self.query_one(LogLines)
+        if buffer is None or not file.size_bytes or not lines.count:
+            return "stopped"
+        share = (lines.scroll_offset.y + lines.size.height / 2) / lines.count
+        at = buffer.start + share * (buffer.end - buffer.start)
+        return f"at {min(1.0, at / file.size_bytes) * 100:.0f} %, G follows"
+
+    def draw(self, view: LogsView, old: LogsView | None) -> None:
+        """Names and progress; lines are asked for."""
+        if view.file is None:
+            return
+        width = self.size.width - 4
+        self.set_class(len(view.names) < 2 or self.size.height < 8, "-one")
+        self.query_one("#log-names", Static).update(line(*selector(view, self.glyphs, width)))
+        bar = self.query_one("#log-progress", Static)
+        bar.set_class(view.file.progress is None, "-none")
+        if view.file.progress is not None:
+            bar.update(line(*progress_parts(view.file.progress, view.left_ns, width, self.glyphs)))
+        lines = self.query_one(LogLines)
+        lines.needle = self.filter_text
+        self._keep_up(view.file)
+
+    def on_resize(self) -> None:
+        """Names and bar have another width."""
+        self.call_after_refresh(self._draw_again)
+
+    def _draw_again(self) -> None:
+        if self.view is not None and self.desk is not None:
+            self.draw(self.view, None)
+
+    # Lines
+
+    def _keep_up(self, file: LogFile) -> None:
+        """Ask for the end when the file has changed and its end is looked at."""
+        lines = self.query_one(LogLines)
+        if self.buffer is None or self.buffer.log != file.id:
+            self.buffer, self._asked, self._finding = LogBuffer(file.id), None, 0
+            lines.following, lines.column = True, 0
+            lines.show(())
+        if file.state == "gone":
+            return
+        if self.buffer.generation not in (None, file.generation):
+            lines.following = True
+        if lines.following and self.buffer.is_behind(file):
+            self._ask(self.buffer.tail())
+        elif not lines.following:
+            self.buffer.size_bytes = max(self.buffer.size_bytes, file.size_bytes)
+
+    def _ask(self, request: Request | None) -> None:
+        if request is None or self._asked is not None:
+            return
+        self._asked = request
+        name, start, end, most = request
+        self.post_message(
+            Ask(
+                lambda engine: engine.log_window(name, start=start, end=end, max_bytes=most),
+                lambda answer: self._take(request, answer),
+            )
+        )
+
+    def _take(self, asked: Request, answer: Any | NightdeskError) -> None:
+        if not self.is_mounted or asked is not self._asked or self.buffer is None:
+            return
+        self._asked = None
+        if not isinstance(answer, LogWindow):
+            self._tell(str(answer))
+            return
+        self._tell(None)
+        taken = self.buffer.take(asked, answer)
+        if isinstance(taken, Request):
+            self._ask(taken)
+            return
+        self.query_one(LogLines).show(self.buffer.lines, taken)
+        if self.view is not None:
+            self._show_heading(self.heading(self.view))
+        if self._finding:
+            self._find_on()
+
+    def _tell(self, problem: str | None) -> None:
+        """A window that can't be had is said once, at the progress line's place."""
+        if problem != self._problem:
+            self._problem = problem
+            bar = self.query_one("#log-progress", Static)
+            if problem is not None:
+                bar.remove_class("-none")
+                bar.update(line(Cell(f"{self.glyphs.warn} {problem}", "warn")))
+
+    @on(LogLines.Moved)
+    def _moved(self, event: LogLines.Moved) -> None:
+        if self.view is None or self.view.file is None or self.buffer is None:
+            return
+        if event.place == "top":
+            self._ask(self.buffer.older())
+        elif event.place == "end":
+            if self.buffer.has_newer and not event.lines.following:
+                self._ask(self.buffer.newer())
+            else:
+                event.lines.following = True
+                self._keep_up(self.view.file)
+        self._show_heading(self.heading(self.view))
+
+    @on(LogLines.NotFound)
+    def _not_found(self, event: LogLines.NotFound) -> None:
+        """Look on in older or newer parts of the file."""
+        assert self.buffer is not None
+        request = self.buffer.older() if event.step < 0 else self.buffer.newer()
+        if request is None or self._asked is not None:
+            self._finding = 0
+            self.notify(f"No more matches {'above' if event.step < 0 else 'below'}.", markup=False)
+            return
+        self._finding = event.step
+        self._ask(request)
+
+    def _find_on(self) -> None:
+        step, self._finding = self._finding, 0
+        self.query_one(LogLines).action_find(step)
+
+    # Keys
+
+    def show_log(self, log: str) -> None:
+        """Show another file."""
+        self.chosen = log
+        self.redraw()
+        if self.view is not None:
+            self._show_heading(self.heading(self.view))
+
+    def action_file(self, step: int) -> None:
+        """The next file."""
+        if self.view is None or self.view.file is None:
+            return
+        ids = [name[0] for name in self.view.names]
+        self.show_log(ids[(ids.index(self.view.file.id) + step) % len(ids)])
+
+    def action_follow(self) -> None:
+        """Stay at the end again."""
+        self.query_one(LogLines).action_to_end()

@@ -1,0 +1,237 @@
+"""A line chart of the last minutes, drawn by plotext: up to two series, the first on the left scale.
+
+plotext takes a third of a second to load and some 10 ms to draw: it is loaded beside the screen when a chart first
+has something to show, and a chart draws at most every two seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+from rich.segment import Segment
+from textual.strip import Strip
+from textual.widget import Widget
+
+from nightdesk.tui.glyphs import UNICODE, Glyphs
+from nightdesk.tui.link import in_thread
+from nightdesk.tui.text import TONE_CLASSES, Tone, tone_style
+
+REDRAW_NS = 2 * 10**9
+GAP_FACTOR = 3.5
+"""A pause this many times longer than usual is a gap in the line."""
+LEAST_WIDTH, LEAST_HEIGHT = 24, 3
+MINUTE_NS = 60 * 10**9
+
+Pieces: TypeAlias = tuple[tuple[str, Tone], ...]
+
+
+class Series(NamedTuple):
+    """One line. ``points`` are (time in ns, value), oldest first; None is unknown. ``top`` ends the scale."""
+
+    label: str
+    unit: str
+    tone: Tone
+    top: float
+    points: tuple[tuple[int, float | None], ...]
+
+
+class ChartView(NamedTuple):
+    """What a chart shows: one or two series, from ``span_ns`` ago until ``end_ns``."""
+
+    series: tuple[Series, ...]
+    end_ns: int
+    span_ns: int = 10 * MINUTE_NS
+
+
+class Dot(NamedTuple):
+    """A point to draw: minutes (negative: ago), value, and whether a line leads to it."""
+
+    x: float
+    y: float
+    joined: bool
+
+
+def nice_top(value: float) -> float:
+    """The end of a scale that holds ``value``: 1, 2, 3, 4, 5, 6, 8 or 10 times a power of ten."""
+    size = 1.0
+    while size * 10 < value:
+        size *= 10
+    return next(step * size for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * size >= value or step == 10)
+
+
+def dots(series: Series, view: ChartView, most: int) -> list[Dot]:
+    """At most ``most`` dots: means of equal spans of time. A line ends where samples are missing or unknown."""
+    start = view.end_ns - view.span_ns
+    points = [(at, value) for at, value in series.points if start <= at <= view.end_ns]
+    if not points or most < 1:
+        return []
+    pause = _usual_pause(points) * GAP_FACTOR
+    width = max(1, view.span_ns // most)
+    found: list[Dot] = []
+    cell, held, joined, before = -1, list[tuple[int, float]](), False, None
+    for at, value in points:
+        broken = value is None or (before is not None and at - before > pause)
+        now = (at - start) // width
+        if held and (now != cell or broken):
+            found.append(_mean(held, view.end_ns, joined))
+            held, joined = [], True
+        joined = joined and not broken
+        cell, before = now, at
+        if value is not None:
+            held.append((at, value))
+    return [*found, _mean(held, view.end_ns, joined)] if held else found
+
+
+def _usual_pause(points: Sequence[tuple[int, float | None]]) -> float:
+    pauses = [after[0] - before[0] for before, after in pairwise(points)]
+    return median(pauses) if pauses else MINUTE_NS
+
+
+def _mean(held: Sequence[tuple[int, float]], end_ns: int, joined: bool) -> Dot:
+    at = sum(at - end_ns for at, _ in held) / len(held)
+    return Dot(at / MINUTE_NS, sum(value for _, value in held) / len(held), joined)
+
+
+def load_plotext() -> Any:
+    """The plotext module. Raises ImportError or OSError where its compiled part does not fit this machine."""
+    return importlib.import_module("plotext")
+
+
+def draw_chart(plotext: Any, view: ChartView, width: int, height: int) -> list[Pieces]:
+    """``height`` lines of ``width`` cells. The second series is dotted: colour alone tells nothing apart."""
+    plotext.terminal.limit(False, False)
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("colorless")
+    figure.canvas("default")
+    figure.plot_size(width, height)
+    figure.axes(False)
+    for index in reversed(range(len(view.series))):
+        _draw_series(plotext, view, index, 2 * width)
+    minutes = view.span_ns // MINUTE_NS
+    steps = 5 if width >= 50 else 2
+    places = [-minutes + minutes * step / steps for step in range(steps + 1)]
+    labels = [f"{-place:g}m" if place else "now" for place in places]
+    figure.ruler("x", "lower").lim(-minutes, 0).ticks(places, labels)
+    text = figure.build().string()
+    figure.clear()
+    tones: dict[str, Tone] = {f"38;5;{index + 1}": series.tone for index, series in enumerate(view.series)}
+    return [_pieces(line, tones) for line in text.split("\n")[:height]]
+
+
+def _draw_series(plotext: Any, view: ChartView, index: int, most: int) -> None:
+    series, side = view.series[index], ("left", "right")[index]
+    found = dots(series, view, most if index == 0 else most // 2)
+    marker = plotext.marker("braille", pixel=index + 1)
+    xs, ys = [dot.x for dot in found], [max(0.0, min(series.top, dot.y)) for dot in found]
+    if found:
+        signal = plotext.figure.signal(xs, ys, marker=marker, yside=side)
+        for at, dot in enumerate(found):
+            signal.line(at, index == 0 and dot.joined)
+        plotext.figure.draw(signal)
+    half = f"{series.top / 2:g}"
+    ends = [f"{series.top:g}{series.unit}", half, "0"]
+    plotext.figure.ruler("y", side).lim(0, series.top).ticks([series.top, series.top / 2, 0], ends)
+
+
+_COLOR = re.compile("\x1b\\[([0-9;]*)m")
+
+
+def _pieces(line: str, tones: dict[str, Tone]) -> Pieces:
+    """A line with colour codes as pieces with tones; whatever is no series is a scale."""
+    first, *rest = _COLOR.split(line)
+    found: list[tuple[str, Tone]] = [(first, "faint")] if first else []
+    for code, text in zip(rest[::2], rest[1::2], strict=True):
+        if text:
+            found.append((text, tones.get(code, "faint")))
+    return tuple(found)
+
+
+class Chart(Widget):
+    """Draws a :class:`ChartView`; nothing where there is too little room, a sentence where plotext can't be had."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
+    DEFAULT_CSS = """
+    Chart { height: 1fr; background: transparent; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
+        super().__init__(id=id)
+        self.view: ChartView | None = None
+        self.problem: str | None = None
+        self._plotext: Any = None
+        self._asked = False
+        self._drawn_ns = 0
+        self._lines: list[Pieces] = []
+
+    @property
+    def glyphs(self) -> Glyphs:
+        """The table of signs in use."""
+        return getattr(self.app, "glyphs", UNICODE)
+
+    def show(self, view: ChartView | None) -> None:
+        """Show ``view`` now, or with the next call if the last drawing is younger than two seconds."""
+        before, self.view = self.view, view
+        if view is not None and self._plotext is None and not self._asked:
+            self._asked = True
+            self.run_worker(self._load(), exit_on_error=False, name="chart")
+        same = before is not None and view is not None and _names(before) == _names(view)
+        if same and view is not None and 0 <= view.end_ns - self._drawn_ns < REDRAW_NS:
+            return
+        self._draw()
+
+    async def _load(self) -> None:
+        try:
+            self._plotext = await in_thread(load_plotext)
+        except (ImportError, OSError) as fault:
+            self.problem = f"The chart can't be drawn: {fault}"
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Another size is another drawing."""
+        self._draw()
+
+    def _draw(self) -> None:
+        width, height = self.size
+        lines: list[Pieces] = []
+        if self.problem:
+            lines = [((self.problem, "muted"),)]
+        elif self.view is not None and self._plotext is not None and _fits(width, height):
+            rest = height - 1 if height > LEAST_HEIGHT + 1 else height
+            legend = [legend_of(self.view, self.glyphs)] if rest < height else []
+            lines = [*legend, *draw_chart(self._plotext, self.view, width, rest)]
+            self._drawn_ns = self.view.end_ns
+        if lines != self._lines:
+            self._lines = lines
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the drawing."""
+        back = self.rich_style
+        pieces = self._lines[y] if y < len(self._lines) else ()
+        segments = [Segment(text, back + tone_style(self, tone)) for text, tone in pieces]
+        return Strip(segments).adjust_cell_length(self.size.width, back)
+
+
+def legend_of(view: ChartView, glyphs: Glyphs) -> Pieces:
+    """Which line is what."""
+    pieces: list[tuple[str, Tone]] = []
+    for index, series in enumerate(view.series):
+        sign = glyphs.dash * 2 if index == 0 else glyphs.dot * 2
+        pieces += [("   " if pieces else "", ""), (f"{sign} ", series.tone), (series.label, "muted")]
+    minutes = view.span_ns // MINUTE_NS
+    return (*pieces, (f"   last {minutes} min", "faint"))
+
+
+def _fits(width: int, height: int) -> bool:
+    return width >= LEAST_WIDTH and height >= LEAST_HEIGHT
+
+
+def _names(view: ChartView) -> tuple[str, ...]:
+    return tuple(series.label for series in view.series)

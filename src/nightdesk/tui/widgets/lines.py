@@ -1,0 +1,166 @@
+"""Lines of foreign text drawn one by one: only what is on the screen costs anything. Base of logs and pages."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from nightdesk.core.foreign import safe_line
+from nightdesk.tui.text import TONE_CLASSES, Tone, tone_style
+
+Pieces: TypeAlias = tuple[tuple[str, Tone], ...]
+"""One line: texts with their tones."""
+
+CUT = "…"
+SIDE_STEP = 20
+LONGEST = 8192
+"""Characters of a line that can be reached by moving sideways."""
+
+
+class LineView(ScrollView, can_focus=True):
+    """Base: subclasses say how many lines there are and what each holds."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--match", *TONE_CLASSES}
+    DEFAULT_CSS = """
+    LineView {
+        height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; background: transparent;
+        & > .lines--match { color: $background; background: $accent; }
+        &:ansi > .lines--match { color: ansi_default; background: ansi_default; text-style: reverse; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "line(-1)", "Up", show=False, id="lines.up"),
+        Binding("down,j", "line(1)", "Down", show=False, id="lines.down"),
+        Binding("home,g", "to_top", "First line", show=False, id="lines.top"),
+        Binding("end,G", "to_end", "Last line", show=False, id="lines.end"),
+        Binding("ctrl+d", "page(0.5)", "Half a page down", show=False, id="lines.half_down"),
+        Binding("ctrl+u", "page(-0.5)", "Half a page up", show=False, id="lines.half_up"),
+        Binding("pagedown,space", "page(1)", "Page down", show=False, id="lines.page_down"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="lines.page_up"),
+        Binding("left", "side(-1)", "To the left", show=False, id="lines.left"),
+        Binding("right", "side(1)", "To the right", show=False, id="lines.right"),
+    ]
+
+    needle = reactive("")
+    """Text to mark, case ignored."""
+    column = reactive(0)
+    """Cells that are hidden at the left."""
+
+    @property
+    def count(self) -> int:
+        """*override*: number of lines."""
+        return 0
+
+    def pieces(self, index: int) -> Pieces:
+        """*override*: what line ``index`` holds."""
+        raise NotImplementedError
+
+    def show_count(self) -> None:
+        """Take over a changed number of lines."""
+        self.virtual_size = Size(0, self.count)
+        self.refresh()
+
+    # Moving
+
+    def validate_column(self, column: int) -> int:
+        """Not left of the beginning."""
+        return max(0, min(column, LONGEST))
+
+    @property
+    def at_end(self) -> bool:
+        """The last line is on the screen."""
+        return self.scroll_offset.y >= self.max_scroll_y
+
+    def action_line(self, by: int) -> None:
+        """Up or down by lines."""
+        self.scroll_relative(y=by, animate=False)
+
+    def action_page(self, pages: float) -> None:
+        """Up or down by pages."""
+        self.scroll_relative(y=int(max(1, self.size.height) * pages), animate=False)
+
+    def action_to_top(self) -> None:
+        """To the first line."""
+        self.scroll_to(y=0, animate=False)
+
+    def action_to_end(self) -> None:
+        """To the last line."""
+        self.scroll_to(y=self.max_scroll_y, animate=False)
+
+    def action_side(self, by: int) -> None:
+        """Sideways, for long lines."""
+        self.column += by * SIDE_STEP
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen."""
+        index = y + self.scroll_offset.y
+        width, back = self.size.width, self.rich_style
+        if index >= self.count:
+            return Strip.blank(width, back)
+        segments: list[Segment] = []
+        for text, tone in self.pieces(index):
+            shown = safe_line(text, LONGEST + width)
+            segments += self._mark(shown, back + tone_style(self, tone))
+        strip = Strip(segments)
+        over = strip.cell_length > self.column + width
+        strip = strip.crop(self.column, self.column + width - over)
+        if over:
+            strip = Strip.join([strip, Strip([Segment(CUT, back + tone_style(self, "faint"))])])
+        return strip.adjust_cell_length(width, back)
+
+    def _mark(self, text: str, style: Style) -> list[Segment]:
+        needle = self.needle.casefold()
+        segments: list[Segment] = []
+        while needle and (at := text.casefold().find(needle)) >= 0:
+            mark = style + self.get_component_rich_style("lines--match", partial=True)
+            segments += [Segment(text[:at], style), Segment(text[at : at + len(needle)], mark)]
+            text = text[at + len(needle) :]
+        return [*segments, Segment(text, style)]
+
+
+def wrap(pieces: Pieces, width: int) -> list[Pieces]:
+    """The line in rows of at most ``width`` cells, broken behind a blank where there is one in the second half."""
+    if sum(len(text) for text, _ in pieces) <= width // 2 or width < 1:
+        return [pieces]
+    rows: list[Pieces] = []
+    row: list[tuple[str, Tone]] = []
+    room = width
+    for text, tone in pieces:
+        rest = text
+        while rest:
+            taken = _head(rest, room, width)
+            if not taken and not row:
+                taken = rest[0]
+            row += [(taken, tone)] if taken else []
+            room -= cell_len(taken)
+            rest = rest[len(taken) :]
+            if rest:
+                rows.append(tuple(row))
+                row, room = [], width
+    return [*rows, tuple(row)] if row or not rows else rows
+
+
+def _head(text: str, room: int, width: int) -> str:
+    """As much of ``text`` as goes into ``room`` cells of a row of ``width``."""
+    if room <= 0:
+        return ""
+    piece = text[: room + 1]
+    if len(piece) <= room and cell_len(piece) <= room:
+        return piece
+    fitting = (
+        piece[:room] if piece.isascii() else set_cell_size(piece, min(room, cell_len(piece))).rstrip("\0")
+    )
+    fitting = fitting if piece.startswith(fitting) else fitting[:-1]
+    blank = fitting.rfind(" ")
+    return fitting[: blank + 1] if blank >= max(1, width // 2 - (width - room)) else fitting
