@@ -142,7 +142,8 @@ class LogFollower:
                 work = (self._folders, stop, asyncio.get_running_loop())
                 threading.Thread(target=self._watch, args=work, name="log-watch", daemon=True).start()
             try:
-                await _wait(self._turn, _SETTLE_S)
+                await asyncio.sleep(_SETTLE_S)
+                self._turn.clear()
                 await self._rescan()
                 while not self._refit:
                     await self._turn_of(_POLL_S if self._polling else RESCAN_NS / 1e9)

@@ -213,15 +213,11 @@ def read_argv(pid: int) -> tuple[str, ...]:
 
 
 def read_marker(pid: int) -> str | None:
-    """The run that the process was started for, from its environment; None where unmarked or not readable."""
+    """The run of our desk that the process was started for; None where unmarked, another desk's, or not readable."""
     if not LINUX:
         return _psutil_marker(pid)
     raw = _proc_file(pid, "environ", 1 << 20)
-    at = 0 if raw.startswith(_MARKER) else raw.find(b"\0" + _MARKER) + 1
-    if not raw or (at == 0 and not raw.startswith(_MARKER)):
-        return None
-    value = raw[at + len(_MARKER) :].partition(b"\0")[0]
-    return value.decode("utf-8", "replace") or None
+    return run_in(parse_environment(raw), os.environ.get(DESK)) if b"NIGHTDESK_" in raw else None
 
 
 def command_text(argv: tuple[str, ...], name: str) -> str:
@@ -353,7 +349,7 @@ def _psutil_marker(pid: int) -> str | None:
     import psutil
 
     try:
-        return psutil.Process(pid).environ().get(RUN_MARKER) or None
+        return run_in(psutil.Process(pid).environ(), os.environ.get(DESK))
     except (psutil.Error, OSError):
         return None
 
