@@ -20,6 +20,7 @@ from typing import IO
 
 from nightdesk.client.desk import Desk, find_desk
 from nightdesk.client.launch import is_answering, make_private
+from nightdesk.core import markers
 from nightdesk.model.errors import ConfigError, NightdeskError
 
 LOG_BYTES = 5_000_000
@@ -57,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
             if not locked:
                 return 0
             _log_to(desk.engine_log)
+            # Inherited by the capture process: both tell processes of this desk's runs from another desk's.
+            os.environ[markers.DESK] = str(desk.folder)
             asyncio.run(_serve(desk))
     except ConfigError as fault:
         print(" ".join((fault.message, *fault.problems)), file=sys.stderr)  # noqa: T201 - the client reads it

@@ -82,7 +82,6 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._pace_ms = 0
-        self._sensor_states: dict[str, SensorStatus] = {}
         self.supervisor = Supervisor(
             desk,
             self._job_change,
@@ -367,22 +366,12 @@ class Service:
                     del self._samples[0]
                 self.store.save_sample(sample)
                 self.bus.publish(SampleAdded(sample=sample))
-            case SensorStatus() as status:
-                self._sensor_states[status.source] = status
-                self._tell_sensors()
-
-    def _tell_sensors(self) -> None:
-        """Several sources in one line: what is live is named, what failed is explained, what is absent is normal."""
-        states = self._sensor_states.values()
-        live = [status.source for status in states if status.state == "live"]
-        failed = [status.message or status.source for status in states if status.state == "failed"]
-        state = "degraded" if failed and live else "failed" if failed else "live" if live else "starting"
-        label = " ".join(source for source in live if source != "host") or "host"
-        self._tell_source("sensors", state, label, " ".join(failed) or None)
+            case SensorStatus(source=source, state=state, message=message):
+                # Each line tells of all measurement at once; "absent" is a machine without accelerators.
+                self._tell_source("sensors", "live" if state == "absent" else state, source, message)
 
     def _sensors_ended(self, reason: str, restarts: int, pause: float) -> None:
         self._pace_ms = 0
-        self._sensor_states.clear()
         message = f"The sensor process stopped: {reason}. Next try in {pause:.0f} s."
         self._tell_source("sensors", "failed", "", message, restarts=restarts)
 

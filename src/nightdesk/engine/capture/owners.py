@@ -22,14 +22,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from nightdesk.core.markers import DESK, ITEM, parse_environment, run_in
 from nightdesk.core.packets import PacketReader, addresses_of
 from nightdesk.engine.capture.kernel_filter import MAX_PORTS, attach, port_filter
 from nightdesk.engine.processes.table import command_text, read_argv, read_entry
 from nightdesk.model.process import ProcessRef
 
 LINUX = sys.platform.startswith("linux")
-RUN = "NIGHTDESK_RUN"
-ITEM = "NIGHTDESK_ITEM"
 _SOCK_DIAG = 4
 _BY_FAMILY = 20
 _NLM_REQUEST = 1
@@ -354,7 +353,8 @@ def find_run(pid: int) -> tuple[str | None, str | None]:
 def read_run(pid: int) -> tuple[str | None, str | None]:
     """Run and item from the environment with which a process was started; None where it may not be read."""
     variables = _linux_environment(pid) if LINUX else _portable_environment(pid)
-    return variables.get(RUN) or None, variables.get(ITEM) or None
+    run = run_in(variables, os.environ.get(DESK))
+    return run, (variables.get(ITEM) or None) if run else None
 
 
 def _linux_environment(pid: int) -> dict[str, str]:
@@ -363,8 +363,7 @@ def _linux_environment(pid: int) -> dict[str, str]:
             raw = file.read(_ENVIRONMENT_BYTES)
     except OSError:
         return {}
-    pairs = (entry.partition(b"=") for entry in raw.split(b"\0") if entry.startswith(b"NIGHTDESK_"))
-    return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, _, value in pairs}
+    return parse_environment(raw)
 
 
 def _portable_environment(pid: int) -> dict[str, str]:

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from nightdesk.core.markers import MARKERS
 from nightdesk.engine.jobs.runs import PidRecord, RunFolder
 from nightdesk.engine.processes.signals import start_time_ns
 from nightdesk.model.base import ProcessKey
 
 KEEPER = Path(__file__).with_name("keeper.py")
-MARKERS = ("NIGHTDESK_RUN", "NIGHTDESK_JOB", "NIGHTDESK_ITEM")
 POLL_SECONDS = 0.25
 """Where the system has no process descriptors the keeper's lock is looked at this often."""
 STARTING_SECONDS = 5.0

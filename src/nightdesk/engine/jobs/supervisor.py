@@ -378,9 +378,13 @@ class Supervisor:
     def _write_spec(self, active: ActiveRun, arguments: tuple[str, ...]) -> None:
         work = active.work
         environment = {"PYTHONUNBUFFERED": "1"} | self._environment() | work.plan.env
-        environment |= {"NIGHTDESK_RUN": work.run.id, "NIGHTDESK_JOB": work.run.job}
+        environment |= {
+            markers.RUN: work.run.id,
+            markers.JOB: work.run.job,
+            markers.DESK: str(self._desk.folder),
+        }
         if work.run.item is not None:
-            environment["NIGHTDESK_ITEM"] = work.run.item
+            environment[markers.ITEM] = work.run.item
         active.folder.save_spec(work.ledger.serial, work.plan.folder, arguments, environment)
 
     def _note_started(self, active: ActiveRun) -> None:

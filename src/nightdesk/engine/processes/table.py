@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from nightdesk.core.markers import DESK, parse_environment, run_in
+
 LINUX = sys.platform.startswith("linux")
-RUN_MARKER = "NIGHTDESK_RUN"
-_MARKER = RUN_MARKER.encode() + b"="
 _KERNEL_FLAG = 0x00200000
 """PF_KTHREAD of the kernel's flags field."""
 _KERNEL_ROUNDS = 10

@@ -1,0 +1,26 @@
+"""The variables that every process of a run carries, by which its processes are found again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+RUN = "NIGHTDESK_RUN"
+JOB = "NIGHTDESK_JOB"
+ITEM = "NIGHTDESK_ITEM"
+DESK = "NIGHTDESK_DESK"
+"""The desk's folder. Two desks may have runs of the same name; it also makes ``nightdesk`` in a job find its desk."""
+MARKERS = (RUN, JOB, ITEM, DESK)
+
+
+def run_in(environment: Mapping[str, str], desk: str | None) -> str | None:
+    """The run that an environment names; None where it names none, or one of another desk than ``desk``."""
+    theirs = environment.get(DESK)
+    if desk is not None and theirs is not None and theirs != desk:
+        return None
+    return environment.get(RUN) or None
+
+
+def parse_environment(raw: bytes) -> dict[str, str]:
+    """Our variables in ``/proc/PID/environ``; undecodable bytes are replaced."""
+    pairs = (entry.partition(b"=") for entry in raw.split(b"\0") if entry.startswith(b"NIGHTDESK_"))
+    return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, _, value in pairs}
