@@ -12,7 +12,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Coroutine
-from typing import TypeVar
+from pathlib import Path
 
 import msgspec
 
@@ -59,7 +59,6 @@ FLUSH_SECONDS = 0.2
 CONFIG_SECONDS = 2.0
 SAMPLES_NS = 600 * 10**9
 """The chart in a snapshot shows ten minutes."""
-T = TypeVar("T")
 
 
 class Service:
@@ -388,7 +387,7 @@ class Service:
 
     def _follow_run(self, run: Run) -> None:
         if run.log_path:
-            self.logs.add_run_log(run.id, run.log_path)
+            self.logs.add_run_log(run.id, Path(run.log_path))
 
     def _active_runs(self) -> dict[str, str]:
         return {run.id: run.job for run in self.supervisor.runs() if run.state not in ENDED}
