@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,12 +50,13 @@ class Capture:
                     self._news.notify_all()
 
     def until(self, look: Callable[[], Found | None], what: str) -> Found:
-        """The first thing that ``look`` finds in the lines."""
+        """The first thing that ``look`` finds, in the lines or elsewhere."""
+        limit = time.monotonic() + PATIENCE
         with self._news:
-            if not self._news.wait_for(lambda: look(), PATIENCE):
-                raise AssertionError(f"no {what} within {PATIENCE} s: {self.lines}")
-            found = look()
-            assert found is not None
+            while (found := look()) is None:
+                if time.monotonic() > limit:
+                    raise AssertionError(f"no {what} within {PATIENCE} s: {self.lines}")
+                self._news.wait(0.05)
             return found
 
     def live(self) -> CaptureStatus:

@@ -238,13 +238,17 @@ def run_relays(
 
 
 async def _relay(relays: Relays, lacks: str, recorder: Recorder, ending: Ending) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        servers = await relays.listen(tasks)
-        try:
-            await _report(relays, lacks, recorder, ending)
-        finally:
-            for server in servers:
-                server.close()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            servers = await relays.listen(tasks)
+            try:
+                await _report(relays, lacks, recorder, ending)
+            finally:
+                for server in servers:
+                    server.close()
+    except BaseExceptionGroup as group:
+        # The first fault is the reason; it is what the user reads.
+        raise group.exceptions[0] from group
 
 
 async def _report(relays: Relays, lacks: str, recorder: Recorder, ending: Ending) -> None:

@@ -103,6 +103,9 @@ def _watch(source: Source, ports: tuple[int, ...], lacks: str, recorder: Recorde
             report_at = now + STATUS_SECONDS
         ready = select.select(waits, [], [], max(0.0, min(tick_at, report_at) - now))[0]
         if here in ready:
+            if not source.packets:
+                # That the first packet came is news: capture works.
+                report_at = 0.0
             recorder.frames(source.read())
         if len(ready) != (here in ready):
             ending.look(ready)

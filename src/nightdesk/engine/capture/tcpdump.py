@@ -89,6 +89,7 @@ class TcpdumpSource:
         self._frames: list[Frame] = []
         self._said: deque[str] = deque(maxlen=20)
         self._dropped: int | None = None
+        self._is_listening = False
         try:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -124,7 +125,7 @@ class TcpdumpSource:
 
     def dropped(self) -> int | None:
         """As of the question before: the program is asked by a signal and answers later."""
-        if sys.platform.startswith("linux") and self._label == "tcpdump":
+        if self._is_listening and sys.platform.startswith("linux") and self._label == "tcpdump":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 self._process.send_signal(signal.SIGUSR1)
         return self._dropped
@@ -166,6 +167,9 @@ class TcpdumpSource:
         with self._process.stderr as lines:
             for raw in lines:
                 line = raw.decode(errors="replace").strip()
+                if "listening on" in line:
+                    # Before it says so, the signal that asks for the counters would kill it.
+                    self._is_listening = True
                 if found := _COUNTERS.search(line):
                     self._dropped = int(found[1])
                 elif line and not _CHATTER.search(line):
