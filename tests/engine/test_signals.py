@@ -245,7 +245,9 @@ def test_a_number_that_was_used_again_is_refused_and_its_new_owner_lives(
     assert signals.is_alive(key)
 
 
-@pytest.mark.parametrize("pid", [-1, 0, 1, os.getpid(), os.getppid()])
+@pytest.mark.parametrize(
+    "pid", [-1, 0, 1, os.getpid(), os.getppid()], ids=["all", "group", "init", "ourselves", "parent"]
+)
 def test_the_system_ourselves_and_our_parents_are_never_signalled(pid: int) -> None:
     started = signals.start_time_ns(pid) or 0
     member = TreeMember(key=ProcessKey(pid=pid, started_ns=started), depth=0, name="x", command="x")
