@@ -84,6 +84,7 @@ def make_desk(folder: Path, address: str, pause: float = 1.0, items: int = ITEMS
     check_folder(folder)
     config = folder / CONFIG_NAME
     try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("scripts", "audio", "logs"):
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         for source, target in SCRIPTS.items():
