@@ -121,10 +121,10 @@ class RunFolder:
         result = self._read("result.json", Result)
         return result if result and result.serial == serial else None
 
-    def append_item(self, record: ItemRecord) -> None:
-        """Note that an item is over."""
+    def append_items(self, records: Iterable[ItemRecord]) -> None:
+        """Note that items are over."""
         with _open_private(self.path / "items.jsonl", os.O_APPEND) as file:
-            file.write(msgspec.json.encode(record) + b"\n")
+            file.write(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
 
     def append_log(self, log: Path, text: str) -> None:
         """Add a line of the desk's own to the run's log."""

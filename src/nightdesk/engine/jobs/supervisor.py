@@ -16,6 +16,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from nightdesk.client.desk import Desk
+from nightdesk.core import markers
 from nightdesk.core.items import shown_command
 from nightdesk.core.jobs import (
     Admitted,
