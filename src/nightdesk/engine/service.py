@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from nightdesk import __version__
-from nightdesk.client.desk import Desk, read_config
+from nightdesk.client.desk import Desk
 from nightdesk.engine.bus import Bus
 from nightdesk.engine.children import ChildProcess
 from nightdesk.engine.jobs.supervisor import Supervisor
@@ -300,14 +300,13 @@ class Service:
                 self._read_config_again()
 
     def _read_config_again(self) -> None:
-        assert self.desk.config_path
         try:
-            config = read_config(self.desk.config_path)
+            desk = self.desk.read_again()
         except ConfigError as fault:
             self._problems = fault.problems or (fault.message,)
         else:
             self._problems = ()
-            self.desk = Desk(folder=self.desk.folder, config_path=self.desk.config_path, config=config)
+            self.desk = desk
             self.supervisor.replace_config(self.desk)
         self.bus.publish(DeskChanged(desk=self.desk_info(), jobs=self.supervisor.jobs()))
 
