@@ -58,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
             if not locked:
                 return 0
             _log_to(desk.engine_log)
+            for name in markers.MARKERS:
+                # An engine that is started from within a job is not part of that job.
+                os.environ.pop(name, None)
             # Inherited by the capture process: both tell processes of this desk's runs from another desk's.
             os.environ[markers.DESK] = str(desk.folder)
             asyncio.run(_serve(desk))

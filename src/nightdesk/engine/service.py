@@ -54,6 +54,9 @@ logger = logging.getLogger(__name__)
 
 IDLE_SAMPLE_SECONDS = 5.0
 """Between process samples while no viewer looks."""
+LOG_PACE_NS = 250 * 10**6
+IDLE_LOG_PACE_NS = 10**9
+"""Between two looks at a growing log: progress may be a second late when nobody sees it."""
 FLUSH_SECONDS = 0.2
 """Running exchanges are told at most five times a second."""
 CONFIG_SECONDS = 2.0
@@ -275,7 +278,8 @@ class Service:
             await asyncio.sleep(interval if self._is_watched() else max(interval, IDLE_SAMPLE_SECONDS))
 
     async def _sample_processes(self) -> None:
-        change = await asyncio.to_thread(self.processes.sample, time.time_ns())
+        sparing = not self._is_watched()
+        change = await asyncio.to_thread(self.processes.sample, time.time_ns(), sparing)
         if change.changed or change.gone:
             self.bus.publish(change)
         if "processes" not in self.sources:
@@ -308,6 +312,8 @@ class Service:
             self._problems = ()
             self.desk = desk
             self.supervisor.replace_config(self.desk)
+            self.processes.set_words(config.watch.processes)
+            self.logs.set_patterns(config.watch.logs)
         self.bus.publish(DeskChanged(desk=self.desk_info(), jobs=self.supervisor.jobs()))
 
     def _set_pace(self) -> None:
@@ -315,6 +321,7 @@ class Service:
         busy = self._is_watched() or bool(self._active_runs())
         pace = span_ns(self.desk.config.sensors.interval) // 10**6
         wanted = pace if busy else max(pace, int(IDLE_SAMPLE_SECONDS * 1000))
+        self.logs.pace_ns = LOG_PACE_NS if self._is_watched() else IDLE_LOG_PACE_NS
         if wanted != self._pace_ms:
             self._pace_ms = wanted
             self._sensors.send(msgspec.json.encode({"interval_ms": wanted}))
@@ -386,7 +393,7 @@ class Service:
 
     def _follow_run(self, run: Run) -> None:
         if run.log_path:
-            self.logs.add_run_log(run.id, Path(run.log_path))
+            self.logs.add_run_log(run.id, Path(run.log_path), run.started_ns)
 
     def _active_runs(self) -> dict[str, str]:
         return {run.id: run.job for run in self.supervisor.runs() if run.state not in ENDED}
