@@ -21,7 +21,7 @@ from nightdesk.model.desk import (
 )
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange
-from nightdesk.model.job import Failure, JobView, Run, RunAction, StartRun
+from nightdesk.model.job import Failure, JobView, Run, RunAction, RunState, StartRun
 from nightdesk.model.logs import LogWindow, Progress
 from nightdesk.model.process import Ownership, ProcessRow, SignalReport, TreeAction, TreeMember
 from nightdesk.tui.app import Viewer
@@ -53,7 +53,7 @@ def job(name: str, **more: Any) -> JobView:
     return JobView(name=name, **given)
 
 
-def run(name: str, state: str, **more: Any) -> Run:
+def run(name: str, state: RunState, **more: Any) -> Run:
     """A run of the job ``name``."""
     given = {
         "id": f"{name}-1",
@@ -64,7 +64,7 @@ def run(name: str, state: str, **more: Any) -> Run:
         "started_ns": NOW - 600 * NS,
         **more,
     }
-    return Run(job=name, state=state, **given)  # type: ignore[arg-type] - state is one of the literals
+    return Run(job=name, state=state, **given)
 
 
 def snapshot(**more: Any) -> Snapshot:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightdesk.core.foreign import safe
-from nightdesk.model.desk import RunChanged
+from nightdesk.model.desk import RunChanged, Snapshot
 from nightdesk.model.errors import NightdeskError
 from nightdesk.tui.app import Viewer
 from nightdesk.tui.keymap import binding_ids, check_keymap
@@ -135,7 +135,7 @@ async def test_a_key_typed_right_after_a_digit_reaches_the_new_pane(engine: Fake
 
 async def test_ctrl_c_stops_nothing_and_says_how_to_leave(engine: FakeEngine) -> None:
     app = viewer(engine)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: drawn(app))
         await pilot.press("ctrl+c")
         await until(pilot, lambda: "q leaves the viewer" in screen_text(app))
@@ -169,8 +169,8 @@ async def test_every_binding_has_its_own_id_and_a_description() -> None:
 
 async def test_keys_of_the_configuration_replace_ours(engine: FakeEngine) -> None:
     app = viewer(engine, keys={"processes.order": "ctrl+o", "no.such": "x", "jobs.stop": "nix+nie mals"})
-    async with app.run_test(size=(160, 48)) as pilot:
-        await until(pilot, lambda: "no.such" in screen_text(app))
+    async with app.run_test(size=(160, 48), notifications=True) as pilot:
+        await until(pilot, lambda: drawn(app) and "no.such" in screen_text(app))
         await pilot.press("4", "o")
         assert "by cpu" in screen_text(app)
         await pilot.press("ctrl+o")
@@ -198,7 +198,7 @@ async def test_the_palette_starts_a_job(engine: FakeEngine) -> None:
 async def test_an_error_of_the_engine_is_a_notice_with_its_hint(engine: FakeEngine) -> None:
     engine.refuses = NightdeskError("The job [/] runs already.", "Stop it first.")
     app = viewer(engine)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: "transcribe" in screen_text(app))
         await pilot.press("s")
         await until(pilot, lambda: "runs already. Stop it first." in " ".join(screen_text(app).split()))
@@ -218,7 +218,7 @@ async def test_a_change_shows_at_once_after_a_users_action(engine: FakeEngine) -
 async def test_hostile_names_reach_the_screen_harmless(engine: FakeEngine) -> None:
     engine.first = hostile_snapshot()
     app = viewer(engine)
-    async with app.run_test(size=(160, 48)) as pilot:
+    async with app.run_test(size=(160, 48), notifications=True) as pilot:
         await until(pilot, lambda: drawn(app))
         await assert_harmless(app)
         await pilot.press("enter")
@@ -245,14 +245,15 @@ async def assert_harmless(app: Viewer) -> None:
     assert "\x1b" not in app.export_screenshot()
 
 
-def hostile_snapshot() -> object:
+def hostile_snapshot() -> Snapshot:
     long = HOSTILE + "x" * 10_000_000
     first = snapshot(
         jobs=(job(HOSTILE, command=long, description=HOSTILE, needs=(HOSTILE,), has_single=True),),
         runs=(replaced(run("a", "running", reason=HOSTILE, item=HOSTILE, command=long), job=HOSTILE),),
         processes=(process(3900, 1, long, "orphan", orphan_reason=HOSTILE, user=HOSTILE, job=HOSTILE),),
     )
-    return replaced(first, desk=replaced(first.desk, name=HOSTILE))
+    hostile: Snapshot = replaced(first, desk=replaced(first.desk, name=HOSTILE))
+    return hostile
 
 
 async def test_ascii_draws_nothing_but_ascii(engine: FakeEngine) -> None:
@@ -265,7 +266,7 @@ async def test_ascii_draws_nothing_but_ascii(engine: FakeEngine) -> None:
 async def test_a_locale_without_utf8_is_told_and_gets_ascii(engine: FakeEngine) -> None:
     engine.first = snapshot(jobs=(job("Zürich 東京"),), runs=())
     app = viewer(engine, utf8=False)
-    async with app.run_test(size=(160, 48)) as pilot:
+    async with app.run_test(size=(160, 48), notifications=True) as pilot:
         await until(pilot, lambda: "not UTF-8" in screen_text(app) and "rich" in screen_text(app))
         assert screen_text(app).isascii()
         assert "Z?rich ????" in screen_text(app)
@@ -273,7 +274,7 @@ async def test_a_locale_without_utf8_is_told_and_gets_ascii(engine: FakeEngine) 
 
 async def test_an_unknown_theme_is_a_notice(engine: FakeEngine) -> None:
     app = viewer(engine, theme="no-such-theme")
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: "no-such-theme" in screen_text(app))
         assert app.theme == "nightdesk-dark"
 
@@ -304,6 +305,6 @@ async def test_themes_of_the_user_are_found_and_broken_ones_told(
     (folder / "broken.toml").write_text('name = "broken"\nprimary = "no colour [/]"\n')
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     app = viewer(engine, theme="mine")
-    async with app.run_test(size=(160, 48)) as pilot:
+    async with app.run_test(size=(160, 48), notifications=True) as pilot:
         await until(pilot, lambda: "broken.toml" in screen_text(app))
         assert app.theme == "mine"

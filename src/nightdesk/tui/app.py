@@ -21,8 +21,10 @@ from nightdesk.tui.commands import NightdeskCommands
 from nightdesk.tui.glyphs import ASCII, UNICODE, PlainFilter, SafeFilter
 from nightdesk.tui.keymap import check_keymap
 from nightdesk.tui.link import Engine, Link
+from nightdesk.tui.panes.logs import LogsPane
 from nightdesk.tui.screens.desk import DeskScreen
 from nightdesk.tui.screens.help import HelpScreen, keys_for
+from nightdesk.tui.screens.inspector import InspectorScreen
 from nightdesk.tui.screens.job import JobScreen
 from nightdesk.tui.text import line, tone_css
 from nightdesk.tui.widgets.header import select as select_header
@@ -176,6 +178,8 @@ class Viewer(App[int]):
         self._feed()
 
     def _feed(self) -> None:
+        if not self.screen_stack:
+            return  # the viewer is ending
         now_ns, mirror, state = self.clock(), self.link.mirror, self.link.state
         header = select_header(mirror, self.desk_name, state, now_ns, self.glyphs)
         self.desk_screen.feed(mirror, header, state, now_ns)
@@ -219,6 +223,15 @@ class Viewer(App[int]):
         """Show a job."""
         self.push_screen(JobScreen(message.job))
 
+    def on_open_exchange(self, message: asks.OpenExchange) -> None:
+        """Show an exchange."""
+        self.push_screen(InspectorScreen(message.id))
+
+    def on_open_log(self, message: asks.OpenLog) -> None:
+        """Show a log file in the logs pane."""
+        self.desk_screen.query_one(LogsPane).show_log(message.id)
+        self.desk_screen.action_pane(LogsPane.NUMBER)
+
     def on_ask(self, message: asks.Ask) -> None:
         """Ask the engine, and hand the answer back."""
         self.run_worker(self._serve(message), exit_on_error=False)
@@ -228,6 +241,8 @@ class Viewer(App[int]):
             answer = await ask.call(self.engine)
         except NightdeskError as error:
             answer = error
+        except Exception as error:  # noqa: BLE001 - whoever asked must hear of it, or waits for ever
+            answer = NightdeskError(f"The engine's answer can't be used: {error!r}")
         ask.reply(answer)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:

@@ -23,11 +23,14 @@ from nightdesk.tui.text import Cell, Tone
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.meter import format_rate, progress_bar
 
-BAR = 16
+BAR, SHORT_BAR = 16, 8
+WIDE = 74
+"""Cells of grid from which on there is room for a bar of full length."""
 COLUMNS = (
     Column("state", "", width=1),
-    Column("job", "job", width=14),
-    Column("bar", "progress", width=BAR, least=62),
+    Column("job", "job", width=13),
+    Column("short", "", width=SHORT_BAR, least=48, most=WIDE),
+    Column("bar", "", width=BAR, least=WIDE),
     Column("count", "done", width=8, align="right"),
     Column("note", "", flex=1),
 )
@@ -109,26 +112,35 @@ def _cells(line: JobLine, now_ns: int, glyphs: Glyphs) -> tuple[Cell, ...]:
     job, run = line
     if run is None:
         note = job.description or "not started yet"
-        return Cell(glyphs.idle, "faint"), Cell(job.name), Cell(""), Cell(""), Cell(note, "faint")
+        blank = Cell("")
+        return Cell(glyphs.idle, "faint"), Cell(job.name), blank, blank, blank, Cell(note, "faint")
     name = job.name if run.mode == "full" else f"{job.name} {_mode_word(run.mode)}"
-    bar, count = progress_cells(run, glyphs)
-    return state_cell(run.state, glyphs), Cell(name, "strong"), bar, count, note_of(run, now_ns, glyphs)
+    short, bar, count = progress_cells(run, glyphs)
+    return (
+        state_cell(run.state, glyphs),
+        Cell(name, "strong"),
+        short,
+        bar,
+        count,
+        note_of(run, now_ns, glyphs),
+    )
 
 
 def _mode_word(mode: RunMode) -> str:
     return {"single": "(1)", "dry": "(dry)"}.get(mode, "")
 
 
-def progress_cells(run: Run, glyphs: Glyphs) -> tuple[Cell, Cell]:
-    """The bar and ``37/52``; both empty where nothing is known of the run's progress."""
+def progress_cells(run: Run, glyphs: Glyphs) -> tuple[Cell, Cell, Cell]:
+    """A short bar, a long one and ``37/52``; empty where nothing is known of the run's progress."""
     done, total = _done_of(run)
     if done is None or (run.state in ENDED and run.state != "failed" and not total):
-        return Cell(""), Cell("")
+        return Cell(""), Cell(""), Cell("")
     ended = run.state in ENDED
     tone: Tone = "muted" if run.state == "paused" or ended else "primary"
-    bar = progress_bar(done / total if total else None, BAR, glyphs, tone)
+    ratio = done / total if total else None
+    short, bar = (progress_bar(ratio, width, glyphs, tone) for width in (SHORT_BAR, BAR))
     words = f"{done:g}" + (f"/{total:g}" if total else "")
-    return bar, Cell(words, "muted" if ended else "")
+    return short, bar, Cell(words, "muted" if ended else "")
 
 
 def _done_of(run: Run) -> tuple[float | None, float | None]:

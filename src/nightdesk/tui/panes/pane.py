@@ -16,7 +16,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Size
-from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from nightdesk.client.mirror import Mirror
@@ -218,7 +217,8 @@ class Pane(Vertical, Generic[View]):
     def _show_look(self, look: Look) -> None:
         if look == self._look:
             return
-        had_focus = self.has_pseudo_class("focus-within")
+        focused = self.screen.focused
+        had_focus = focused is not None and self in focused.ancestors and not isinstance(focused, FilterLine)
         self._look = look
         self.set_class(look.kind != "live", "-notice")
         if look.kind != "live":
@@ -229,7 +229,7 @@ class Pane(Vertical, Generic[View]):
                 parts.append(Cell("\n" + look.hint, "muted"))
             self.query_one("#notice", Notice).update(content(*parts))
         if had_focus:
-            self.call_after_refresh(self.focus_body)
+            self.focus_body()
 
     def _show_age(self) -> None:
         """Trouble at the lower border: a lost link, a degraded source, a filter that hides rows."""
@@ -278,12 +278,14 @@ class Pane(Vertical, Generic[View]):
     # Focus and filter
 
     def focus_body(self) -> None:
-        """Focus what the keys work on: the first part of the body, or the notice."""
-        for child in self.query(Widget):
-            if child.focusable and not isinstance(child, FilterLine):
-                # Widget.focus() takes effect later: keys typed meanwhile would reach the pane before.
-                self.screen.set_focus(child)
-                return
+        """Focus what the keys work on: the first part of the body, the notice, or the pane itself."""
+        live = self._look.kind == "live"
+        parts = self.query(".body, .body *") if live else self.query("#notice")
+        target = next((part for part in parts if part.focusable), None)
+        if target is None:
+            self.can_focus = True
+        # Widget.focus() takes effect later: keys typed meanwhile would reach the widget before.
+        self.screen.set_focus(target or self)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No filter key where there is no filter."""
@@ -293,7 +295,7 @@ class Pane(Vertical, Generic[View]):
         """Open the filter line."""
         field = self.query_one(FilterLine)
         field.add_class("-open")
-        field.focus()
+        self.screen.set_focus(field)
 
     def action_clear_filter(self) -> None:
         """Show everything again."""

@@ -95,7 +95,8 @@ class DeskScreen(Screen[None]):
 
     def feed(self, desk: Mirror | None, header: HeaderView, link: LinkState, now_ns: int) -> None:
         """Give all shown panes the desk as it is now."""
-        self.query_one(HeaderLine).view = header
+        for line_above in self.query(HeaderLine):
+            line_above.view = header
         for pane in self.query(Pane):
             pane.feed(desk, link, now_ns)
 

@@ -48,7 +48,7 @@ def run_rows(runs: list[Run], now_ns: int, glyphs: Glyphs) -> list[Row]:
                 state_cell(run.state, glyphs),
                 Cell(moment(run.started_ns or run.created_ns), "muted"),
                 Cell(run.mode),
-                progress_cells(run, glyphs)[1],
+                progress_cells(run, glyphs)[2],
                 note_of(run, now_ns, glyphs),
             ),
         )

@@ -31,7 +31,10 @@ CUT = "…"
 
 
 class Column(NamedTuple):
-    """One column. ``width`` in cells, or ``flex`` as a share of what is left; hidden below ``least`` cells of grid."""
+    """One column: ``width`` in cells, or ``flex`` as a share of what is left.
+
+    Shown in grids of ``least`` cells and more, but fewer than ``most``.
+    """
 
     key: str
     title: str
@@ -39,6 +42,7 @@ class Column(NamedTuple):
     flex: int = 0
     align: Literal["left", "right"] = "left"
     least: int = 0
+    most: int = 10_000
 
 
 class Row(NamedTuple):
@@ -398,7 +402,7 @@ class Grid(ScrollView, can_focus=True):
 
 def layout_columns(columns: Sequence[Column], total: int, gutter: int) -> list[tuple[int, Column, int]]:
     """Which columns fit into ``total`` cells: (index, column, width) from left to right."""
-    shown = [(index, column) for index, column in enumerate(columns) if total >= column.least]
+    shown = [(index, column) for index, column in enumerate(columns) if column.least <= total < column.most]
     fixed = sum(column.width for _, column in shown) + GAP * max(0, len(shown) - 1) + gutter
     shares = sum(column.flex for _, column in shown)
     room = max(0, total - fixed)

@@ -1,0 +1,178 @@
+"""The jobs pane: lines, keys, the picker, the detail."""
+
+from __future__ import annotations
+
+import pytest
+
+from nightdesk.model.job import StartRun
+from nightdesk.model.logs import Progress
+from nightdesk.tui.glyphs import UNICODE
+from nightdesk.tui.panes.jobs import select
+from nightdesk.tui.screens.confirm import ConfirmScreen
+from nightdesk.tui.screens.items import ItemScreen
+from nightdesk.tui.screens.job import JobScreen
+from tests.support.viewer import (
+    NOW,
+    NS,
+    FakeEngine,
+    job,
+    mirror,
+    run,
+    screen_text,
+    snapshot,
+    until,
+    viewer,
+)
+
+
+def lines(**more: object) -> list[str]:
+    """The pane's lines as text."""
+    view = select(mirror(**more), NOW, UNICODE)
+    return [" ".join(" ".join(cell.plain for cell in row.cells).split()) for row in view.rows]
+
+
+def test_each_job_has_a_line_that_tells_its_state() -> None:
+    assert lines() == [
+        "▶ transcribe █████▊░░ ███████████▍░░░░ 37/52 13 file/h · ETA 1h12m",
+        "◷ synthesize waits for transcribe",
+        "✗ report oom: out of memory",
+    ]
+
+
+def test_the_time_left_counts_down_between_progress_lines() -> None:
+    progress = Progress(done=1, total=2, eta_ns=60 * NS, at_ns=NOW - 20 * NS, source="counter")
+    told = lines(jobs=(job("a"),), runs=(run("a", "running", progress=progress),))
+    assert told[0].endswith("1/2 ETA 40.0s")
+
+
+def test_a_run_without_progress_tells_how_long_it_runs() -> None:
+    assert lines(jobs=(job("a"),), runs=(run("a", "running"),)) == ["▶ a for 10m00s"]
+
+
+def test_a_paused_run_tells_since_when() -> None:
+    told = lines(jobs=(job("a"),), runs=(run("a", "paused", paused_ns=NOW),))
+    assert told[0].startswith("‖ a paused ") and ":" in told[0]
+
+
+def test_a_job_that_never_ran_and_one_with_two_runs() -> None:
+    two = (
+        run("a", "running", id="a-1"),
+        run("a", "waiting", id="a-2", mode="single", reason="waits for a slot"),
+    )
+    assert lines(jobs=(job("a"), job("b")), runs=two) == [
+        "◷ a (1) waits for a slot",
+        "▶ a for 10m00s",
+        "· b not started yet",
+    ]
+
+
+def test_the_filter_looks_at_names_commands_and_states() -> None:
+    found = select(mirror(), NOW, UNICODE, "WAITING")
+    assert [line.job.name for line in found.lines] == ["synthesize"]
+
+
+async def test_a_desk_without_jobs_says_how_to_write_one(engine: FakeEngine) -> None:
+    engine.first = snapshot(jobs=(), runs=())
+    app = viewer(engine)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await until(pilot, lambda: "This desk has no jobs yet." in screen_text(app))
+        assert "[jobs.night]" in screen_text(app)
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked"),
+    [
+        (["s"], ("start", StartRun(job="transcribe"))),
+        (["j", "d"], ("start", StartRun(job="synthesize", mode="dry"))),
+        (["p"], ("act", "transcribe-1", "pause")),
+    ],
+)
+async def test_keys_ask_the_engine(engine: FakeEngine, keys: list[str], asked: tuple[object, ...]) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await until(pilot, lambda: "transcribe" in screen_text(app))
+        await pilot.press(*keys)
+        await until(pilot, lambda: bool(engine.asked))
+        assert engine.asked == [asked]
+
+
+async def test_keys_that_make_no_sense_for_a_job_are_not_offered(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await until(pilot, lambda: "single item" in screen_text(app))
+        await pilot.press("G")
+        await until(pilot, lambda: "single item" not in screen_text(app))
+        await pilot.press("t", "d", "p", "x", "K")
+        assert engine.asked == [] and app.screen is app.desk_screen
+
+
+async def test_killing_shows_what_will_be_hit_and_only_y_does_it(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "transcribe" in screen_text(app))
+        for refusal in ("n", "escape"):
+            await pilot.press("K")
+            await until(
+                pilot, lambda: isinstance(app.screen, ConfirmScreen) and "child.py" in screen_text(app)
+            )
+            assert "SIGKILL to these 2 processes" in screen_text(app)
+            assert "20.0 GB of memory" in screen_text(app)
+            await pilot.press("enter", refusal)
+            await until(pilot, lambda: app.screen is app.desk_screen)
+            assert engine.asked == []
+        await pilot.press("x")
+        await until(pilot, lambda: "SIGTERM" in screen_text(app))
+        await pilot.press("y")
+        await until(pilot, lambda: bool(engine.asked))
+        assert engine.asked == [("act", "transcribe-1", "stop")]
+
+
+async def test_a_single_item_is_picked_from_the_filtered_list(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "transcribe" in screen_text(app))
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, ItemScreen))
+        await pilot.press("1", "down", "enter")
+        await until(pilot, lambda: bool(engine.asked))
+        request = StartRun(job="transcribe", mode="single", item="audio/session_10.mp3")
+        assert engine.asked == [("start", request)]
+
+
+async def test_an_item_that_is_not_listed_can_be_typed(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "transcribe" in screen_text(app))
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, ItemScreen))
+        await pilot.press(*"zz.wav", "enter")
+        await until(pilot, lambda: bool(engine.asked))
+        assert engine.asked[0][1].item == "zz.wav"
+
+
+async def test_enter_shows_the_job_with_the_evidence_of_its_failure(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "report" in screen_text(app))
+        await pilot.press("G", "enter")
+        await until(pilot, lambda: isinstance(app.screen, JobScreen) and "evidence" in screen_text(app))
+        text = screen_text(app)
+        assert "python report.py" in text and "with status 1" in text and "out of memory" in text
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.desk_screen)
+
+
+async def test_the_filter_is_typed_kept_and_cleared(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await until(pilot, lambda: "report" in screen_text(app))
+        await pilot.press("slash", *"rep")
+        await until(pilot, lambda: "synthesize" not in screen_text(app).split("Processes")[0])
+        await pilot.press("enter")
+        assert "/rep" in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "synthesize" in screen_text(app))
+        await pilot.press("slash", *"zzz")
+        await until(pilot, lambda: "No job matches “zzz”." in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "synthesize" in screen_text(app))
