@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.geometry import Size
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
@@ -204,8 +205,8 @@ measured.
         if grid.header != titles:
             grid.header = titles
             grid.show_columns(COLUMNS)
-            grid.show_rows(view.rows)
         wanted = len(view.rows) + titles
+        grid.virtual_size = Size(0, wanted)
         grid.styles.height = min(wanted, max(2, room))
         self.query_one(Chart).display = room - wanted >= LEAST_HEIGHT
 

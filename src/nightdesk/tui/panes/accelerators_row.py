@@ -21,16 +21,16 @@ from nightdesk.tui.widgets.spark import buckets, spark
 
 CPU, MEMORY = "cpu", "memory"
 """Keys of the two lines that every machine has."""
-SPARK = 12
-SPARK_NS = 5 * NS
+SPARK = 10
+SPARK_NS = 6 * NS
 BAR = 6
 COLUMNS = (
-    Column("name", "", width=6),
+    Column("name", "", width=5),
     Column("active", "active", width=6, align="right"),
-    Column("spark", "last minute", width=SPARK, least=44),
+    Column("spark", "minute", width=SPARK, least=44),
     Column("power", "power", width=7, align="right"),
     Column("clock", "clock", width=8, align="right", least=64),
-    Column("heat", "°C", width=5, align="right", least=70),
+    Column("heat", "°C", width=4, align="right", least=70),
     Column("note", "memory", flex=1),
 )
 BUSY, FULL = 0.8, 0.92
@@ -136,7 +136,7 @@ def _cpu_row(samples: Sequence[Sample], glyphs: Glyphs) -> Row:
     history = tuple((each.at_ns, each.cpu.ratio if each.cpu else None) for each in samples)
     watts = format_watts(cpu.power_w if cpu else None)
     tiers = cpu.tiers if cpu else ()
-    words = "  ".join(f"{tier.name} {percent(tier.ratio)}" for tier in tiers)
+    words = "  ".join(f"{tier.name} {format_percent(tier.ratio)}" for tier in tiers)
     more = [thermal_piece(now.thermal, glyphs)] if now.thermal else []
     more += [(("  " if more else "") + words, "muted")] if words else []
     first, *rest = more or [("", "")]

@@ -47,7 +47,7 @@ def row_of(row: ExchangeRow, now_ns: int, width: int, glyphs: Glyphs) -> Row:
             Cell(datetime.fromtimestamp(row.started_ns / NS).strftime("%H:%M:%S"), "muted"),
             state_cell(row, now_ns, glyphs),
             Cell(call, "" if row.operation in ("chat", "generate", "embed") else "muted"),
-            Cell(row.model or UNKNOWN, "" if row.model else "faint"),
+            Cell((row.model or UNKNOWN).removesuffix(":latest"), "" if row.model else "faint"),
             for_cell(row, glyphs),
             _count_cell(row.prompt_tokens, glyphs.up),
             reply_cell(row, glyphs),

@@ -111,7 +111,7 @@ def draw_chart(plotext: Any, view: ChartView, width: int, height: int) -> list[P
     figure.canvas("default")
     figure.plot_size(width, height)
     figure.axes(False)
-    for index in reversed(range(len(view.series))):
+    for index in range(len(view.series)):
         _draw_series(plotext, view, index, 2 * width)
     minutes = view.span_ns // MINUTE_NS
     steps = 5 if width >= 50 else 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeAlias
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
@@ -131,36 +131,33 @@ class LineView(ScrollView, can_focus=True):
 
 def wrap(pieces: Pieces, width: int) -> list[Pieces]:
     """The line in rows of at most ``width`` cells, broken behind a blank where there is one in the second half."""
-    if sum(len(text) for text, _ in pieces) <= width // 2 or width < 1:
+    if sum(len(text) for text, _ in pieces) <= width // 2 or width < 2:
         return [pieces]
     rows: list[Pieces] = []
     row: list[tuple[str, Tone]] = []
     room = width
     for text, tone in pieces:
-        rest = text
-        while rest:
-            taken = _head(rest, room, width)
-            if not taken and not row:
-                taken = rest[0]
-            row += [(taken, tone)] if taken else []
-            room -= cell_len(taken)
-            rest = rest[len(taken) :]
-            if rest:
+        at = 0
+        while at < len(text):
+            taken = _head(text, at, room, whole=room == width)
+            if taken:
+                row.append((text[at : at + taken], tone))
+                room -= cell_len(row[-1][0])
+                at += taken
+            if at < len(text):
                 rows.append(tuple(row))
                 row, room = [], width
     return [*rows, tuple(row)] if row or not rows else rows
 
 
-def _head(text: str, room: int, width: int) -> str:
-    """As much of ``text`` as goes into ``room`` cells of a row of ``width``."""
-    if room <= 0:
-        return ""
-    piece = text[: room + 1]
-    if len(piece) <= room and cell_len(piece) <= room:
-        return piece
-    fitting = (
-        piece[:room] if piece.isascii() else set_cell_size(piece, min(room, cell_len(piece))).rstrip("\0")
-    )
-    fitting = fitting if piece.startswith(fitting) else fitting[:-1]
-    blank = fitting.rfind(" ")
-    return fitting[: blank + 1] if blank >= max(1, width // 2 - (width - room)) else fitting
+def _head(text: str, at: int, room: int, *, whole: bool) -> int:
+    """How many characters from ``at`` go into ``room`` cells; at least one where the ``whole`` row is free."""
+    piece = text[at : at + room + 1]
+    size = len(piece)
+    if size > room or cell_len(piece) > room:
+        size = min(size, room)
+        while size and cell_len(piece[:size]) > room:
+            size -= 1 + (cell_len(piece[:size]) - room - 1) // 2
+        blank = piece.rfind(" ", 0, size)
+        size = blank + 1 if blank >= (room // 2 if whole else 0) else size if whole else 0
+    return max(size, int(whole))
