@@ -7,6 +7,7 @@ snapshot. A change is encoded once, however many subscribers there are.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
@@ -58,6 +59,7 @@ class Bus:
         self.seq = 0
         self._subscribers: set[Subscriber] = set()
         self._closed = False
+        self._arrival = asyncio.Event()
 
     @property
     def subscribers(self) -> int:
@@ -72,6 +74,15 @@ class Bus:
             for subscriber in self._subscribers:
                 subscriber.put(event)
 
+    async def pause(self, watched: float, unwatched: float) -> None:
+        """Sleep ``watched`` seconds while a viewer looks, else ``unwatched``, but only until one comes."""
+        if self._subscribers:
+            await asyncio.sleep(watched)
+            return
+        self._arrival.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._arrival.wait(), unwatched)
+
     def close(self) -> None:
         """End all subscriptions."""
         self._closed = True
@@ -82,6 +93,7 @@ class Bus:
         """Server-sent events for one subscriber: a snapshot first, and again after loss."""
         subscriber = Subscriber()
         self._subscribers.add(subscriber)
+        self._arrival.set()
         try:
             while not self._closed:
                 if subscriber.needs_snapshot:

@@ -5,9 +5,8 @@ Two small GETs every few seconds, on one kept connection, with our own User-Agen
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import httpx
@@ -39,18 +38,21 @@ class _Version(msgspec.Struct):
 
 
 class ServerWatch:
-    """Knows the model servers. ``publish`` hears of them when anything but the time is different."""
+    """Knows the model servers. ``publish`` hears of them when anything but the time is different.
+
+    ``pause(watched, unwatched)`` sleeps so many seconds, depending on whether a viewer looks.
+    """
 
     def __init__(
         self,
         ports: tuple[int, ...],
         publish: Callable[[tuple[ModelServer, ...]], None],
-        is_watched: Callable[[], bool],
+        pause: Callable[[float, float], Awaitable[None]],
     ) -> None:
         self.servers: tuple[ModelServer, ...] = ()
         self._ports = ports
         self._publish = publish
-        self._is_watched = is_watched
+        self._pause = pause
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -62,7 +64,7 @@ class ServerWatch:
                 if _without_time(servers) != _without_time(self.servers):
                     self._publish(servers)
                 self.servers = servers
-                await asyncio.sleep(INTERVAL_SECONDS if self._is_watched() else IDLE_INTERVAL_SECONDS)
+                await self._pause(INTERVAL_SECONDS, IDLE_INTERVAL_SECONDS)
 
 
 async def _ask(http: httpx.AsyncClient, port: int) -> ModelServer:

@@ -96,7 +96,7 @@ class Service:
             desk.config.watch.logs, desk.folder, self.bus.publish, self.supervisor.set_progress
         )
         self.processes = ProcessWatch(desk.config.watch.processes, self._active_runs, self._is_known_run)
-        self.servers = ServerWatch(desk.config.capture.ports, self._servers_changed, self._is_watched)
+        self.servers = ServerWatch(desk.config.capture.ports, self._servers_changed, self.bus.pause)
         self.traffic = TrafficBook(
             self.bus.publish,
             lambda exchange, searchable: self.store.save_exchange(exchange, searchable=searchable),
@@ -275,7 +275,7 @@ class Service:
         while True:
             await self._sample_processes()
             self._set_pace()
-            await asyncio.sleep(interval if self._is_watched() else max(interval, IDLE_SAMPLE_SECONDS))
+            await self.bus.pause(interval, max(interval, IDLE_SAMPLE_SECONDS))
 
     async def _sample_processes(self) -> None:
         sparing = not self._is_watched()
@@ -312,8 +312,8 @@ class Service:
             self._problems = ()
             self.desk = desk
             self.supervisor.replace_config(self.desk)
-            self.processes.set_words(config.watch.processes)
-            self.logs.set_patterns(config.watch.logs)
+            self.processes.set_words(desk.config.watch.processes)
+            self.logs.set_patterns(desk.config.watch.logs)
         self.bus.publish(DeskChanged(desk=self.desk_info(), jobs=self.supervisor.jobs()))
 
     def _set_pace(self) -> None:
