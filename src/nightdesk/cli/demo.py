@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nightdesk.cli.desk import DeskChoice, pass_choice
+from nightdesk.model.errors import NightdeskError
 
 if TYPE_CHECKING:
     from nightdesk.client.engine import Engine
@@ -81,7 +84,6 @@ def _serve(port: int, speed: float, log: Path | None, belongs_to: Path | None) -
     from nightdesk.cli.output import print_line
     from nightdesk.demo import server
     from nightdesk.demo.background import until_unwanted
-    from nightdesk.model.errors import NightdeskError
 
     def announce(address: str) -> None:
         print_line(address)
@@ -120,7 +122,9 @@ def _view(choice: DeskChoice) -> None:
     from nightdesk.cli.output import print_line
     from nightdesk.tui.app import run_viewer
 
-    _start_runs(choice)
+    # The first picture does not wait for the engine; what keeps it from starting is shown in the viewer, too.
+    starting = threading.Thread(target=_start_runs_quietly, args=(choice,), daemon=True)
+    starting.start()
     status = run_viewer(choice.desk(), flags=choice.settings)
     print_line("The demo goes on. Come back with: nightdesk demo. End it with: nightdesk demo --stop")
     sys.exit(status)
@@ -141,6 +145,11 @@ def _stay(choice: DeskChoice, folder: Path) -> None:
             signal.pause()
     finally:
         _stop(folder)
+
+
+def _start_runs_quietly(choice: DeskChoice) -> None:
+    with contextlib.suppress(NightdeskError):
+        _start_runs(choice)
 
 
 def _start_runs(choice: DeskChoice) -> None:
