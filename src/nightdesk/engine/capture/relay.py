@@ -29,7 +29,7 @@ SERVER_HOSTS = ("127.0.0.1", "::1")
 """Where the model server is looked for, in this order."""
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends a reset."""
-TICK_SECONDS = 0.05
+TICK_SECONDS = 0.1
 STATUS_SECONDS = 5.0
 
 

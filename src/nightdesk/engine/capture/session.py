@@ -16,7 +16,7 @@ from nightdesk.engine.capture.sources import Source, loopback_name, open_source
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import CaptureStatus
 
-TICK_SECONDS = 0.05
+TICK_SECONDS = 0.1
 STATUS_SECONDS = 5.0
 
 
