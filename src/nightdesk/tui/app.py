@@ -109,7 +109,7 @@ class Viewer(App[int]):
         self._prepare_keys()
         if not self.is_headless:
             self._terminal = terminal.terminal_descriptor()
-        terminal.follow_signals(self.exit)
+        terminal.follow_signals(self._leave_now)
         self.set_interval(TICK_SECONDS, self._tick)
         self.call_after_refresh(self._start_link)
 
@@ -167,11 +167,16 @@ class Viewer(App[int]):
         if self._ticks % TICKS_PER_PULSE == 0:
             self._feed()
             if terminal.is_gone(self._terminal):
-                terminal.end_soon(129)
-                self.exit(129)
+                self._leave_now(129)
         elif self.link.streaming and self.link.mirror is not None:
             self.desk_screen.feed_fast(self.link.mirror, self.link.state, self.clock())
             self.link.settle()
+
+    def _leave_now(self, status: int) -> None:
+        """Leave although nobody may be there to see it: a dead terminal must not hold the process."""
+        if not self.is_headless:
+            terminal.end_soon(status)
+        self.exit(status)
 
     def on_feed_requested(self) -> None:
         """Draw now."""

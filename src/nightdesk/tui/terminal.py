@@ -12,8 +12,8 @@ import termios
 import threading
 from collections.abc import Callable
 
-GRACE_SECONDS = 3.0
-"""A viewer whose terminal is gone and that has not ended by then is ended."""
+GRACE_SECONDS = 5.0
+"""A viewer that was told to end, or whose terminal is gone, is ended after this long in any case."""
 
 
 def follow_signals(leave: Callable[[int], None]) -> None:
