@@ -20,11 +20,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
+from nightdesk.tui.app import show
 from tests.support.viewer import FakeEngine, snapshot, viewer
-app = viewer(FakeEngine(snapshot()))
-status = app.run()
-print(app.parting_words())
-sys.exit(app.return_code or status or 0)
+sys.exit(show(viewer(FakeEngine(snapshot()))))
 """
 LEFT_ALTERNATE_SCREEN = b"\x1b[?1049l"
 

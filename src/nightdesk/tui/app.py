@@ -331,7 +331,12 @@ def run_viewer(
         keys=desk.config.viewer.keys,
         utf8=terminal.speaks_utf8(),
     )
-    status = viewer.run(mouse=desk.config.viewer.mouse)
+    return show(viewer, mouse=desk.config.viewer.mouse)
+
+
+def show(viewer: Viewer, *, mouse: bool = True) -> int:
+    """Run ``viewer`` until it ends, then say in one line what goes on; the exit status."""
+    status = viewer.run(mouse=mouse)
     if not terminal.is_gone(terminal.terminal_descriptor()):
         sys.stdout.write(viewer.parting_words() + "\n")
     return viewer.return_code or status or 0

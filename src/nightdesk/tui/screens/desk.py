@@ -122,6 +122,7 @@ class DeskScreen(Screen[None]):
         )
         tabs = self._one_at_a_time()
         self.set_class(tabs, "-tabs")
+        self.set_class(self.zoomed, "-zoomed")
         self.set_class(height < 32, "-low")
         for mode in MODES:
             self.set_class(mode == self.mode, f"-{mode}")
