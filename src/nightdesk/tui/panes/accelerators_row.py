@@ -107,13 +107,13 @@ def _heat_tone(heat: float | None) -> Tone:
 
 
 def _device_note(device: Device, estimated: bool, glyphs: Glyphs) -> Cell:
-    if device.throttle:
-        return Cell(f"{glyphs.warn} {', '.join(device.throttle)}", "warn")
     if estimated:
         return Cell(f"(estimate {percent(device.active_ratio)})", "muted")
-    if device.memory_used_bytes is not None:
-        return memory_cell(device.memory_used_bytes, device.memory_total_bytes, glyphs)
-    return Cell(device.name, "muted")
+    held = f"{glyphs.warn} {', '.join(device.throttle)}  " if device.throttle else ""
+    if device.memory_used_bytes is None:
+        return Cell(held, "warn", ((device.name, "muted"),))
+    memory = memory_cell(device.memory_used_bytes, device.memory_total_bytes, glyphs)
+    return Cell(held, "warn", ((memory.text, memory.tone), *memory.more))
 
 
 def memory_cell(used: int | None, total: int | None, glyphs: Glyphs) -> Cell:

@@ -19,10 +19,10 @@ COLUMNS = (
     Column("call", "call", width=8, least=70),
     Column("model", "model", width=18),
     Column("for", "for", width=22, least=100),
-    Column("prompt", "prompt", width=6, align="right", least=92),
+    Column("prompt", "prompt", width=6, align="right", least=124),
     Column("reply", "reply", width=6, align="right"),
     Column("rate", "t/s", width=5, align="right", least=76),
-    Column("first", "first", width=6, align="right", least=112),
+    Column("first", "first", width=6, align="right", least=140),
     Column("text", "text", flex=1),
 )
 TEXT = len(COLUMNS) - 1
