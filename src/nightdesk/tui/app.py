@@ -84,7 +84,8 @@ class Viewer(App[int]):
         self._urgent_until = 0
         self._clashes: set[frozenset[str]] = set()
         self._mouse_taken = True
-        self._terminal: int | None = None
+        self.terminal: int | None = None
+        """The descriptor that keys come from, once the viewer runs on a terminal."""
 
     # Start
 
@@ -108,7 +109,7 @@ class Viewer(App[int]):
         self._prepare_looks()
         self._prepare_keys()
         if not self.is_headless:
-            self._terminal = terminal.terminal_descriptor()
+            self.terminal = terminal.terminal_descriptor()
         terminal.follow_signals(self._leave_now)
         self.set_interval(TICK_SECONDS, self._tick)
         self.call_after_refresh(self._start_link)
@@ -166,7 +167,7 @@ class Viewer(App[int]):
         self._ticks += 1
         if self._ticks % TICKS_PER_PULSE == 0:
             self._feed()
-            if terminal.is_gone(self._terminal):
+            if terminal.is_gone(self.terminal):
                 self._leave_now(129)
         elif self.link.streaming and self.link.mirror is not None:
             self.desk_screen.feed_fast(self.link.mirror, self.link.state, self.clock())
@@ -337,6 +338,6 @@ def run_viewer(
 def show(viewer: Viewer, *, mouse: bool = True) -> int:
     """Run ``viewer`` until it ends, then say in one line what goes on; the exit status."""
     status = viewer.run(mouse=mouse)
-    if not terminal.is_gone(terminal.terminal_descriptor()):
+    if not terminal.is_gone(viewer.terminal):
         sys.stdout.write(viewer.parting_words() + "\n")
     return viewer.return_code or status or 0

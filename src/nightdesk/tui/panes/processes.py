@@ -240,7 +240,8 @@ if its number has been used again meanwhile, nothing is hit.
         note = gap.join((shape, "all" if view.settings.everything else "ours", f"by {view.settings.order}"))
         right: list[Cell] = []
         if view.orphans:
-            right.append(Cell(f"{self.glyphs.warn} {view.orphans} orphans{gap}", "warn"))
+            noun = "orphan" if view.orphans == 1 else "orphans"
+            right.append(Cell(f"{self.glyphs.warn} {view.orphans} {noun}{gap}", "warn"))
         right.append(Cell(f"{view.ours} of {view.total}", "muted"))
         return Heading((Cell(note, "muted"),), tuple(right))
 
