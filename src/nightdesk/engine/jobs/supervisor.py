@@ -369,10 +369,14 @@ class Supervisor:
         count = await asyncio.to_thread(count_valid, plan, position)
         if count:
             now = self._now()
-            for item in plan.items[position : position + count]:
-                self._record(
-                    active, ItemRecord(item=item, state="skipped", attempts=0, started_ns=None, ended_ns=now)
-                )
+            skipped = plan.items[position : position + count]
+            self._record(
+                active,
+                *(
+                    ItemRecord(item=i, state="skipped", attempts=0, started_ns=None, ended_ns=now)
+                    for i in skipped
+                ),
+            )
             self._apply(active, ItemsSkipped(count, now))
         return active.work.run.state not in ENDED
 
@@ -435,13 +439,11 @@ class Supervisor:
         )
         self._record(active, record)
 
-    def _record(self, active: ActiveRun, record: ItemRecord) -> None:
+    def _record(self, active: ActiveRun, *records: ItemRecord) -> None:
         try:
-            active.folder.append_item(record)
+            active.folder.append_items(records)
         except OSError as fault:
-            logger.warning(
-                "Item %s of run %s can't be recorded: %s", record.item, active.folder.run_id, fault
-            )
+            logger.warning("Finished items of run %s can't be recorded: %s", active.folder.run_id, fault)
 
     # signalling
 
