@@ -65,10 +65,10 @@ def capture(context: click.Context, file: Path, as_json: bool, ports: frozenset[
                     _emit(lines, events, as_json)
         except CaptureError as error:
             fault = str(error)
+        except BrokenPipeError:
+            raise
         except OSError as error:
             fault = f"Reading {file} failed: {error.strerror or error}."
-        except BrokenPipeError:
-            context.exit(1)
     sys.stdout.flush()
     if fault:
         click.echo(f"nightdesk: {safe_line(fault)}", err=True)
@@ -76,7 +76,7 @@ def capture(context: click.Context, file: Path, as_json: bool, ports: frozenset[
 
 
 def _opened(file: Path) -> BinaryIO:
-    return click.get_binary_stream("stdin") if str(file) == "-" else file.open("rb")
+    return sys.stdin.buffer if str(file) == "-" else file.open("rb")
 
 
 def _events(source: BinaryIO, assembler: Assembler) -> Iterator[list[CaptureEvent]]:
@@ -120,7 +120,7 @@ class InOrder:
         self._next = 1
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - close() is ours
         self._places: dict[int, tuple[int, int]] = {}
-        self._out = click.get_binary_stream("stdout")
+        self._out = sys.stdout.buffer
 
     def put(self, number: int, line: bytes) -> None:
         """Prints the line, or keeps it until all older ones were printed."""

@@ -48,6 +48,8 @@ class Connection:
         self._lost_request = 0
         self._began_before = False
         self._answered = 0
+        self._place = 0
+        """Place in the server's stream of the bytes that are being read."""
         self._answer_missing = 0
         self.is_recognised = False
         """HTTP was seen: the connection deserves attention."""
@@ -153,6 +155,7 @@ class Connection:
     def _feed(self, pieces: list[bytes], times: list[int], place: int) -> None:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         clock = _Clock(pieces, times)
+        self._place = place
         if self._responses.is_lost and len(self._waiting) > 1:
             split = distance(self._waiting[1].acked, place)
             if self._is_boundary() and 0 <= split < len(data):
@@ -161,6 +164,7 @@ class Connection:
                     self._take_all(self._responses.cut(0), clock)
                     self._give_up_first(clock.at(0))
                 data = data[split:]
+                self._place = (place + split) & MASK
         self._take_all(self._responses.feed(data), clock)
 
     def _take_all(self, events: list[Event], clock: _Clock) -> None:
@@ -205,9 +209,19 @@ class Connection:
             self._waiting.append(draft)
         return self._waiting[0]
 
+    def _make_way(self, at: int, at_ns: int) -> None:
+        """A response that the client had read before it asked answers a request that the capture missed."""
+        if self._waiting and self._waiting[0].acked >= 0 and self._waiting[0].first_byte_ns is None:
+            begins = (self._place + at - 1) & MASK
+            if distance(begins, self._waiting[0].acked) < 0:
+                rest, self._waiting = self._waiting, deque()
+                self._answering(at_ns)
+                self._waiting.extend(rest)
+
     def _take_response(self, event: Event, at_ns: int) -> None:
         match event:
             case Began():
+                self._make_way(event.at, at_ns)
                 draft = self._answering(at_ns)
                 draft.last_ns = at_ns
                 draft.first_byte_ns = at_ns if draft.first_byte_ns is None else draft.first_byte_ns
@@ -233,7 +247,8 @@ class Connection:
                 draft.answered = True
                 self.is_recognised = True
                 draft.resume()
-                if draft.began_before and draft.status is None and not draft.reply.gaps:
+                if draft.status is None and not draft.response.missing:
+                    draft.began_before = True
                     draft.note("The capture began in the middle of the reply.")
             case End():
                 self._close_response(at_ns, event.clean)

@@ -6,6 +6,8 @@ import hashlib
 import zlib
 from typing import Any, Literal
 
+import msgspec
+
 from nightdesk.core.dialects.choice import GuessingReader, choose
 from nightdesk.core.dialects.prompts import read_prompt, without_images
 from nightdesk.core.dialects.reader import ReplyReader
@@ -308,14 +310,36 @@ class Draft:
         """The exchange as of now."""
         reply, is_full = self.reply, self.record == "full"
         reply.compact()
-        tokens_of = self.request, self.response
         if self.response.size > self.response.kept and is_full:
             self.note(
                 f"The response body is cut in the record: {self.response.kept} of {self.response.size} bytes."
             )
         if reply.was_cut:
             self.note("The text is cut in the record.")
-        aborted = self.left_by if self.state == "aborted" else None
+        outline = self._outline(client, server)
+        if self.record == "none":
+            return outline
+        outline = msgspec.structs.replace(
+            outline,
+            request_headers=_masked(self.request.headers),
+            response_headers=_masked(self.response.headers),
+        )
+        if not is_full:
+            return outline
+        return msgspec.structs.replace(
+            outline,
+            text=reply.text(),
+            thinking="".join(reply.thinking),
+            tool_calls=tuple(reply.tool_calls),
+            text_pieces=tuple("".join(piece) for piece in reply.pieces) if reply.gaps else None,
+            prompt=self.prompt,
+            request_body=self._request_text() if self.request_done else None,
+            response_body=self._response_text() if self.state != "running" else None,
+        )
+
+    def _outline(self, client: str, server: str) -> Exchange:
+        """Everything but content."""
+        reply = self.reply
         return Exchange(
             id=self.number,
             state=self.state,
@@ -332,9 +356,9 @@ class Draft:
             stream_format=self.stream_format,
             fragments=reply.fragments if self.stream_format else 0,
             model=reply.model or self.asked_model,
-            text=reply.text() if is_full else "",
-            thinking="".join(reply.thinking) if is_full else "",
-            tool_calls=tuple(reply.tool_calls) if is_full else (),
+            text="",
+            thinking="",
+            tool_calls=(),
             embeddings=reply.embeddings,
             statuses=tuple(reply.statuses),
             done=reply.done,
@@ -355,18 +379,12 @@ class Draft:
             response_bytes=self.response.size,
             response_sha256=self.response.tally.hexdigest(),
             missing_bytes=MissingBytes(request=self.request.missing, response=self.response.missing),
-            aborted_by=aborted,
+            aborted_by=self.left_by if self.state == "aborted" else None,
             process=self.process,
             run=self.run,
             item=self.item,
             verdicts=(),
-            text_pieces=tuple("".join(piece) for piece in reply.pieces) if reply.gaps and is_full else None,
             note=" ".join(self.notes) or None,
-            prompt=self.prompt,
-            request_headers=_masked(tokens_of[0].headers) if self.record != "none" else (),
-            response_headers=_masked(tokens_of[1].headers) if self.record != "none" else (),
-            request_body=self._request_text() if is_full and self.request_done else None,
-            response_body=self._response_text() if is_full and self.state != "running" else None,
         )
 
     def _request_text(self) -> str | None:

@@ -29,7 +29,7 @@ from nightdesk.core.packets import (
     ports_of,
     reverse,
 )
-from nightdesk.core.streams import HALF, MASK, NEVER, Flow, Lane
+from nightdesk.core.streams import HALF, HURRY_NS, MASK, NEVER, Flow, Lane
 from nightdesk.model.exchange import ExchangeGrew, ExchangeSeen
 from nightdesk.model.process import ProcessRef
 
@@ -215,11 +215,11 @@ class Assembler:
         elif flow in self._timed:
             del self._timed[flow]
 
-    def _expire(self, now_ns: int) -> None:
+    def _expire(self, now_ns: int, hurry_ns: int = 0) -> None:
         self._due = NEVER
         for flow in list(self._timed):
-            if flow.due_ns() <= now_ns:
-                flow.expire(now_ns)
+            if flow.due_ns() <= now_ns + hurry_ns:
+                flow.expire(now_ns + hurry_ns)
                 if flow.server.ready:
                     self._dirty.append(flow.server)
             self._look_after(flow, now_ns)
@@ -364,7 +364,7 @@ class Assembler:
 
     def tick(self, now_ns: int) -> list[CaptureEvent]:
         """What is due by time: growth, holes that nothing will fill, idle connections. Call some times a second."""
-        self._expire(now_ns)
+        self._expire(now_ns, HURRY_NS)
         for tracked in [t for t in self._tracked.values() if t.flow is not None]:
             flow = tracked.flow
             assert flow is not None

@@ -32,7 +32,7 @@ Side = Literal["request", "response"]
 
 
 class Began(msgspec.Struct, frozen=True, gc=False):
-    """The first byte of a message was seen."""
+    """The first byte of a message was seen. ``at`` is negative where that was in bytes fed before."""
 
     at: int
 
@@ -203,7 +203,7 @@ class MessageReader:
 
     def _begin(self, at: int, events: list[Event]) -> None:
         self._is_open = True
-        events.append(Began(max(0, at)))
+        events.append(Began(at))
 
     def _end(self, at: int, events: list[Event], clean: bool = True) -> None:
         self._is_open = False
@@ -395,7 +395,7 @@ class MessageReader:
 
     def _resume(self, found: re.Match[bytes], held: int, events: list[Event]) -> int:
         start = found.start(2) if found[2] else found.start(1)
-        at = max(0, start - held + 1)
+        at = start - held + 1
         self._is_behind_gap = False
         if found[2] and self._is_open:
             events.append(End(at, clean=False))

@@ -5,9 +5,9 @@ Three rules make the result independent of the order in which the capture delive
 
 * A server segment waits until the client bytes that it acknowledges were delivered (or given up), because the server
   had read them when it answered.
-* A hole is given up when the peer has acknowledged it and ``REORDER_NS`` have passed, or without acknowledgement
+* A hole is given up when the peer has acknowledged it and time and segments have passed, without acknowledgement
   after ``RETRANSMIT_NS``, or when the flow ends. Time is the packets' own.
-* A flow that begins without SYN collects segments for ``SETTLE_NS`` before its first byte is chosen.
+* A flow that begins without SYN collects some segments before its first byte is chosen.
 
 What a server sends after the client left (its FIN in the middle of a reply, or an RST) is dropped: nobody read it.
 """
@@ -24,13 +24,18 @@ MASK = 0xFFFFFFFF
 HALF = 0x80000000
 
 REORDER_NS = 200_000_000
-"""Captures deliver packets of several queues out of order by milliseconds; 200 ms is far beyond that."""
-RETRANSMIT_NS = 3_000_000_000
+REORDER_SEGMENTS = 32
+"""A missing segment that was acknowledged is given up after this time and this many later segments of the flow:
+captures deliver packets of several queues out of order by milliseconds and by a few packets."""
+PATIENCE_NS = 10_000_000_000
+"""The same for a flow with fewer segments, for the first byte of a flow without SYN, and for the end of a flow after
+an RST or a client's FIN. It is long because the time is that of packets: when nothing comes, nothing is shown late."""
+RETRANSMIT_NS = 13_000_000_000
 """A segment that nobody acknowledged comes again after 0.2 to 1 s, then after twice that."""
-SETTLE_NS = 50_000_000
-SETTLE_SEGMENTS = 32
-LINGER_NS = 200_000_000
-"""How long an answer behind a client's FIN waits for the RST that tells a hang-up from a half-close."""
+HURRY_NS = 9_800_000_000
+"""What a live capture takes off these spans, because its clock goes on between packets."""
+SETTLE_SEGMENTS = 16
+"""Segments of a flow without SYN among which its first bytes are looked for."""
 PENDING_BYTES = 4 << 20
 """Bytes of one lane that wait behind a hole; the largest default receive window of Linux is 6 MB."""
 PENDING_SEGMENTS = 4096
@@ -127,7 +132,7 @@ class Flow:
     __slots__ = (
         "_has_client_left", "_has_server_left", "client", "deadline", "early", "hole_ns", "is_closed",
         "is_settled", "last_ns", "late",
-        "left_place", "reset", "saw_syn", "server", "sink",
+        "left_place", "reset", "saw_syn", "seen", "server", "sink",
     )  # fmt: skip
 
     def __init__(self, sink: Sink) -> None:
@@ -140,6 +145,8 @@ class Flow:
         self.saw_syn = False
         self.hole_ns = 0
         """When the oldest open hole was noticed; 0 for none."""
+        self.seen = 0
+        """Segments since then."""
         self.late: list[tuple[bytes, int, int]] = []
         self.left_place: int | None = None
         self.reset: tuple[bool, int] | None = None
@@ -160,6 +167,7 @@ class Flow:
         if not self.is_settled:
             self._collect(lane, segment, at_ns)
             return
+        self.seen += 1
         self._accept(lane, segment, at_ns)
         self._advance(at_ns)
 
@@ -181,7 +189,7 @@ class Flow:
 
     def _collect(self, lane: Lane, segment: Segment, at_ns: int) -> None:
         if not self.early:
-            self.deadline = at_ns + SETTLE_NS
+            self.deadline = at_ns + PATIENCE_NS
         self.early.append((lane.is_server, segment, at_ns))
         if (self.client.next >= 0 and self.server.next >= 0) or len(self.early) >= SETTLE_SEGMENTS:
             self.settle(at_ns)
@@ -203,15 +211,19 @@ class Flow:
         self._advance(at_ns)
 
     def _first_place(self, lane: Lane, early: list[tuple[bool, Segment, int]]) -> int:
-        places = [
-            s.seq for is_server, s, _ in early if is_server == lane.is_server and (s.payload or s.flags & FIN)
-        ]
+        """The lowest place that is known to be due; -1 where nothing tells it."""
+        own = [segment for is_server, segment, _ in early if is_server == lane.is_server]
+        acks = [s.ack for is_server, s, _ in early if is_server != lane.is_server and s.flags & ACK]
+        places = [segment.seq for segment in own if segment.payload or segment.flags & FIN]
         if self.saw_syn:
-            places += [s.ack for is_server, s, _ in early if is_server != lane.is_server and s.flags & ACK]
-        if not places:
-            return -1
-        base = places[0]
-        return (base + min(distance(place, base) for place in places)) & MASK
+            places += acks
+        elif not places:
+            # An empty segment tells what comes next; a keep-alive probe lies one below.
+            empty = [segment.seq for segment in own if not segment.flags & RST]
+            if empty:
+                return max(empty, key=lambda place: distance(place, empty[0]))
+            places = [] if lane.is_server else acks
+        return min(places, key=lambda place: distance(place, places[0])) if places else -1
 
     def _accept(self, lane: Lane, segment: Segment, at_ns: int) -> None:
         flags, payload, seq = segment.flags, segment.payload, segment.seq
@@ -226,6 +238,9 @@ class Flow:
             lane.next = lane.first = seq
         if flags & FIN and lane.fin is None and abs(distance(seq, lane.next)) < AHEAD_LIMIT:
             lane.fin = ((seq + len(payload)) & MASK, segment.ack, at_ns)
+        if payload and not lane.is_server and self.server.next < 0 and flags & ACK:
+            # Who asks has read all there was: the answer begins here.
+            self.server.next = self.server.first = segment.ack
         if payload:
             self._insert(lane, seq, payload, at_ns, segment.ack)
 
@@ -270,7 +285,8 @@ class Flow:
 
     def _advance(self, at_ns: int) -> None:
         """Delivers everything that is in order, and notices holes and ends."""
-        while self._drain(self.client) or self._drain(self.server):
+        # The server first: what it answered was asked before the client's next segment.
+        while self._drain(self.server) or self._drain(self.client):
             pass
         self._see_ends()
         if self.client.pending or self.server.pending or self.client.acked >= 0 or self.server.acked >= 0:
@@ -279,6 +295,7 @@ class Flow:
             self._limit(at_ns)
         else:
             self.hole_ns = 0
+            self.seen = 0
         is_plain = not self.is_closed and self.left_place is None and self.reset is None
         for lane in (self.client, self.server):
             lane.is_calm = is_plain and not lane.pending and lane.acked < 0 and lane.fin is None
@@ -294,6 +311,8 @@ class Flow:
                 break
             if lane.is_server and client.acked >= 0 and self._beyond(client, ack) > 0:
                 break
+            if moved and not lane.is_server:
+                break
             moved += 1
             self._deliver(lane, payload, at_ns, ack)
             if start + len(payload) > MASK:
@@ -301,6 +320,9 @@ class Flow:
         if moved:
             del pending[:moved]
             lane.pending_bytes = sum(len(item[1]) for item in pending)
+            if pending or lane.acked >= 0:
+                # What is missing now is another hole.
+                self.hole_ns = self.seen = 0
         if lane.acked >= 0 and self._beyond(lane, lane.acked) <= 0:
             lane.acked = -1
         return moved > 0
@@ -326,7 +348,7 @@ class Flow:
         if self.reset is not None or (self.sink.has_answer() and not self.late):
             return
         self.late.append((payload, at_ns, place))
-        self.deadline = min(self.deadline, at_ns + LINGER_NS)
+        self.deadline = min(self.deadline, at_ns + PATIENCE_NS)
 
     def flush(self) -> None:
         """Hands the server's bytes on."""
@@ -354,7 +376,7 @@ class Flow:
     def _client_leaves(self, at_ns: int) -> None:
         if not self._has_client_left:
             self._has_client_left = True
-            self.deadline = min(self.deadline, at_ns + LINGER_NS)
+            self.deadline = min(self.deadline, at_ns + PATIENCE_NS)
             self.sink.client_left(at_ns)
 
     def _server_leaves(self, at_ns: int) -> None:
@@ -379,7 +401,7 @@ class Flow:
             if self.left_place is None:
                 self.left_place = segment.ack if segment.flags & ACK else self.server.next
             self.late = []
-        self.deadline = at_ns + SETTLE_NS
+        self.deadline = at_ns + PATIENCE_NS
 
     def _limit(self, at_ns: int) -> None:
         for lane in (self.client, self.server):
@@ -391,8 +413,10 @@ class Flow:
         """When :meth:`expire` must be called next."""
         if not self.hole_ns:
             return self.deadline
-        is_acked = any(lane.acked >= 0 for lane in (self.client, self.server))
-        return min(self.deadline, self.hole_ns + (REORDER_NS if is_acked else RETRANSMIT_NS))
+        wait = RETRANSMIT_NS
+        if self.client.acked >= 0 or self.server.acked >= 0:
+            wait = REORDER_NS if self.seen >= REORDER_SEGMENTS else PATIENCE_NS
+        return min(self.deadline, self.hole_ns + wait)
 
     def expire(self, now_ns: int) -> None:
         """Does what is due by time."""
@@ -411,17 +435,22 @@ class Flow:
                 self._give_up_all(now_ns)
                 self.flush()
                 self.sink.client_gone()
-        if self.hole_ns and now_ns >= self.due_ns():
+        if self.hole_ns and now_ns >= self.due_ns() < self.deadline:
             self._give_up_hole(now_ns)
 
     def _give_up_hole(self, at_ns: int) -> None:
         """Declares the first hole missing: the client's first, because answers wait for it."""
         for lane in (self.client, self.server):
             size = self._hole_of(lane)
+            if size == 1 and not lane.pending and lane.fin is None:
+                # The only number behind the last byte: a FIN that the capture missed.
+                lane.fin, lane.acked = (lane.next, lane.peer.next, at_ns), -1
+                break
             if size > 0:
                 self._skip(lane, size, at_ns)
                 break
         self.hole_ns = 0
+        self.seen = 0
         self._advance(at_ns)
 
     def _give_up_all(self, at_ns: int) -> None:
