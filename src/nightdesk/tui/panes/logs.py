@@ -185,11 +185,12 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
             return
         width = self.size.width - 4
         self.set_class(len(view.names) < 2 or self.size.height < 8, "-one")
-        self.query_one("#log-names", Static).update(line(*selector(view, self.glyphs, width)))
+        self.query_one("#log-names", Static).update(line(*selector(view, self.glyphs, width)), layout=False)
         bar = self.query_one("#log-progress", Static)
         bar.set_class(view.file.progress is None, "-none")
         if view.file.progress is not None:
-            bar.update(line(*progress_parts(view.file.progress, view.left_ns, width, self.glyphs)))
+            parts = progress_parts(view.file.progress, view.left_ns, width, self.glyphs)
+            bar.update(line(*parts), layout=False)
         lines = self.query_one(LogLines)
         lines.needle = self.filter_text
         self._keep_up(view.file)
