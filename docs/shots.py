@@ -40,7 +40,9 @@ async def take(desk: Desk, name: str, columns: int, rows: int, theme: str, keys:
         while time.monotonic() < limit:
             await pilot.pause(0.2)
             mirror = viewer.link.mirror
-            if mirror and any(row.state == "running" and row.fragments > 10 for row in mirror.exchanges.values()):
+            if mirror and any(
+                row.state == "running" and row.fragments > 10 for row in mirror.exchanges.values()
+            ):
                 break
         await pilot.press(*keys)
         await pilot.pause(1.2)
@@ -53,14 +55,15 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         demo = [NIGHTDESK, "demo", "--folder", f"{folder}/newsroom"]
-        subprocess.run([*demo, "--no-viewer"], check=True)
+        background = subprocess.Popen([*demo, "--no-viewer"], stdout=subprocess.DEVNULL)
         try:
             time.sleep(WARM_UP_SECONDS)
             desk = find_desk(Path(folder, "newsroom"))
             for shot in SHOTS:
                 asyncio.run(take(desk, *shot))
         finally:
-            subprocess.run([*demo, "--stop"], check=True)
+            background.terminate()
+            background.wait()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The promise of the whole program, kept in a real terminal, with real packets and real processes."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -16,22 +17,34 @@ def demo_folder(world: World) -> Path:
     return world.folder / "demo"
 
 
-def open_demo(world: World) -> None:
-    world.run("demo", "--no-viewer", "--folder", str(demo_folder(world)), "--speed", "fast")
+def streaming_text(shown: str) -> str | None:
+    """The growing reply in the newest line of the traffic pane, while one is running for an item."""
+    if "1 running" not in shown:
+        return None
+    newest = next((line for line in shown.splitlines() if "synthesize › " in line and "│" in line), "")
+    text = newest.rstrip("│ ").split("  ")[-1]
+    return text if text and "waits for" not in newest else None
 
 
 def test_the_demo_shows_five_live_panes_and_an_exchange_while_it_streams(world: World) -> None:
     screen = world.screen()
     screen.type(f"{NIGHTDESK} demo --folder {demo_folder(world)}")
-    screen.wait_for(*PANES, seconds=30)
-    shown = screen.wait_for("▶ chat", "synthesize › ", seconds=30)
-    running = [line for line in shown.splitlines() if "▶" in line and "synthesize › " in line]
-    assert running, shown
+    screen.wait_for(*PANES)
+    screen.wait_for("transcribe", "orphan", "CPU", "following", "synthesize › ")
+    first = until(lambda: streaming_text(screen.text()), "an exchange that streams")
+    until(lambda: (streaming_text(screen.text()) or first) != first, "its text to grow")
     screen.press("q")
     screen.wait_for("go on")
     status = world.json("--desk", str(demo_folder(world)), "status")
     states = {run["job"]: run["state"] for run in status["runs"]}
-    assert states["synthesize"] in ("running", "done")
+    assert states["synthesize"] == "running"
+    rows = [
+        json.loads(line)
+        for line in world.run("--desk", str(demo_folder(world)), "traffic", "--json").stdout.splitlines()
+    ]
+    answered = [row for row in rows if row["state"] == "complete" and row["operation"] != "embed"]
+    assert answered and all((row["job"], row["item"][:9]) == ("synthesize", "interview") for row in answered)
+    assert all(row["process"]["pid"] and row["reply_tokens"] for row in answered)
     world.run("demo", "--stop", "--folder", str(demo_folder(world)))
 
 
@@ -51,7 +64,7 @@ def test_a_run_outlives_viewer_and_engine_and_its_end_is_told_right(world: World
     os.kill(engine, signal.SIGKILL)
     until(lambda: not psutil.pid_exists(engine), "the engine's end")
     screen.press("q")
-    screen.wait_for("$")
+    screen.wait_for("viewer closed")
     screen.type(NIGHTDESK)
     screen.wait_for("count", "/40")
     again: dict[str, Any] = world.json("status")

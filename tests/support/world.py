@@ -32,10 +32,10 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
 class Screen:
     """A tmux session with one window."""
 
-    def __init__(self, env: dict[str, str], columns: int, rows: int) -> None:
+    def __init__(self, env: dict[str, str], folder: Path, columns: int, rows: int) -> None:
         self._socket = f"nd-{uuid.uuid4().hex[:8]}"
         self._env = env
-        self.tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "sh")
+        self.tmux("new-session", "-d", "-c", str(folder), "-x", str(columns), "-y", str(rows), "sh")
         self.tmux("set", "-g", "status", "off")
         self.tmux("set", "-g", "remain-on-exit", "on")
         self.tmux("set", "-g", "set-clipboard", "on")
@@ -99,7 +99,6 @@ class World:
             "HOME": str(folder / "home"),
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_RUNTIME_DIR": str(folder / "run"),
-            "PYTHONWARNINGS": "default",
         }
         for name in ("home", "state", "run"):
             (folder / name).mkdir(mode=0o700)
@@ -109,7 +108,7 @@ class World:
 
     def screen(self, columns: int = 160, rows: int = 48) -> Screen:
         """A new terminal."""
-        screen = Screen(self.env, columns, rows)
+        screen = Screen(self.env, self.folder, columns, rows)
         self._screens.append(screen)
         return screen
 

@@ -43,30 +43,55 @@ def ensure_engine(desk: Desk, flags: tuple[str, ...] = ()) -> Engine:
     """
     from nightdesk.client.engine import Engine
 
-    path = desk.socket
-    if not is_answering(path):
-        _wait_until_answering(path, start_engine(desk, flags), desk)
-    return Engine(path)
+    if not is_answering(desk.socket):
+        start_engine(desk, flags)
+    return Engine(desk.socket)
 
 
-def start_engine(desk: Desk, flags: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-    """The engine as a process of its own session: the terminal that closes takes nothing with it."""
+def start_engine(desk: Desk, flags: tuple[str, ...] = ()) -> None:
+    """Start the engine in a session of its own, and return when it answers: no terminal takes it along.
+
+    When another engine of the desk is quicker, that one is it. Raises NightdeskError with the reason of a failure.
+    """
     make_private(desk.state)
     make_private(desk.socket.parent)
-    command = [sys.executable, "-m", "nightdesk.engine", "--folder", str(desk.folder)]
+    command = [sys.executable, "-m", "nightdesk.engine", "--detach", "--folder", str(desk.folder)]
     if desk.config_path:
         command += ["--config", str(desk.config_path)]
     for flag in flags:
         command += ["--set", flag]
-    with _engine_output(desk).open("wb") as output:
-        return subprocess.Popen(
+    output = desk.state / "engine.out"
+    with output.open("wb") as file:
+        starter = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=file,
+            stderr=file,
             start_new_session=True,
             cwd=desk.folder,
         )
+    try:
+        status = starter.wait(START_SECONDS)
+    except subprocess.TimeoutExpired:
+        starter.kill()
+        starter.wait()
+        status = -1
+    if status != 0 or not _answers_soon(desk.socket):
+        said = output.read_text(errors="replace").strip().splitlines()
+        reason = said[-1] if said else "it said nothing."
+        raise NightdeskError(
+            f"The engine of {desk.folder} did not start: {reason}", f"Its log is {desk.engine_log}."
+        )
+
+
+def _answers_soon(path: Path) -> bool:
+    """An engine that was started by somebody else at the same moment may still be on its way."""
+    limit = time.monotonic() + START_SECONDS
+    while not is_answering(path):
+        if time.monotonic() > limit:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 def make_private(folder: Path) -> None:
@@ -86,22 +111,3 @@ def make_private(folder: Path) -> None:
             f"The folder {folder} belongs to somebody else (user {owner}).",
             "Remove it, or set NIGHTDESK_SOCKET to a path of your own.",
         )
-
-
-def _engine_output(desk: Desk) -> Path:
-    return desk.state / "engine.out"
-
-
-def _wait_until_answering(path: Path, engine: subprocess.Popen[bytes], desk: Desk) -> None:
-    limit = time.monotonic() + START_SECONDS
-    while time.monotonic() < limit:
-        if is_answering(path):
-            return
-        if engine.poll() not in (None, 0):
-            break
-        time.sleep(POLL_SECONDS)
-    said = _engine_output(desk).read_text(errors="replace").strip().splitlines()
-    reason = said[-1] if said else "it said nothing"
-    raise NightdeskError(
-        f"The engine of {desk.folder} did not start: {reason}", f"Its log is {desk.engine_log}."
-    )

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -49,13 +49,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--set", action="append", default=[], help="section.key=value, wins over the file")
+    parser.add_argument("--detach", action="store_true", help="return once the engine answers")
     options = parser.parse_args(argv)
+    ready = _detach() if options.detach else lambda: None
     try:
         desk = _desk(options.config, options.folder, options.set)
         make_private(desk.state)
         make_private(desk.socket.parent)
         with _lock(desk) as locked:
             if not locked:
+                ready()
                 return 0
             _log_to(desk.engine_log)
             for name in markers.MARKERS:
@@ -63,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
                 os.environ.pop(name, None)
             # Inherited by the capture process: both tell processes of this desk's runs from another desk's.
             os.environ[markers.DESK] = str(desk.folder)
-            asyncio.run(_serve(desk))
+            asyncio.run(_serve(desk, ready))
     except ConfigError as fault:
         print(" ".join((fault.message, *fault.problems)), file=sys.stderr)  # noqa: T201 - the client reads it
         return fault.exit_code
@@ -71,6 +74,24 @@ def main(argv: list[str] | None = None) -> int:
         print(fault, file=sys.stderr)  # noqa: T201 - the client reads it
         return fault.exit_code
     return 0
+
+
+def _detach() -> Callable[[], None]:
+    """Go on in a child whose parent ends when the returned function is called, or with 1 when the child ends first.
+
+    So whoever starts an engine waits for one short process, and never has the engine as its own child.
+    """
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        os._exit(0 if os.read(reader, 1) else 1)
+    os.close(reader)
+
+    def ready() -> None:
+        os.write(writer, b"r")
+        os.close(writer)
+
+    return ready
 
 
 def _desk(config: Path | None, folder: Path, flags: list[str]) -> Desk:
@@ -108,7 +129,7 @@ def _log_to(path: Path) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-async def _serve(desk: Desk) -> None:
+async def _serve(desk: Desk, ready: Callable[[], None]) -> None:
     import uvicorn
 
     from nightdesk.engine.api import make_app
@@ -138,6 +159,7 @@ async def _serve(desk: Desk) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ready()
     log.info("engine %d watches %s, socket %s", os.getpid(), desk.folder, desk.socket)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -44,7 +44,8 @@ class Subscriber:
         if not self._events and not self.needs_snapshot:
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), KEEP_ALIVE_SECONDS)
+                async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                    await self._wake.wait()
             except TimeoutError:
                 return None
         joined = b"".join(self._events)
@@ -81,7 +82,8 @@ class Bus:
             return
         self._arrival.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._arrival.wait(), unwatched)
+            async with asyncio.timeout(unwatched):
+                await self._arrival.wait()
 
     def close(self) -> None:
         """End all subscriptions."""

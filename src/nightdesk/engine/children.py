@@ -74,7 +74,8 @@ class ChildProcess:
             if not self._restart_now.is_set():
                 self._on_end(reason, self.restarts, pause)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._restart_now.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._restart_now.wait()
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _run_once(self) -> str:
@@ -131,7 +132,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()
