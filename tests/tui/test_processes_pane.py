@@ -121,3 +121,13 @@ async def test_no_signal_goes_to_the_line_that_counts_the_others(engine: FakeEng
         assert engine.asked == [] and app.screen is app.desk_screen
         await pilot.press("enter")
         await until(pilot, lambda: "all" in screen_text(app))
+
+
+async def test_the_reason_of_an_orphan_stands_at_the_border_when_the_line_is_too_short(
+    engine: FakeEngine,
+) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "3900: its run is gone" in screen_text(app))
+        await pilot.press("4", "j")
+        await until(pilot, lambda: "3900: its run is gone" not in screen_text(app))

@@ -19,7 +19,7 @@ from nightdesk.model.units import NS, format_duration
 from nightdesk.tui.asks import OpenJob, RunActionRequested, SingleRequested, StartRequested
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
-from nightdesk.tui.text import Cell, Tone
+from nightdesk.tui.text import Cell, Part, Tone
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.meter import format_rate, progress_bar
 
@@ -251,6 +251,15 @@ Both show first what they will hit.
         words = f" {self.glyphs.dot} ".join(f"{count} {state}" for state, count in view.counts)
         return Heading(right=(Cell(words, "muted"),) if words else ())
 
+    def remark(self) -> Part:
+        """Why the run under the cursor failed or stands still, in full."""
+        run = self.current.run if self.current is not None else None
+        if run is None or run.state in ("running", "done"):
+            return ""
+        if run.failure is not None:
+            return Cell(f"{run.failure.kind}: {run.failure.evidence}", "bad")
+        return Cell(run.reason or "", "muted") if run.reason else ""
+
     def draw(self, view: JobsView, old: JobsView | None) -> None:
         """Show the lines."""
         grid = self.query_one(Grid)
@@ -278,7 +287,7 @@ Both show first what they will hit.
 
     @on(Grid.Moved)
     def _moved(self) -> None:
-        self.refresh_bindings()
+        self.show_remark()
 
     @on(Grid.Opened)
     def open(self) -> None:

@@ -143,6 +143,10 @@ class Pane(Vertical, Generic[View]):
         """*override*: the border's words."""
         return Heading()
 
+    def remark(self) -> Part:
+        """*override*: what the line under the cursor has no room for; stands at the lower border."""
+        return ""
+
     # Use
 
     @property
@@ -231,6 +235,11 @@ class Pane(Vertical, Generic[View]):
         if had_focus:
             self.focus_body()
 
+    def show_remark(self) -> None:
+        """Draw the lower border again: the cursor is on another line."""
+        self.refresh_bindings()
+        self._show_age()
+
     def _show_age(self) -> None:
         """Trouble at the lower border: a lost link, a degraded source, a filter that hides rows."""
         lost = self._link.kind == "lost"
@@ -242,6 +251,8 @@ class Pane(Vertical, Generic[View]):
         source = self.source
         if source is not None and source.state in ("degraded", "failed") and source.message:
             parts.append(Cell(f"{self.glyphs.warn} {source.message}", "warn"))
+        if self.view is not None and self._look.kind == "live" and (remark := self.remark()):
+            parts.append(remark)
         if self.filter_text:
             parts.append(Cell(f"/{self.filter_text}", "accent"))
         joined: list[Part] = []

@@ -21,7 +21,7 @@ from nightdesk.model.units import UNKNOWN, format_bytes, format_duration, format
 from nightdesk.tui.asks import SignalRequested
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.pane import LIVE, LOADING, Heading, Look, Pane
-from nightdesk.tui.text import Cell, Tone
+from nightdesk.tui.text import Cell, Part, Tone
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 
 COLUMNS = (
@@ -245,6 +245,13 @@ if its number has been used again meanwhile, nothing is hit.
         right.append(Cell(f"{view.ours} of {view.total}", "muted"))
         return Heading((Cell(note, "muted"),), tuple(right))
 
+    def remark(self) -> Part:
+        """Why the process under the cursor is an orphan."""
+        row = self.current
+        if row is None or not row.orphan_reason:
+            return ""
+        return Cell(f"{self.glyphs.warn} {row.key.pid}: {row.orphan_reason}", "warn")
+
     def draw(self, view: ProcessesView, old: ProcessesView | None) -> None:
         """Show the rows."""
         grid = self.query_one(Grid)
@@ -269,7 +276,7 @@ if its number has been used again meanwhile, nothing is hit.
 
     @on(Grid.Moved)
     def _moved(self) -> None:
-        self.refresh_bindings()
+        self.show_remark()
 
     @on(Grid.Opened)
     def _opened(self, event: Grid.Opened) -> None:
