@@ -42,6 +42,7 @@ def test_the_demo_runs_its_jobs_and_ends_with_everything_it_started(tmp_path: Pa
         try:
             assert demo.stdout.readline().startswith("server http://127.0.0.1:")
             assert demo.stdout.readline().strip() == f"folder {folder}"
+            assert folder.stat().st_mode & 0o077 == 0
             socket = find_desk(folder).socket
             engine = Engine(socket)
             wait_until(lambda: all(run.state == "done" for run in engine.runs()), "all runs should end well")

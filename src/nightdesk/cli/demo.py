@@ -157,6 +157,11 @@ def _start_runs(choice: DeskChoice) -> None:
     from nightdesk.model.job import ENDED, StartRun
 
     engine = choice.started()
+    # The first exchanges are shown whole only when the capture listens before they begin.
+    _wait(
+        lambda: not any(one.name == "capture" and one.state == "starting" for one in engine.status().sources),
+        5.0,
+    )
     if all(run.state in ENDED for run in engine.runs()):
         for job in FIRST_RUNS:
             engine.start(StartRun(job=job))
@@ -198,7 +203,7 @@ def _end_runs(engine: Engine) -> None:
     _wait(lambda: all(run.state in ENDED for run in engine.runs()))
 
 
-def _wait(condition: Callable[[], bool]) -> None:
-    limit = time.monotonic() + END_SECONDS
+def _wait(condition: Callable[[], bool], seconds: float = END_SECONDS) -> None:
+    limit = time.monotonic() + seconds
     while not condition() and time.monotonic() < limit:
         time.sleep(0.05)

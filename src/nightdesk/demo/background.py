@@ -65,7 +65,8 @@ def start_server(folder: Path, port: int, speed: float) -> str:
     Raises NightdeskError with what the server said where it did not start.
     """
     log = folder / "logs" / "server.log"
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in (folder, log.parent):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     options = ["--port", str(port), "--speed", f"{speed:g}", "--log", str(log), "--belongs-to", str(folder)]
     process = subprocess.Popen(
