@@ -76,4 +76,4 @@ def test_a_run_outlives_viewer_and_engine_and_its_end_is_told_right(world: World
     assert log == [f"[{i}/40] Processing item{i}" for i in range(1, 41)]
     screen.press("q")
     world.run("down")
-    until(lambda: len(world.processes()) <= 1, "only the shell to be left")
+    until(lambda: not world.ours(), "nothing of ours to be left")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -142,10 +141,20 @@ class World:
                     found.append(process)
         return found
 
+    def ours(self) -> list[list[str]]:
+        """Command lines of the living processes of Nightdesk, without shells and terminals."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                line = process.cmdline()
+                if any("nightdesk" in word and not word.startswith("/tmp") for word in line[:4]):
+                    found.append(line)
+        return found
+
     def close(self) -> None:
         """End everything that this world started."""
         for screen in self._screens:
             screen.close()
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                os.kill(process.pid, signal.SIGKILL)
+                process.kill()
