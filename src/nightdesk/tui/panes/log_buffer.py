@@ -36,6 +36,8 @@ class LogBuffer:
         self.lines: list[str] = []
         self._windows: list[tuple[int, int, int]] = []
         """(start, end, number of lines) of each window held."""
+        self._unfinished: int | None = None
+        """Offset of the last line held, while that has no end yet."""
         self._bytes = WINDOW_BYTES
 
     @property
@@ -71,11 +73,11 @@ class LogBuffer:
         return Request(self.log, end=self.start, max_bytes=self._bytes) if self.has_older else None
 
     def newer(self) -> Request | None:
-        """What lies behind the last line held. The last window is asked again, as its last line may have grown."""
+        """What lies behind the last line held; with that line, while it may grow."""
         if not self.has_newer:
             return None
-        first, last, _ = self._windows[-1]
-        return Request(self.log, start=first, max_bytes=last - first + self._bytes)
+        start = self.end if self._unfinished is None else self._unfinished
+        return Request(self.log, start=start, max_bytes=self._bytes)
 
     def take(self, asked: Request, window: LogWindow) -> int | Request:
         """Take an answer in. Lines that are new at the top (negative: gone), or what to ask instead."""
@@ -107,23 +109,36 @@ class LogBuffer:
         return len(window.lines)
 
     def _take_newer(self, window: LogWindow) -> int:
-        if not self._windows or window.start != self._windows[-1][0] or window.end < self.end:
+        if not self._windows or not window.lines or window.end <= self.end:
             return 0
-        _, _, count = self._windows.pop()
-        del self.lines[len(self.lines) - count :]
+        if window.start == self._unfinished:
+            self._drop_last_line()
+        if window.start != self.end:
+            return 0
         self._put(window, at=len(self._windows))
         return -self._trim_oldest()
+
+    def _drop_last_line(self) -> None:
+        start, _, count = self._windows.pop()
+        del self.lines[-1:]
+        if count > 1:
+            self._windows.append((start, self._unfinished or start, count - 1))
+        elif not self._windows:
+            self._windows.append((start, start, 0))
 
     def _put(self, window: LogWindow, at: int) -> None:
         cut = [line[:LINE_CHARS] for line in window.lines]
         place = 0 if at == 0 else len(self.lines)
         self.lines[place:place] = cut
         self._windows.insert(at, (window.start, window.end, len(cut)))
+        if at == len(self._windows) - 1:
+            self._unfinished = window.unfinished
 
     def _trim_newest(self) -> None:
         while len(self.lines) > LINES_KEPT and len(self._windows) > 1:
             _, _, count = self._windows.pop()
             del self.lines[len(self.lines) - count :]
+            self._unfinished = None
 
     def _trim_oldest(self) -> int:
         gone = 0

@@ -126,7 +126,7 @@ def draw_chart(plotext: Any, view: ChartView, width: int, height: int) -> list[P
 
 def _draw_series(plotext: Any, view: ChartView, index: int, most: int) -> None:
     series, side = view.series[index], ("left", "right")[index]
-    found = dots(series, view, most if index == 0 else most // 2)
+    found = dots(series, view, most if index == 0 else most // 4)
     marker = plotext.marker("braille", pixel=index + 1)
     xs, ys = [dot.x for dot in found], [max(0.0, min(series.top, dot.y)) for dot in found]
     if found:
