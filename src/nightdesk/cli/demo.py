@@ -120,14 +120,20 @@ def _make(folder: Path, settings: tuple[str, ...], port: int, speed: float) -> D
 
 def _view(choice: DeskChoice) -> None:
     from nightdesk.cli.output import print_line
+    from nightdesk.tui.guard import guarded
+
+    status = guarded(lambda: _open(choice))
+    print_line("The demo goes on. Come back with: nightdesk demo. End it with: nightdesk demo --stop")
+    sys.exit(status)
+
+
+def _open(choice: DeskChoice) -> int:
     from nightdesk.tui.app import run_viewer
 
     # The first picture does not wait for the engine; what keeps it from starting is shown in the viewer, too.
     starting = threading.Thread(target=_start_runs_quietly, args=(choice,), daemon=True)
     starting.start()
-    status = run_viewer(choice.desk(), flags=choice.settings)
-    print_line("The demo goes on. Come back with: nightdesk demo. End it with: nightdesk demo --stop")
-    sys.exit(status)
+    return run_viewer(choice.desk(), flags=choice.settings)
 
 
 def _stay(choice: DeskChoice, folder: Path) -> None:

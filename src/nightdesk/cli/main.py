@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nightdesk import __version__
+
+if TYPE_CHECKING:
+    from nightdesk.cli.desk import DeskChoice
 
 VERBS: dict[str, tuple[str, str]] = {
     # verb: (module, first line of its help, so that the list needs no import)
@@ -85,9 +89,21 @@ def nightdesk(
 
     ctx.obj = DeskChoice(desk_path, settings)
     if ctx.invoked_subcommand is None:
+        sys.exit(_view(ctx.obj, theme, plain, mode))
+
+
+def _view(choice: DeskChoice, theme: str | None, plain: bool, mode: str) -> int:
+    """Open the viewer. The configuration is read first: its problems belong on the plain terminal."""
+    from nightdesk.tui.guard import guarded
+
+    desk = choice.desk()
+
+    def view() -> int:
         from nightdesk.tui.app import run_viewer
 
-        sys.exit(run_viewer(ctx.obj.desk(), theme=theme, ascii=plain, mode=mode, flags=settings))
+        return run_viewer(desk, theme=theme, ascii=plain, mode=mode, flags=choice.settings)
+
+    return guarded(view)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from nightdesk.model.job import ENDED
 from nightdesk.tui import asks, orders, terminal, themes
 from nightdesk.tui.commands import NightdeskCommands
 from nightdesk.tui.glyphs import ASCII, UNICODE, PlainFilter, SafeFilter
+from nightdesk.tui.guard import guard_is_gone
 from nightdesk.tui.keymap import check_keymap
 from nightdesk.tui.link import Engine, Link
 from nightdesk.tui.panes.logs import LogsPane
@@ -167,7 +168,7 @@ class Viewer(App[int]):
         self._ticks += 1
         if self._ticks % TICKS_PER_PULSE == 0:
             self._feed()
-            if terminal.is_gone(self.terminal):
+            if terminal.is_gone(self.terminal) or guard_is_gone():
                 self._leave_now(129)
         elif self.link.streaming and self.link.mirror is not None:
             self.desk_screen.feed_fast(self.link.mirror, self.link.state, self.clock())
