@@ -15,10 +15,12 @@ from itertools import accumulate
 
 from nightdesk.core.drafts import Draft
 from nightdesk.core.http1 import Began, Body, End, Event, Gap, Head, MessageReader, Resumed
-from nightdesk.core.streams import MASK, distance
+from nightdesk.core.lanes import MASK, distance
 
 _METHOD = re.compile(rb"[A-Z]{3,10} [/*h]")
 
+UNKNOWN_PLACE = -2
+"""The request itself was lost: how far the client had read is unknown."""
 WAITING_LIMIT = 256
 """Pipelined requests without an answer; beyond it the oldest are given up."""
 
@@ -45,7 +47,6 @@ class Connection:
         self._sending: Draft | None = None
         self._client_left_ns = 0
         self._server_left_ns = 0
-        self._lost_request = 0
         self._began_before = False
         self._answered = 0
         self._place = 0
@@ -106,17 +107,15 @@ class Connection:
             case Body() if self._sending is not None:
                 self._sending.take_request_body(event.data)
             case Gap():
-                if self._sending is not None:
-                    self._sending.request.missing += event.size
-                else:
-                    self._lost_request += event.size
+                # A gap between two requests holds at least the head of one.
+                draft = self._sending or self._open_request(at_ns, UNKNOWN_PLACE)
+                draft.request.missing += event.size
             case End() if self._sending is not None:
                 self._close_request(at_ns)
 
     def _open_request(self, at_ns: int, acked: int) -> Draft:
         draft = self._begin_draft(at_ns)
         draft.acked = acked
-        draft.request.missing, self._lost_request = self._lost_request, 0
         self._sending = draft
         self._waiting.append(draft)
         if len(self._waiting) > WAITING_LIMIT:
@@ -157,7 +156,7 @@ class Connection:
         clock = _Clock(pieces, times)
         self._place = place
         if self._responses.is_lost and len(self._waiting) > 1:
-            split = distance(self._waiting[1].acked, place)
+            split = self._boundary(place, 0)
             if self._is_boundary() and 0 <= split < len(data):
                 self._take_all(self._responses.feed(data[:split]), clock)
                 if self._responses.is_lost:
@@ -174,13 +173,21 @@ class Connection:
     def _is_boundary(self) -> bool:
         """The client had read on before it sent its second request: it does not pipeline."""
         first, second = self._waiting[0].acked, self._waiting[1].acked
-        return second >= 0 and (first < 0 or distance(second, first) > 0)
+        return second == UNKNOWN_PLACE or (second >= 0 and (first < 0 or distance(second, first) > 0))
+
+    def _boundary(self, place: int, unknown: int) -> int:
+        """How far behind ``place`` the answer to the second request may begin; ``unknown`` if it was in a gap itself.
+
+        A lost request is reported when all answers to older ones were delivered, save those that are missing too.
+        """
+        second = self._waiting[1].acked
+        return unknown if second == UNKNOWN_PLACE else distance(second, place)
 
     def response_gap(self, size: int, at_ns: int, place: int) -> None:
         """The server sent bytes that are not in the capture."""
         clock = _Clock([b""], [at_ns])
         while len(self._waiting) > 1 and self._is_boundary():
-            split = distance(self._waiting[1].acked, place)
+            split = self._boundary(place, size)
             if split < 0 or split > size:
                 break
             self._take_all(self._responses.cut(split), clock)
@@ -205,7 +212,6 @@ class Connection:
             draft = self._begin_draft(at_ns)
             draft.began_before = self._began_before and not self._answered
             draft.is_lossy = not draft.began_before
-            draft.request.missing, self._lost_request = self._lost_request, 0
             self._waiting.append(draft)
         return self._waiting[0]
 
@@ -324,10 +330,9 @@ class Connection:
         if early is not None and early.response_done:
             self._sending = None
             self._finish(early, now_ns)
-        if self._lost_request or self._answer_missing:
-            for draft in self._waiting:
-                draft.response.missing += self._answer_missing
-                self._answer_missing = 0
+        if self._waiting:
+            self._waiting[0].response.missing += self._answer_missing
+            self._answer_missing = 0
         while self._waiting:
             self._finish(self._waiting.popleft(), now_ns)
 

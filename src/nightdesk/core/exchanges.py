@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 
 from nightdesk.core.connections import Connection
 from nightdesk.core.drafts import Draft, Record
+from nightdesk.core.lanes import HALF, MASK, Lane
 from nightdesk.core.packets import (
     ACK,
     FAST_LINKS,
@@ -29,7 +30,7 @@ from nightdesk.core.packets import (
     ports_of,
     reverse,
 )
-from nightdesk.core.streams import HALF, HURRY_NS, MASK, NEVER, Flow, Lane
+from nightdesk.core.streams import HURRY_NS, NEVER, Flow
 from nightdesk.model.exchange import ExchangeGrew, ExchangeSeen
 from nightdesk.model.process import ProcessRef
 

@@ -195,6 +195,8 @@ class MessageReader:
     def _lose(self, size: int, events: list[Event]) -> None:
         events.append(Gap(0, size))
         self._held = b""
+        # What the client sent in a gap between two requests is a request: only a request line ends it.
+        self._is_open |= self._side == "request"
         self._get_lost(is_behind_gap=True)
 
     def _get_lost(self, *, is_behind_gap: bool = False) -> None:

@@ -14,14 +14,10 @@ What a server sends after the client left (its FIN in the middle of a reply, or 
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from operator import itemgetter
 from typing import Protocol
 
+from nightdesk.core.lanes import AHEAD_LIMIT, HALF, MASK, Lane, distance
 from nightdesk.core.packets import ACK, FIN, RST, SYN, Segment
-
-MASK = 0xFFFFFFFF
-HALF = 0x80000000
 
 REORDER_NS = 200_000_000
 REORDER_SEGMENTS = 32
@@ -41,8 +37,6 @@ PENDING_BYTES = 4 << 20
 PENDING_SEGMENTS = 4096
 LATE_SYN_BYTES = 1 << 20
 """Bytes before the first that was seen within which a late SYN still belongs to the same connection."""
-AHEAD_LIMIT = 64 << 20
-"""A segment further ahead belongs to another life of the port."""
 NEVER = 1 << 63
 
 
@@ -75,55 +69,6 @@ class Sink(Protocol):
 
     def has_answer(self) -> bool:
         """The response in work has begun."""
-
-
-class Lane:
-    """One direction. ``next`` is the sequence number that is due, -1 while unknown."""
-
-    __slots__ = (
-        "acked",
-        "due_ack",
-        "fast",
-        "fin",
-        "first",
-        "flow",
-        "is_calm",
-        "is_server",
-        "next",
-        "peer",
-        "pending",
-        "pending_bytes",
-        "ready",
-        "times",
-    )
-
-    def __init__(self, flow: Flow, is_server: bool) -> None:
-        self.flow = flow
-        self.is_server = is_server
-        self.peer: Lane = self
-        self.next = -1
-        self.first = -1
-        """Where ``next`` began."""
-        self.is_calm = False
-        """Nothing unusual is going on in this direction."""
-        self.fast = False
-        """A server's lane whose next segment, if it acknowledges ``due_ack``, needs no further look."""
-        self.due_ack = -1
-        self.ready: list[bytes] = []
-        self.times: list[int] = []
-        self.pending: list[tuple[int, bytes, int, int]] = []
-        """Distance from ``base`` is the sort key: (seq unwrapped, payload, at_ns, ack), disjoint, ascending."""
-        self.pending_bytes = 0
-        self.fin: tuple[int, int, int] | None = None
-        """Sequence number behind the last byte, acknowledgement, time."""
-        self.acked = -1
-        """Highest acknowledgement by the peer that lies beyond ``next``."""
-
-
-def distance(seq: int, base: int) -> int:
-    """``seq - base`` on the circle of sequence numbers: negative when it lies behind."""
-    ahead = (seq - base) & MASK
-    return ahead - (MASK + 1) if ahead >= HALF else ahead
 
 
 class Flow:
@@ -242,46 +187,16 @@ class Flow:
             # Who asks has read all there was: the answer begins here.
             self.server.next = self.server.first = segment.ack
         if payload:
-            self._insert(lane, seq, payload, at_ns, segment.ack)
+            lane.insert(seq, payload, at_ns, segment.ack)
 
     def _acknowledge(self, lane: Lane, ack: int, at_ns: int) -> None:
         if lane.next < 0:
             return
-        beyond = self._beyond(lane, ack)
+        beyond = lane.beyond(ack)
         if 0 < beyond < AHEAD_LIMIT and (lane.acked < 0 or distance(ack, lane.acked) > 0):
             lane.acked = ack
             if not self.hole_ns:
                 self.hole_ns = at_ns
-
-    @staticmethod
-    def _beyond(lane: Lane, ack: int) -> int:
-        """Acknowledged bytes of a lane that are still to be delivered. Its FIN counts as one: that is no byte."""
-        beyond = distance(ack, lane.next)
-        return beyond - 1 if lane.fin is not None and ack == (lane.fin[0] + 1) & MASK else beyond
-
-    def _insert(self, lane: Lane, seq: int, payload: bytes, at_ns: int, ack: int) -> None:
-        """Keeps the parts of a segment that are new."""
-        ahead = distance(seq, lane.next)
-        if ahead < 0:
-            payload = payload[-ahead:]
-            ahead = 0
-        if not payload or ahead > AHEAD_LIMIT:
-            return
-        start, stop = lane.next + ahead, lane.next + ahead + len(payload)
-        pending = lane.pending
-        index = bisect_left(pending, start, key=itemgetter(0))
-        if index and pending[index - 1][0] + len(pending[index - 1][1]) > start:
-            index -= 1
-        while start < stop:
-            if index < len(pending) and pending[index][0] <= start:
-                start = max(start, pending[index][0] + len(pending[index][1]))
-                index += 1
-                continue
-            end = min(stop, pending[index][0]) if index < len(pending) else stop
-            piece = payload[len(payload) - (stop - start) : len(payload) - (stop - end)]
-            pending.insert(index, (start, piece, at_ns, ack))
-            lane.pending_bytes += len(piece)
-            start, index = end, index + 1
 
     def _advance(self, at_ns: int) -> None:
         """Delivers everything that is in order, and notices holes and ends."""
@@ -309,28 +224,23 @@ class Flow:
             start, payload, at_ns, ack = pending[moved]
             if start != lane.next:
                 break
-            if lane.is_server and client.acked >= 0 and self._beyond(client, ack) > 0:
+            if lane.is_server and client.acked >= 0 and client.beyond(ack) > 0:
                 break
             if moved and not lane.is_server:
                 break
             moved += 1
             self._deliver(lane, payload, at_ns, ack)
             if start + len(payload) > MASK:
-                self._rebase(lane)
+                lane.rebase()
         if moved:
             del pending[:moved]
             lane.pending_bytes = sum(len(item[1]) for item in pending)
             if pending or lane.acked >= 0:
                 # What is missing now is another hole.
                 self.hole_ns = self.seen = 0
-        if lane.acked >= 0 and self._beyond(lane, lane.acked) <= 0:
+        if lane.acked >= 0 and lane.beyond(lane.acked) <= 0:
             lane.acked = -1
         return moved > 0
-
-    @staticmethod
-    def _rebase(lane: Lane) -> None:
-        """Keys are unwrapped relative to ``next``, which has just passed zero."""
-        lane.pending[:] = [(start - (MASK + 1), data, at, ack) for start, data, at, ack in lane.pending]
 
     def _deliver(self, lane: Lane, payload: bytes, at_ns: int, ack: int) -> None:
         place = lane.next
@@ -439,12 +349,14 @@ class Flow:
             self._give_up_hole(now_ns)
 
     def _give_up_hole(self, at_ns: int) -> None:
-        """Declares the first hole missing: the client's first, because answers wait for it."""
-        for lane in (self.client, self.server):
+        """Declares the earlier of the two lanes' first holes missing."""
+        lanes = (self.server, self.client) if self._is_server_first() else (self.client, self.server)
+        for lane in lanes:
             size = self._hole_of(lane)
             if size == 1 and not lane.pending and lane.fin is None:
                 # The only number behind the last byte: a FIN that the capture missed.
-                lane.fin, lane.acked = (lane.next, lane.peer.next, at_ns), -1
+                read = lane.peer.acked if lane.peer.acked >= 0 else lane.peer.next
+                lane.fin, lane.acked = (lane.next, read, at_ns), -1
                 break
             if size > 0:
                 self._skip(lane, size, at_ns)
@@ -453,6 +365,13 @@ class Flow:
         self.seen = 0
         self._advance(at_ns)
 
+    def _is_server_first(self) -> bool:
+        """What the server sent behind its hole does not depend on what is missing of the client."""
+        client, server = self.client, self.server
+        if server.pending:
+            return client.acked < 0 or client.beyond(server.pending[0][3]) <= 0
+        return bool(client.pending) and distance(client.pending[0][3], server.next) > 0
+
     def _give_up_all(self, at_ns: int) -> None:
         for _ in range(2 * PENDING_SEGMENTS):
             if not (self._hole_of(self.client) > 0 or self._hole_of(self.server) > 0 or self.client.pending):
@@ -460,23 +379,29 @@ class Flow:
             self._give_up_hole(at_ns)
 
     def _hole_of(self, lane: Lane) -> int:
+        """Bytes that are missing next. A client's hole ends where the server answered: the rest came later."""
         if lane.next < 0:
             return 0
         if lane.pending:
-            return lane.pending[0][0] - lane.next
-        return self._beyond(lane, lane.acked) if lane.acked >= 0 else 0
+            size = lane.pending[0][0] - lane.next
+        else:
+            size = lane.beyond(lane.acked) if lane.acked >= 0 else 0
+        if not lane.is_server and self.server.pending:
+            answered = distance(self.server.pending[0][3], lane.next)
+            return answered if 0 < answered < size else size
+        return size
 
     def _skip(self, lane: Lane, size: int, at_ns: int) -> None:
         self.flush()
         place = lane.next
         lane.next = (place + size) & MASK
         if lane.next < place:
-            self._rebase(lane)
+            lane.rebase()
         if lane.is_server:
             self.sink.response_gap(size, at_ns, place)
         else:
             self.sink.request_gap(size, at_ns)
-        if lane.acked >= 0 and self._beyond(lane, lane.acked) <= 0:
+        if lane.acked >= 0 and lane.beyond(lane.acked) <= 0:
             lane.acked = -1
 
     def end(self, now_ns: int) -> None:
