@@ -38,6 +38,8 @@ OLLAMA_PORT = 11434
 
 CONNECTIONS = 4096
 """Connections followed at a time; the idlest is given up for a new one."""
+EVICTED = 64
+"""Connections given up at once, so that finding them costs little for each."""
 TOTAL_BYTES = 64 << 20
 """Contents of all running exchanges together; beyond it the biggest lose their bodies (hashes and counts go on)."""
 CHECK_BYTES = 4 << 20
@@ -311,13 +313,14 @@ class Assembler:
 
     def _evict(self, at_ns: int) -> None:
         """Makes room: first what is closed, then what was silent longest."""
-        if self._closed:
+        while self._closed and len(self._tracked) >= CONNECTIONS:
             self._remove(self._closed.popleft()[1])
+        if len(self._tracked) < CONNECTIONS:
             return
-        flow = min(self._tracked, key=lambda flow: flow.last_ns)
-        for draft in self._tracked[flow].http.waiting:
-            draft.note(f"Given up: more than {CONNECTIONS} connections at a time.")
-        self._forget(flow, at_ns)
+        for flow in sorted(self._tracked, key=lambda flow: flow.last_ns)[:EVICTED]:
+            for draft in self._tracked[flow].http.waiting:
+                draft.note(f"Given up: more than {CONNECTIONS} connections at a time.")
+            self._forget(flow, at_ns)
 
     # Relayed bytes.
 
