@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.nightdesk-setup
 T ?=
 
-.PHONY: run demo test check format setup shots bench clean
+.PHONY: run demo test check format setup keys shots bench clean
 
 setup: $(STAMP)
 
@@ -22,17 +22,20 @@ demo: $(STAMP)
 	@$(BIN)/nightdesk demo
 
 format: $(STAMP)
-	$(BIN)/ruff format src tests
-	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests docs
+	$(BIN)/ruff check --fix src tests docs
 
 check: $(STAMP)
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests docs
+	$(BIN)/ruff check src tests docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(if $(T),-k "$(T)")
+
+keys: $(STAMP)
+	$(BIN)/python docs/keys.py
 
 shots: $(STAMP)
 	$(BIN)/python docs/shots.py

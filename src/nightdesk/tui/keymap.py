@@ -14,11 +14,16 @@ NAMED = frozenset(key.value for key in Keys)
 
 def binding_ids() -> dict[str, str]:
     """Id → default keys of every binding of the viewer's loaded classes."""
-    found: dict[str, str] = {}
+    return {name: binding.key for name, binding in all_bindings().items()}
+
+
+def all_bindings() -> dict[str, Binding]:
+    """Id → every binding of the viewer's loaded classes."""
+    found: dict[str, Binding] = {}
     for node in _classes(DOMNode):
         for binding in _bindings(node):
             if binding.id:
-                found.setdefault(binding.id, binding.key)
+                found.setdefault(binding.id, binding)
     return found
 
 
