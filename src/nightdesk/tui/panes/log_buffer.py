@@ -68,6 +68,10 @@ class LogBuffer:
         """The end of the file."""
         return Request(self.log, max_bytes=self._bytes)
 
+    def head(self) -> Request:
+        """The beginning of the file."""
+        return Request(self.log, start=0, max_bytes=self._bytes)
+
     def older(self) -> Request | None:
         """What lies before the first line held."""
         return Request(self.log, end=self.start, max_bytes=self._bytes) if self.has_older else None
@@ -83,20 +87,20 @@ class LogBuffer:
         """Take an answer in. Lines that are new at the top (negative: gone), or what to ask instead."""
         if len(window.lines) > LINES_A_WINDOW and self._bytes > LEAST_BYTES:
             self._bytes = max(LEAST_BYTES, self._bytes // 4)
-            return asked._replace(max_bytes=self._bytes) if asked.start is None else self.tail()
+            return asked._replace(max_bytes=self._bytes)
         other = self.generation not in (None, window.generation)
         self.generation, self.size_bytes = window.generation, window.size_bytes
         if other and not self._is_tail(asked):
             return self.tail()
-        if self._is_tail(asked):
-            return self._take_tail(window)
+        if self._is_tail(asked) or (asked.start == 0 and self.start > 0):
+            return self._take_alone(window)
         return self._take_older(window) if asked.end is not None else self._take_newer(window)
 
     @staticmethod
     def _is_tail(asked: Request) -> bool:
         return asked.start is None and asked.end is None
 
-    def _take_tail(self, window: LogWindow) -> int:
+    def _take_alone(self, window: LogWindow) -> int:
         self._windows, self.lines = [], []
         self._put(window, at=0)
         return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,6 +16,7 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.foreign import safe_line
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.logs import LogFile, LogWindow, Progress
 from nightdesk.model.units import NS, format_bytes, format_duration
@@ -26,7 +28,6 @@ from nightdesk.tui.text import Cell, Part, Tone, line
 from nightdesk.tui.widgets.loglines import LogLines
 from nightdesk.tui.widgets.meter import format_rate, progress_bar
 
-NAMES_SHOWN = 8
 QUIET_NS = 60 * NS
 
 
@@ -39,9 +40,12 @@ class LogsView:
     age_ns: int = 0
     left_ns: int | None = None
     """Time left by the file's progress, as of now."""
+    needle: str = ""
 
 
-def select(desk: Mirror, now_ns: int, chosen: str | None, shown: str | None = None) -> LogsView:
+def select(
+    desk: Mirror, now_ns: int, chosen: str | None, shown: str | None = None, needle: str = ""
+) -> LogsView:
     """All files, those written in the newest minutes first, and the chosen one. Where none is chosen: the one ``shown``
     before, unless it has been quiet for a minute while another was written.
     """
@@ -56,24 +60,31 @@ def select(desk: Mirror, now_ns: int, chosen: str | None, shown: str | None = No
     if file.progress is not None and file.progress.eta_ns is not None:
         left = max(0, file.progress.eta_ns - max(0, now_ns - file.progress.at_ns)) // NS * NS
     names = tuple((each.id, each.name, each.errors) for each in files)
-    return LogsView(names, file, max(0, now_ns - file.modified_ns) // NS * NS, left)
+    return LogsView(names, file, max(0, now_ns - file.modified_ns) // NS * NS, left, needle)
 
 
 def selector(view: LogsView, glyphs: Glyphs, width: int) -> list[Part]:
     """The names in one line: the shown file stands out, errors are counted beside their file."""
     at = next((index for index, name in enumerate(view.names) if view.file and name[0] == view.file.id), 0)
-    parts: list[Part] = []
-    used, first = 0, max(0, min(at - 1, len(view.names) - NAMES_SHOWN))
-    for index, (_, name, errors) in enumerate(view.names[first:], first):
-        words = f"[{name}]" if index == at else f" {name} "
-        count = f" {glyphs.fail}{errors}" if errors else ""
-        used += len(words) + len(count) + 2
-        if used > width - 6 and index > at:
-            parts.append(Cell(f"+{len(view.names) - index}", "faint"))
+    labels = [_label(name, errors, index == at, glyphs) for index, (_, name, errors) in enumerate(view.names)]
+    fits = sum(cell_len(label.plain) + 1 for label in labels) <= width
+    first = 0 if fits else max(0, at - 1)
+    parts: list[Part] = [Cell(f"+{first} ", "faint")] if first else []
+    used = 0
+    for index, label in enumerate(labels[first:], first):
+        used += cell_len(label.plain) + 1
+        if used > width - 6 and index > at and not fits:
+            parts.append(Cell(f"+{len(labels) - index}", "faint"))
             break
-        tone: Tone = "strong" if index == at else "muted"
-        parts += [Cell(words, tone, ((count, "bad"),)), " "]
+        parts += [label, " "]
     return parts
+
+
+def _label(name: str, errors: int, shown: bool, glyphs: Glyphs) -> Cell:
+    clean = safe_line(name, 60)
+    words = f"[{clean}]" if shown else f" {clean} "
+    count = f" {glyphs.fail}{errors}" if errors else ""
+    return Cell(words, "strong" if shown else "muted", ((count, "bad"),))
 
 
 def progress_parts(progress: Progress, left_ns: int | None, width: int, glyphs: Glyphs) -> list[Part]:
@@ -142,7 +153,7 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
     def select(self, desk: Mirror, now_ns: int) -> LogsView:
         """The view for the chosen file."""
         shown = self.buffer.log if self.buffer is not None else None
-        return select(desk, now_ns, self.chosen, shown)
+        return select(desk, now_ns, self.chosen, shown, self.filter_text)
 
     def look(self, view: LogsView) -> Look:
         """Empty without files; failed when the shown file can't be read."""
@@ -192,7 +203,7 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
             parts = progress_parts(view.file.progress, view.left_ns, width, self.glyphs)
             bar.update(line(*parts), layout=False)
         lines = self.query_one(LogLines)
-        lines.needle = self.filter_text
+        lines.needle = view.needle
         self._keep_up(view.file)
 
     def on_resize(self) -> None:
@@ -216,7 +227,7 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
             return
         if self.buffer.generation not in (None, file.generation):
             lines.following = True
-        if lines.following and self.buffer.is_behind(file):
+        if lines.following and (self.buffer.is_behind(file) or self.buffer.has_newer):
             self._ask(self.buffer.tail())
         elif not lines.following:
             self.buffer.size_bytes = max(self.buffer.size_bytes, file.size_bytes)
@@ -245,7 +256,10 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
         if isinstance(taken, Request):
             self._ask(taken)
             return
-        self.query_one(LogLines).show(self.buffer.lines, taken)
+        lines = self.query_one(LogLines)
+        lines.show(self.buffer.lines, taken)
+        if asked.start == 0 and not lines.following:
+            lines.scroll_to(y=0, animate=False, immediate=True)
         if self.view is not None:
             self._show_heading(self.heading(self.view))
         if self._finding:
@@ -264,7 +278,10 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
     def _moved(self, event: LogLines.Moved) -> None:
         if self.view is None or self.view.file is None or self.buffer is None:
             return
-        if event.place == "top":
+        if event.place == "beginning":
+            self._asked = None
+            self._ask(self.buffer.head() if self.buffer.has_older else None)
+        elif event.place == "top":
             self._ask(self.buffer.older())
         elif event.place == "end":
             if self.buffer.has_newer and not event.lines.following:

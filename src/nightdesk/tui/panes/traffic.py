@@ -145,6 +145,8 @@ state and text.
         super().__init__()
         self._seen: int | None = None
         self._cache = RowCache()
+        self._width = 0
+        """Cells for the text in the newest view."""
 
     def compose_body(self) -> ComposeResult:
         """One grid."""
@@ -152,11 +154,12 @@ state and text.
 
     def select(self, desk: Mirror, now_ns: int) -> TrafficView:
         """The view for the present filter and width."""
+        self._width = self._text_width()
         return select(
             desk,
             now_ns,
             self.glyphs,
-            width=self._text_width(),
+            width=self._width,
             needle=self.filter_text,
             seen=self._seen,
             cache=self._cache,
@@ -206,10 +209,16 @@ state and text.
         moved = grid.cursor - before
         if moved > 0 and before > 0:
             grid.scroll_to(y=offset + moved, animate=False, immediate=True)
+        self.call_after_refresh(self._fit)
 
     def on_resize(self) -> None:
-        """The text has another width."""
-        self.call_after_refresh(self.redraw)
+        """The text may have another width."""
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        """Draw again where the table has got another width: its first layout, a scroll bar."""
+        if self.is_mounted and self._text_width() != self._width:
+            self.redraw()
 
     @on(Grid.Moved)
     def _moved(self) -> None:

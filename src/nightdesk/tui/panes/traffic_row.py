@@ -148,7 +148,7 @@ def text_cell(row: ExchangeRow, now_ns: int, width: int, glyphs: Glyphs) -> Cell
     room = width - cell_len(safe_line(lead)) - (2 if lead else 0)
     text = newest(row.tail, room, glyphs) if room >= 8 else ""
     lead_tone: Tone = tone if trouble else "warn"
-    return Cell(lead, lead_tone, ((f"{'  ' if lead else ''}{text}", "muted"),))
+    return Cell(lead, lead_tone, ((f"{'  ' if lead and text else ''}{text}", "muted"),))
 
 
 def _live_text(row: ExchangeRow, now_ns: int, width: int, glyphs: Glyphs) -> Cell:

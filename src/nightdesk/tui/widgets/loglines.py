@@ -15,6 +15,7 @@ from nightdesk.tui.text import Tone
 from nightdesk.tui.widgets.lines import LineView, Pieces
 
 Level: TypeAlias = Literal["error", "warning", "debug", ""]
+Place: TypeAlias = Literal["beginning", "top", "middle", "end"]
 
 _DYE = re.compile("\x1b\\[[0-9;:]*[mK]")
 """Colours and "clear the rest of the line": left out. Any other control stays visible as a replacement sign."""
@@ -74,10 +75,10 @@ class LogLines(LineView):
 
     @dataclass
     class Moved(Message):
-        """The user moved: ``place`` says whether an end of the loaded lines is in sight."""
+        """The user moved, or wants to move, to a place: an end of the loaded lines, or the file's beginning."""
 
         lines: LogLines
-        place: Literal["top", "middle", "end"]
+        place: Place
 
     @dataclass
     class NotFound(Message):
@@ -131,24 +132,42 @@ class LogLines(LineView):
         if self.following and not self.at_end:
             self.following = False
         if not self.following:
-            self._tell()
+            self._tell("end" if self.at_end else "top" if round(new) <= 0 else "middle")
 
-    def _tell(self) -> None:
-        top = self.scroll_offset.y <= 0
-        self.post_message(self.Moved(self, "end" if self.at_end else "top" if top else "middle"))
+    def _tell(self, place: Place) -> None:
+        self.post_message(self.Moved(self, place))
+
+    def _want(self, by: float) -> None:
+        """A move that the loaded lines have no room for asks for more of them."""
+        if by < 0 and self.scroll_offset.y <= 0:
+            self.following = False
+            self._tell("top")
+        elif by > 0 and self.at_end and not self.following:
+            self._tell("end")
 
     def action_line(self, by: int) -> None:
-        """Up or down; at the end of what is loaded, ask for more."""
-        if (by < 0 and self.scroll_offset.y <= 0) or (by > 0 and self.at_end and not self.following):
-            self._tell()
+        """Up or down by lines."""
+        self._want(by)
         super().action_line(by)
+
+    def action_page(self, pages: float) -> None:
+        """Up or down by pages."""
+        self._want(pages)
+        super().action_page(pages)
+
+    def action_to_top(self) -> None:
+        """To the beginning of the file."""
+        self.following = False
+        self._found = None
+        self._tell("beginning")
+        super().action_to_top()
 
     def action_to_end(self) -> None:
         """Follow the end again."""
         self.following = True
         self._found = None
         super().action_to_end()
-        self._tell()
+        self._tell("end")
 
     # Finding
 
