@@ -122,11 +122,9 @@ def test_prompts_of_all_dialects_are_understood() -> None:
     )
 
 
-KEYS = st.sampled_from(
-    "message response content thinking tool_calls function name arguments error done choices delta usage type model "
-    "embeddings embedding data index output item status text messages images input id image_url source options "
-    "system eval_count".split()
-)
+WORDS = """message response content thinking tool_calls function name arguments error done choices delta usage type
+    model embeddings embedding data index output item status text messages images input id image_url source options"""
+KEYS = st.sampled_from(WORDS.split())
 JSON = st.recursive(
     st.none()
     | st.booleans()

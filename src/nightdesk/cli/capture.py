@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
@@ -45,34 +44,28 @@ def parse_ports(_: click.Context, __: click.Parameter, value: str | None) -> fro
     metavar="PORT[,PORT…]",
     help="Ports of the model servers; guessed where absent.",
 )
-@click.pass_context
-def capture(context: click.Context, file: Path, as_json: bool, ports: frozenset[int] | None) -> None:
+def capture(file: Path, as_json: bool, ports: frozenset[int] | None) -> None:
     """Print the exchanges in a capture FILE (pcap or pcapng; - reads standard input).
 
-    They come in the order in which their requests began.
+    They come in the order in which their requests began. What was read before a fault in the file is printed.
     """
     from nightdesk.core.exchanges import Assembler
-    from nightdesk.core.foreign import safe_line
     from nightdesk.model.errors import CaptureError
 
     lines = InOrder()
-    assembler = Assembler(ports, grow_every_ns=None)
-    fault = ""
-    with closing(lines):
-        try:
-            with _opened(file) as source:
-                for events in _events(source, assembler):
-                    _emit(lines, events, as_json)
-        except CaptureError as error:
-            fault = str(error)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            fault = f"Reading {file} failed: {error.strerror or error}."
-    sys.stdout.flush()
-    if fault:
-        click.echo(f"nightdesk: {safe_line(fault)}", err=True)
-        context.exit(1)
+    try:
+        with _opened(file) as source:
+            for events in _events(source, Assembler(ports, grow_every_ns=None)):
+                _emit(lines, events, as_json)
+        lines.close()
+    except BrokenPipeError:
+        raise
+    except CaptureError:
+        lines.close()
+        raise
+    except OSError as error:
+        lines.close()
+        raise CaptureError(f"Reading {file} failed: {error.strerror or error}.") from error
 
 
 def _opened(file: Path) -> BinaryIO:
