@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Request, Response, Router, get, post
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.params import Parameter
 from litestar.response import Stream
@@ -33,19 +35,20 @@ logger = logging.getLogger(__name__)
 LIMIT_MOST = 1000
 WINDOW_MOST = 4_000_000
 Action = Literal["pause", "resume", "stop", "kill"]
+AnyRequest = Request[Any, Any, State]
 
 
 def make_app(service: Service) -> Litestar:
     """The ASGI application of one engine."""
+    routes = [
+        *_desk_routes(service),
+        *_process_routes(service),
+        *_job_routes(service),
+        *_exchange_routes(service),
+        *_log_routes(service),
+    ]
     return Litestar(
-        path="/v1",
-        route_handlers=[
-            *_desk_routes(service),
-            *_process_routes(service),
-            *_job_routes(service),
-            *_exchange_routes(service),
-            *_log_routes(service),
-        ],
+        route_handlers=[Router(path="/v1", route_handlers=routes)],
         openapi_config=OpenAPIConfig(title="Nightdesk engine", version=__version__, path="/schema"),
         exception_handlers={
             NightdeskError: _refuse,
@@ -56,22 +59,22 @@ def make_app(service: Service) -> Litestar:
     )
 
 
-def _refuse(_request: Request[object, object, object], error: NightdeskError) -> Response[ErrorBody]:
+def _refuse(_request: AnyRequest, error: NightdeskError) -> Response[ErrorBody]:
     status = 409 if isinstance(error, UsageError) else 500
     return Response(ErrorBody(message=error.message, hint=error.hint), status_code=status)
 
 
-def _refuse_request(_request: Request[object, object, object], error: HTTPException) -> Response[ErrorBody]:
+def _refuse_request(_request: AnyRequest, error: HTTPException) -> Response[ErrorBody]:
     return Response(ErrorBody(message=error.detail), status_code=error.status_code)
 
 
-def _fail(request: Request[object, object, object], error: Exception) -> Response[ErrorBody]:
+def _fail(request: AnyRequest, error: Exception) -> Response[ErrorBody]:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     message = f"The engine failed at {request.method} {request.url.path}: {type(error).__name__}: {error}."
     return Response(ErrorBody(message=message, hint="Its log has the details."), status_code=500)
 
 
-def _desk_routes(service: Service) -> list[object]:
+def _desk_routes(service: Service) -> list[HTTPRouteHandler]:
     @get("/status", sync_to_thread=False)
     def status() -> Status:
         """The desk in one object."""
@@ -103,7 +106,7 @@ def _desk_routes(service: Service) -> list[object]:
     return [status, snapshot, events, samples, shutdown]
 
 
-def _process_routes(service: Service) -> list[object]:
+def _process_routes(service: Service) -> list[HTTPRouteHandler]:
     @get("/processes", sync_to_thread=False)
     def processes() -> tuple[ProcessRow, ...]:
         """The process table as of the newest sample."""
@@ -122,7 +125,7 @@ def _process_routes(service: Service) -> list[object]:
     return [processes, tree, signal]
 
 
-def _job_routes(service: Service) -> list[object]:
+def _job_routes(service: Service) -> list[HTTPRouteHandler]:
     @get("/jobs", sync_to_thread=False)
     def jobs() -> tuple[JobView, ...]:
         """The desk's jobs."""
@@ -161,7 +164,7 @@ def _job_routes(service: Service) -> list[object]:
     return [jobs, items, runs, run, run_tree, start, act]
 
 
-def _exchange_routes(service: Service) -> list[object]:
+def _exchange_routes(service: Service) -> list[HTTPRouteHandler]:
     @get("/exchanges")
     async def exchanges(
         limit: Annotated[int, Parameter(ge=1, le=LIMIT_MOST)] = 100,
@@ -180,7 +183,7 @@ def _exchange_routes(service: Service) -> list[object]:
     return [exchanges, exchange]
 
 
-def _log_routes(service: Service) -> list[object]:
+def _log_routes(service: Service) -> list[HTTPRouteHandler]:
     @get("/logs", sync_to_thread=False)
     def logs() -> tuple[LogFile, ...]:
         """The followed files."""

@@ -316,6 +316,19 @@ def run_viewer(
     flags: tuple[str, ...] = (),
 ) -> int:
     """Show the desk until the user leaves; the exit status. ``flags`` go to an engine that has to be started."""
+    viewer = make_viewer(desk, theme=theme, ascii=ascii, mode=mode, flags=flags)
+    return show(viewer, mouse=desk.config.viewer.mouse)
+
+
+def make_viewer(
+    desk: Desk,
+    *,
+    theme: str | None = None,
+    ascii: bool = False,  # noqa: A002 - the option's name
+    mode: str = "desk",
+    flags: tuple[str, ...] = (),
+) -> Viewer:
+    """A viewer of ``desk`` with its configuration; what is given here wins over it."""
 
     def opened() -> Engine:
         from nightdesk.client.api import AsyncEngine
@@ -324,7 +337,7 @@ def run_viewer(
         ensure_engine(desk, flags)
         return AsyncEngine(desk.socket)
 
-    viewer = Viewer(
+    return Viewer(
         desk.name,
         opened,
         theme=theme or desk.config.viewer.theme,
@@ -333,7 +346,6 @@ def run_viewer(
         keys=desk.config.viewer.keys,
         utf8=terminal.speaks_utf8(),
     )
-    return show(viewer, mouse=desk.config.viewer.mouse)
 
 
 def show(viewer: Viewer, *, mouse: bool = True) -> int:
