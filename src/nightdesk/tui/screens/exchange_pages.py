@@ -277,7 +277,7 @@ def _pretty(body: str) -> str:
         return body
 
 
-_JSON = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|(?<![\w"])(-?\d[\d.eE+-]*|true|false|null)(?![\w"])')
+_JSON = re.compile(r'("(?:[^"\\]|\\.)*+"?)(\s*+:)?|(?<![\w"])(-?\d[\d.eE+-]*|true|false|null)(?![\w"])')
 
 
 def json_lines(text: str) -> Lines:
