@@ -259,3 +259,15 @@ def test_many_connections_cost_bounded_memory() -> None:
 def test_other_ports_are_ignored() -> None:
     talk = Talk().open().send(ASK).answer(STREAM_HEAD + LAST)
     assert exchanges(talk.frames, ports=frozenset({8080})) == []
+
+
+def test_a_line_of_megabytes_in_small_segments_is_read() -> None:
+    """The final object of a generate call may carry millions of token numbers."""
+    line = b'{"model":"m","response":"","done":true,"done_reason":"stop","eval_count":3,"context":['
+    line += b"1," * 1_000_000 + b"1]}\n"
+    talk = Talk().open().send(ASK).answer(STREAM_HEAD + piece("a"))
+    data = b"%x\r\n%s\r\n0\r\n\r\n" % (len(line), line)
+    for start in range(0, len(data), 1400):
+        talk.packet(1, PSH | ACK, data[start : start + 1400])
+    found = only(talk)
+    assert (found.state, found.text, found.reply_tokens, found.fragments) == ("complete", "a", 3, 2)

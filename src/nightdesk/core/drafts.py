@@ -105,7 +105,8 @@ class Draft:
         self.item: str | None = None
         self.memory = 0
         self.grown_ns = 0
-        self._line = b""
+        self._line: list[bytes] = []
+        self._line_size = 0
         self._skips_line = False
         self._inflater: Any = None
         self._is_opaque = False
@@ -220,32 +221,47 @@ class Draft:
         start = data.lstrip()[:6]
         self.stream_format = "sse" if start.startswith((b"data:", b"event:", b":")) else "ndjson"
 
+    def _held_and(self, data: bytes) -> bytes:
+        """The unfinished line and what follows; empty while no line end has come, so that long lines cost little."""
+        if b"\n" not in data:
+            self._line.append(data)
+            self._line_size += len(data)
+            if self._line_size > READ_LIMIT:
+                self._drop_line()
+                self._skips_line = True
+                self.note(f"A line longer than {READ_LIMIT} bytes was left out.")
+            return b""
+        whole = b"".join([*self._line, data]) if self._line else data
+        self._drop_line()
+        return whole
+
+    def _drop_line(self) -> None:
+        self._line, self._line_size = [], 0
+
+    def _hold(self, rest: bytes) -> None:
+        if rest:
+            self._line, self._line_size = [rest], len(rest)
+
     def _take_lines(self, data: bytes) -> None:
-        line = self._line + data if self._line else data
-        end = line.rfind(b"\n") + 1
-        whole, self._line = line[:end], line[end:]
-        if len(self._line) > READ_LIMIT:
-            self._line, self._skips_line = b"", True
-            self.note(f"A line longer than {READ_LIMIT} bytes was left out.")
-        if self._skips_line and whole:
-            whole, self._skips_line = whole[whole.find(b"\n") + 1 :], False
-        if whole:
-            self.reader.read_lines(whole)
+        lines = self._held_and(data)
+        if self._skips_line and lines:
+            lines, self._skips_line = lines[lines.find(b"\n") + 1 :], False
+        end = lines.rfind(b"\n") + 1
+        self._hold(lines[end:])
+        if end:
+            self.reader.read_lines(lines[:end])
 
     def _take_events(self, data: bytes) -> None:
-        block = self._line + data if self._line else data
+        block = self._held_and(data)
         if b"\r" in block:
             kept = b"\r" if block.endswith(b"\r") else b""
             block = block[: len(block) - len(kept)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + kept
         end = block.rfind(b"\n\n") + 2
         if end < 2:
-            self._line = block
-            if len(block) > READ_LIMIT:
-                self._line = b""
-                self.note(f"An event longer than {READ_LIMIT} bytes was left out.")
+            self._hold(block)
             return
-        whole, self._line = block[:end], block[end:]
-        self.reader.read_events(whole)
+        self._hold(block[end:])
+        self.reader.read_events(block[:end])
 
     def take_gap(self, size: int) -> None:
         """Bytes of the response are missing."""
@@ -253,7 +269,7 @@ class Draft:
         if self._inflater is not None:
             self._inflater, self._is_opaque = None, True
             self.note("The response body is compressed and unreadable behind a gap.")
-        self._line = b""
+        self._drop_line()
         if self.stream_format is not None or self.status is None:
             self.reply.add_gap(size)
             self._skips_line = self.stream_format == "ndjson"
@@ -266,11 +282,12 @@ class Draft:
 
     def finish_response(self) -> None:
         """The body is over, or no more of it will come: reads what is left."""
-        if self._line and self.stream_format == "ndjson" and not self._skips_line:
-            self.reader.read_lines(self._line)
-        elif self._line and self.stream_format == "sse" and self.response_done:
-            self.reader.read_events(self._line.rstrip(b"\r\n") + b"\n\n")
-        self._line = b""
+        rest = b"".join(self._line)
+        self._drop_line()
+        if rest and self.stream_format == "ndjson" and not self._skips_line:
+            self.reader.read_lines(rest)
+        elif rest and self.stream_format == "sse" and self.response_done:
+            self.reader.read_events(rest.rstrip(b"\r\n") + b"\n\n")
         if self._document:
             document, self._document = b"".join(self._document), []
             if self._document_size > READ_LIMIT:
