@@ -44,14 +44,14 @@ RUN = Run(
 
 
 class Desk:
-    def __init__(self, record: str = "full") -> None:
+    def __init__(self, record: str = "full", run: Run = RUN) -> None:
         self.changes: list[Change] = []
         self.saved: list[Exchange] = []
         self.book = TrafficBook(
             self.changes.append,
             lambda exchange, _searchable: self.saved.append(exchange),
             41,
-            {RUN.id: RUN}.get,
+            {run.id: run}.get,
             lambda _job: record,
         )
 
@@ -109,3 +109,10 @@ def test_a_job_that_wants_no_content_recorded_leaves_none() -> None:
     silent = Desk(record="none")
     silent.book.take(ExchangeSeen(exchange=ended))
     assert silent.saved == []
+
+
+def test_the_label_of_a_bar_is_not_taken_for_an_item() -> None:
+    bar = Progress(done=3, total=10, item="Loading weights", at_ns=0, source="tqdm")
+    desk = Desk(run=msgspec.structs.replace(RUN, progress=bar))
+    desk.book.take(ExchangeSeen(exchange=RUNNING))
+    assert (desk.rows()[0].row.job, desk.rows()[0].row.item) == ("synthesize", None)

@@ -175,8 +175,7 @@ class TrafficBook:
         """Name job and item, and leave out what the job does not want recorded."""
         run = self._run_of(exchange.run) if exchange.run else None
         if run:
-            item = exchange.item or run.item or (run.progress.item if run.progress else None)
-            exchange = msgspec.structs.replace(exchange, job=run.job, item=item)
+            exchange = msgspec.structs.replace(exchange, job=run.job, item=exchange.item or _item_of(run))
         if self._record_of(exchange.job or "") == "full":
             return exchange
         return msgspec.structs.replace(
@@ -195,6 +194,13 @@ class TrafficBook:
         self._rows[row.id] = row
         while len(self._rows) > ROWS_KEPT:
             self._rows.popitem(last=False)
+
+
+def _item_of(run: Run) -> str | None:
+    """The item in work. A bar's label is no item: ``Loading weights: 37 %`` names a phase."""
+    if run.item or run.progress is None:
+        return run.item
+    return None if run.progress.source == "tqdm" else run.progress.item
 
 
 def _tail(entry: _Open) -> str:
