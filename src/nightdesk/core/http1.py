@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import chain
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -87,7 +88,9 @@ _REQUEST_START = re.compile(
     rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S{1,8000} HTTP/1\.[01]\r?\n"
 )
 _SIZE_LINE = rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,4000})?\r\n"
-_CANDIDATE = re.compile(rb"(?:\A|\r\n)(?:" + _SIZE_LINE + rb"|(HTTP/1\.[01] [1-5]\d\d[ \r\n]))")
+_SIZE_OR_HEAD = rb"(?:" + _SIZE_LINE + rb"|(HTTP/1\.[01] [1-5]\d\d[ \r\n]))"
+_CANDIDATE = re.compile(rb"\r\n" + _SIZE_OR_HEAD)
+_FIRST_CANDIDATE = re.compile(_SIZE_OR_HEAD)
 _FIRST_BYTES = (b"{", b"data:", b"event:")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _SMALL_SIZES = {b"%x" % size: size for size in range(1, 4096)}
@@ -107,6 +110,8 @@ class MessageReader:
         self._left = 0
         self._is_open = False
         self._is_behind_gap = False
+        self._look_again = 0
+        """Bytes that a lost reader wants to have before it looks again."""
         self._may_burst = True
 
     @property
@@ -201,6 +206,7 @@ class MessageReader:
 
     def _get_lost(self, *, is_behind_gap: bool = False) -> None:
         self._state = LOST
+        self._look_again = 0
         self._is_behind_gap = is_behind_gap
 
     def _begin(self, at: int, events: list[Event]) -> None:
@@ -377,16 +383,24 @@ class MessageReader:
 
     def _lost_response(self, data: bytes, at: int, held: int, events: list[Event], *, is_all: bool) -> int:
         """Looks for a head or for a chunk that is confirmed; waits for the end of one that may be."""
+        if not is_all and at == 0 and len(data) < self._look_again:
+            return -1
+        self._look_again = 0
         undecided = -1
-        for found in _CANDIDATE.finditer(data, at):
-            is_first = found.start() == found.start(1) or found.start() == found.start(2)
-            if is_first and not self._is_behind_gap:
-                continue
+        first = _FIRST_CANDIDATE.match(data) if self._is_behind_gap and at == 0 else None
+        for found in chain((first,) if first else (), _CANDIDATE.finditer(data, at)):
+            is_first = found is first
             verdict = True if found[2] else _is_chunk(data, found, is_first, is_all)
             if verdict:
                 return self._resume(found, held, events)
             if verdict is None and undecided < 0:
                 undecided = found.start()
+                # Not at every segment: what waits is looked through again when it has grown by half.
+                self._look_again = (
+                    len(data)
+                    - undecided
+                    + min(found.end() + int(found[1], 16) + 2 - len(data), len(data) // 2 + 1)
+                )
         if undecided < 0:
             undecided = len(data) - _tail_to_keep(data, at, self._is_behind_gap)
         elif len(data) - undecided > LOST_LIMIT:
