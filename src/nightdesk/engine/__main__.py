@@ -26,6 +26,7 @@ from nightdesk.model.errors import ConfigError, NightdeskError
 LOG_BYTES = 5_000_000
 LOG_FILES = 2
 GRACE_SECONDS = 2
+WAITING = 64
 
 
 class _JsonLines(logging.Formatter):
@@ -144,7 +145,7 @@ async def _serve(desk: Desk, ready: Callable[[], None]) -> None:
 
     log = logging.getLogger("nightdesk.engine")
     service = Service(desk)
-    listener = _listen(desk.socket)
+    listener = _bind(desk.socket)
     config = uvicorn.Config(
         make_app(service),
         log_config=None,
@@ -159,12 +160,15 @@ async def _serve(desk: Desk, ready: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    ready()
-    log.info("engine %d watches %s, socket %s", os.getpid(), desk.folder, desk.socket)
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve(sockets=[listener]), name="api")
             tasks.create_task(service.run(), name="service")
+            # Nobody may ask before the runs are known: an early start would be refused.
+            await service.ready.wait()
+            listener.listen(WAITING)
+            tasks.create_task(server.serve(sockets=[listener]), name="api")
+            ready()
+            log.info("engine %d watches %s, socket %s", os.getpid(), desk.folder, desk.socket)
             await service.wait_stopped()
             server.should_exit = True
     finally:
@@ -173,15 +177,14 @@ async def _serve(desk: Desk, ready: Callable[[], None]) -> None:
         log.info("engine %d ended", os.getpid())
 
 
-def _listen(path: Path) -> socket.socket:
-    """A listening socket, 0600 before anybody can connect. The lock is held: an old file is stale."""
+def _bind(path: Path) -> socket.socket:
+    """The desk's socket, 0600 before anybody can connect. The lock is held: an old file is stale."""
     if is_answering(path):
         raise NightdeskError(f"Something else answers at {path}.", "Set NIGHTDESK_SOCKET to another path.")
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     path.chmod(0o600)
-    listener.listen(64)
     return listener
 
 

@@ -83,6 +83,8 @@ class Service:
         self._relay: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set when every question can be answered."""
         self._pace_ms = 0
         self.supervisor = Supervisor(
             desk,
@@ -133,6 +135,8 @@ class Service:
                 parts.append((name, child.run))
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(self._keep(name, part), name=name) for name, part in parts]
+            await self.supervisor.running.wait()
+            self.ready.set()
             await self._stopping.wait()
             for task in running:
                 task.cancel()

@@ -85,6 +85,8 @@ class Supervisor:
         self._on_run_ended = on_run_ended
         self._book = RunBook()
         self._group: asyncio.TaskGroup | None = None
+        self.running = asyncio.Event()
+        """Set while ``run`` works: runs can be started and ended."""
         self._wake = asyncio.Event()
         self._threads: ThreadPoolExecutor | None = None
 
@@ -208,6 +210,7 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                self.running.set()
                 self._threads = ThreadPoolExecutor(SIGNAL_THREADS, thread_name_prefix="signal")
                 self._go_on()
                 while True:
@@ -219,6 +222,7 @@ class Supervisor:
                             await self._wake.wait()
         finally:
             self._group = None
+            self.running.clear()
             for active in self._book.active.values():
                 if active.watch:
                     active.watch.close()
