@@ -97,13 +97,16 @@ def _block(source: BinaryIO) -> bytes:
 
 
 def _emit(lines: InOrder, events: list[CaptureEvent], as_json: bool) -> None:
+    from nightdesk.cli.output import encodable, json_line
     from nightdesk.model.exchange import ExchangeSeen, capture_encoder
 
     for event in events:
         if isinstance(event, ExchangeSeen) and event.exchange.state != "running":
             exchange = event.exchange
-            line = capture_encoder.encode(exchange) if as_json else readable(exchange).encode()
-            lines.put(exchange.id, line)
+            if as_json:
+                lines.put(exchange.id, json_line(capture_encoder.encode(exchange)))
+            else:
+                lines.put(exchange.id, encodable(readable(exchange)).encode(sys.stdout.encoding))
 
 
 class InOrder:

@@ -65,12 +65,16 @@ def demo(
     if server_only:
         _serve(port, speed, log, belongs_to)
         return
-    from nightdesk.demo.desk import default_folder
+    from nightdesk.demo.desk import check_folder, default_folder
+    from nightdesk.tui.guard import check_terminal
 
     chosen = (folder or default_folder(os.environ)).expanduser().resolve()
     if stop:
         _stop(chosen)
         return
+    check_folder(chosen)
+    if not no_viewer:
+        check_terminal()
     desk = _make(chosen, choice.settings, port, speed)
     if no_viewer:
         _stay(desk, chosen)
@@ -105,9 +109,8 @@ def _serve(port: int, speed: float, log: Path | None, belongs_to: Path | None) -
 def _make(folder: Path, settings: tuple[str, ...], port: int, speed: float) -> DeskChoice:
     """The desk of ``folder``, with a model server that answers."""
     from nightdesk.demo.background import running_server, start_server
-    from nightdesk.demo.desk import check_folder, make_desk
+    from nightdesk.demo.desk import make_desk
 
-    check_folder(folder)
     # The demo's own server is meant, whatever server the user's shell names.
     os.environ.pop("OLLAMA_HOST", None)
     server = running_server(folder)

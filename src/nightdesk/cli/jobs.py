@@ -110,7 +110,7 @@ def _verb(action: RunAction, help_text: str) -> click.Command:
     @pass_choice
     def verb(choice: DeskChoice, target: str, yes: bool, as_json: bool) -> None:
         engine = choice.started()
-        if target.isdigit():
+        if target.isascii() and target.isdigit():
             _signal_tree(engine, int(target), action, yes, as_json)
         else:
             _act_on_run(engine, target, action, as_json)
@@ -142,7 +142,7 @@ def _find_run(engine: Engine, target: str) -> Run:
 
 
 def _signal_tree(engine: Engine, pid: int, action: RunAction, yes: bool, as_json: bool) -> None:
-    from nightdesk.cli.output import print_json, print_line
+    from nightdesk.cli.output import print_json, print_line, print_note
     from nightdesk.model.errors import NightdeskError
     from nightdesk.model.units import format_bytes
 
@@ -167,7 +167,7 @@ def _signal_tree(engine: Engine, pid: int, action: RunAction, yes: bool, as_json
             f"{action}: {len(report.signalled)} signalled, {len(report.gone)} gone, {len(report.left)} left"
         )
     for sentence in report.refused:
-        click.echo(sentence, err=True)
+        print_note(sentence)
     if report.left or report.refused:
         sys.exit(1)
 

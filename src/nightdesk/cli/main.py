@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from nightdesk import __version__
 
 if TYPE_CHECKING:
     from nightdesk.cli.desk import DeskChoice
+    from nightdesk.model.errors import NightdeskError
 
 VERBS: dict[str, tuple[str, str]] = {
     # verb: (module, first line of its help, so that the list needs no import)
@@ -108,24 +110,72 @@ def _view(choice: DeskChoice, theme: str | None, plain: bool, mode: str) -> int:
 
 def main() -> None:
     """Entry of the console script: our errors become one sentence on stderr and an exit status."""
-    from nightdesk.model.errors import NightdeskError
+    from nightdesk.cli.streams import mend_streams
+
+    mend_streams()
+    sys.exit(_status())
+
+
+def _status() -> int:
+    """Run the command; its exit status. Nothing waits to be written afterwards."""
+    from nightdesk.model.errors import NightdeskError, UsageError
 
     try:
-        nightdesk.main(standalone_mode=False)
+        status = _run()
+        sys.stdout.flush()
     except NightdeskError as fault:
-        from nightdesk.cli.output import print_error
-
-        print_error(fault)
-        sys.exit(fault.exit_code)
+        return _refuse(fault)
     except click.ClickException as fault:
-        fault.show()
-        sys.exit(fault.exit_code)
+        about = fault.ctx.command_path if isinstance(fault, click.UsageError) and fault.ctx else "nightdesk"
+        return _refuse(UsageError(fault.format_message(), f"{about} --help tells what it takes."))
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         # The reader went away (`nightdesk logs | head`): nothing is wrong, and nothing may be printed any more.
-        sys.stderr.close()
-        sys.exit(141)
+        _forget_output()
+        return 141
+    except OSError as fault:
+        _forget_output()
+        return _refuse(_explained(fault))
+    return status
+
+
+def _run() -> int:
+    try:
+        nightdesk.main(standalone_mode=False)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    return 0
+
+
+def _refuse(fault: NightdeskError) -> int:
+    from nightdesk.cli.output import print_error
+
+    # What was printed before belongs in front of the complaint, and may be what can't be written.
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
+    print_error(fault)
+    return fault.exit_code
+
+
+def _explained(fault: OSError) -> NightdeskError:
+    from nightdesk.model.errors import NightdeskError
+
+    if fault.filename is not None:
+        return NightdeskError(
+            f"{os.fsdecode(fault.filename)} can't be used: {fault.strerror}.", "Check its rights."
+        )
+    return NightdeskError(
+        f"The output can't be written: {fault.strerror or fault}.", "Check where it goes to."
+    )
+
+
+def _forget_output() -> None:
+    from nightdesk.cli.streams import forget_output
+
+    forget_output()
 
 
 if __name__ == "__main__":

@@ -102,9 +102,9 @@ def _replay(recording: BinaryIO, show: Callable[[Sample], None], *, once: bool) 
 
 
 def _note(text: str) -> None:
-    from nightdesk.core.foreign import safe_line
+    from nightdesk.cli.output import print_note
 
-    click.echo(safe_line(text), err=True)
+    print_note(text)
 
 
 def _show_json(sample: Sample) -> None:

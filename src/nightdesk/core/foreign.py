@@ -14,6 +14,7 @@ _CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_NOT_ASCII = re.compile("[^\x00-\x7e]")
 CUT_MARK = "…"
 
 
@@ -29,3 +30,15 @@ def safe_line(text: str, limit: int = 4096) -> str:
     cut = text[: limit + 1]
     line = safe(cut.replace("\n", " ").replace("\t", " "))
     return line if len(line) <= limit else line[: limit - 1] + CUT_MARK
+
+
+def escape_json(encoded: bytes, *, ascii_only: bool = False) -> bytes:
+    r"""The same JSON, with every character that a terminal could obey (or all that is not ASCII) as ``\uXXXX``."""
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    return (_NOT_ASCII if ascii_only else _CONTROL).sub(_escaped, encoded.decode()).encode()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

@@ -17,6 +17,7 @@ RECORD_LIMIT = 16 << 20
 """No capture program writes larger frames (the usual snap length is 256 KiB); more means a corrupt length."""
 
 HINT = "Write the capture again, or cut the file before this place with editcap."
+WRITERS = "Give a file written by tcpdump, dumpcap or Wireshark."
 
 _MAGIC = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -67,8 +68,12 @@ class PcapReader:
         """End of input. Raises CaptureError when the input was empty, corrupt, or stops inside a record."""
         self.check()
         if self._held or self._format is None:
-            what = "ends in the middle of a record" if self._format else "is no pcap or pcapng capture"
-            raise CaptureError(f"The capture {what}, at offset {self._offset}.", HINT if self._format else "")
+            if self._format:
+                raise CaptureError(
+                    f"The capture ends in the middle of a record, at offset {self._offset}.", HINT
+                )
+            what = "This is no pcap or pcapng capture" if self._held else "This is empty, and no pcap capture"
+            raise CaptureError(f"{what}.", WRITERS)
 
     def _read(self, data: bytes, frames: list[Frame]) -> int:
         if self._format is None:
@@ -85,7 +90,7 @@ def _format_of(magic: bytes) -> _Classic | _Blocks:
         return _Blocks()
     raise CaptureError(
         "Reading the capture failed at offset 0: this is neither pcap nor pcapng.",
-        "Give a file written by tcpdump, dumpcap or Wireshark.",
+        WRITERS,
     )
 
 

@@ -13,6 +13,8 @@ import sys
 import termios
 from collections.abc import Callable
 
+from nightdesk.model.errors import UsageError
+
 LEAVE_SCREEN = (
     "".join(f"\x1b[?{mode}l" for mode in (1000, 1002, 1003, 1004, 1006, 1015, 1016, 2004))
     + "\x1b[<u\x1b[0m\x1b[?25h\x1b[?1049l"
@@ -35,14 +37,23 @@ def guard_is_gone() -> bool:
     return True
 
 
+def check_terminal() -> None:
+    """Raises UsageError where the viewer would have nothing to draw on or to read keys from."""
+    for stream, name in ((sys.stdin, "input"), (sys.stdout, "output"), (sys.stderr, "error output")):
+        if not stream.isatty():
+            raise UsageError(
+                f"The viewer needs a terminal, and the standard {name} is none.",
+                "Without one: nightdesk up starts the engine, nightdesk status --json tells how things are.",
+            )
+
+
 def guarded(view: Callable[[], int]) -> int:
-    """The status of ``view``, run in a child with this process as its guard. Without a terminal it is just run.
+    """The status of ``view``, run in a child with this process as its guard. Raises UsageError without a terminal.
 
     Call it before threads are started: it forks.
     """
     global _guard
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return view()
+    check_terminal()
     attributes = termios.tcgetattr(sys.stdin)
     guard = os.getpid()
     viewer = os.fork()
