@@ -20,7 +20,8 @@ from nightdesk.model.errors import NightdeskError
 if TYPE_CHECKING:
     from nightdesk.client.engine import Engine
 
-FIRST_RUNS = ("prepare", "transcribe", "synthesize", "report")
+FIRST_RUNS = ("synthesize", "prepare", "transcribe", "report")
+"""The batch first: traffic is what everybody wants to see."""
 END_SECONDS = 20.0
 
 

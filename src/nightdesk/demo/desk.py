@@ -50,7 +50,6 @@ description = "Summaries of all interviews: a batch that knows nothing about Nig
 command = {synthesize}
 single = {single}
 dry_run = {dry_run}
-needs = ["prepare"]
 progress = "state/progress.json"
 
 [jobs.report]

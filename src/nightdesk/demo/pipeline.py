@@ -166,7 +166,7 @@ def load_index(count: int, speed: float) -> None:
         share = 100 * done // max(count, 1)
         sys.stderr.write(f"\rLoading index: {share:3d}%|{bar}| {done}/{count} [{times}]")
         sys.stderr.flush()
-        time.sleep(0.04 * speed)
+        time.sleep(0.015 * speed)
     sys.stderr.write("\n")
 
 
@@ -230,7 +230,7 @@ def prepare(speed: float) -> None:
         print(f"Started whisper worker (large-v3), pid {process.pid}", flush=True)
     for path in map(Path, find_items(0)):
         print(f"checked {path.name}", flush=True)
-        time.sleep(0.05 * speed)
+        time.sleep(0.01 * speed)
 
 
 def report() -> None:
