@@ -53,35 +53,46 @@ def start_engine(desk: Desk, flags: tuple[str, ...] = ()) -> None:
 
     When another engine of the desk is quicker, that one is it. Raises NightdeskError with the reason of a failure.
     """
-    make_private(desk.state)
-    make_private(desk.socket.parent)
+    make_folders(desk)
     command = [sys.executable, "-m", "nightdesk.engine", "--detach", "--folder", str(desk.folder)]
     if desk.config_path:
         command += ["--config", str(desk.config_path)]
     for flag in flags:
         command += ["--set", flag]
-    output = desk.state / "engine.out"
-    with output.open("wb") as file:
-        starter = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-            cwd=desk.folder,
-        )
-    try:
-        status = starter.wait(START_SECONDS)
-    except subprocess.TimeoutExpired:
-        starter.kill()
-        starter.wait()
-        status = -1
+    status, said = _run_starter(desk, command)
     if status != 0 or not _answers_soon(desk.socket):
-        said = output.read_text(errors="replace").strip().splitlines()
-        reason = said[-1] if said else "it said nothing."
         raise NightdeskError(
-            f"The engine of {desk.folder} did not start: {reason}", f"Its log is {desk.engine_log}."
+            f"The engine of {desk.folder} did not start: {said or 'it said nothing.'}",
+            f"Its log is {desk.engine_log}.",
         )
+
+
+def _run_starter(desk: Desk, command: list[str]) -> tuple[int, str]:
+    """Exit status and the last words of the starter. Its words come by a pipe: the desk's disk may be full."""
+    output = desk.state / "engine.out"
+    try:
+        with output.open("wb") as file:
+            starter = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                start_new_session=True,
+                cwd=desk.folder,
+            )
+    except OSError as fault:
+        raise NightdeskError(
+            f"The engine of {desk.folder} can't be started: {fault.filename or output}: {fault.strerror}.",
+            "Check the rights and the free space there.",
+        ) from fault
+    with starter:
+        try:
+            words, _ = starter.communicate(timeout=START_SECONDS)
+        except subprocess.TimeoutExpired:
+            starter.kill()
+            return -1, f"it did not answer within {START_SECONDS:.0f} s."
+    said = (words or output.read_bytes()).decode(errors="replace").strip().splitlines()
+    return starter.returncode, said[-1] if said else ""
 
 
 def _answers_soon(path: Path) -> bool:
@@ -94,20 +105,38 @@ def _answers_soon(path: Path) -> bool:
     return True
 
 
+def make_folders(desk: Desk) -> None:
+    """Make the folders that the engine needs. One that the user chose for the socket keeps its rights."""
+    make_private(desk.state)
+    if os.environ.get("NIGHTDESK_SOCKET"):
+        _make(desk.socket.parent)
+    else:
+        make_private(desk.socket.parent)
+
+
 def make_private(folder: Path) -> None:
     """Make sure that ``folder`` exists, is ours and is closed to others. Raises NightdeskError where it is not."""
+    _make(folder)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = folder.stat().st_uid
         if owner == os.getuid() and folder.stat().st_mode & 0o077:
             folder.chmod(0o700)
     except OSError as fault:
         raise NightdeskError(
-            f"The folder {folder} can't be made: {fault.strerror}.",
-            "Check its parent's owner and free space.",
+            f"The folder {folder} can't be used: {fault.strerror}.", "Check its rights."
         ) from fault
     if owner != os.getuid():
         raise NightdeskError(
             f"The folder {folder} belongs to somebody else (user {owner}).",
             "Remove it, or set NIGHTDESK_SOCKET to a path of your own.",
         )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise NightdeskError(
+            f"The folder {folder} can't be made: {fault.strerror}.",
+            "Check its parent's owner and free space.",
+        ) from fault

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import IO
 
 from nightdesk.client.desk import Desk, find_desk
-from nightdesk.client.launch import is_answering, make_private
+from nightdesk.client.launch import is_answering, make_folders
 from nightdesk.core import markers
 from nightdesk.model.errors import ConfigError, NightdeskError
 
 LOG_BYTES = 5_000_000
 LOG_FILES = 2
 GRACE_SECONDS = 2
+OTHER_SECONDS = 10
+"""An engine that took the lock just before us answers within this time."""
 WAITING = 64
 
 
@@ -55,10 +57,10 @@ def main(argv: list[str] | None = None) -> int:
     ready = _detach() if options.detach else lambda: None
     try:
         desk = _desk(options.config, options.folder, options.set)
-        make_private(desk.state)
-        make_private(desk.socket.parent)
+        make_folders(desk)
         with _lock(desk) as locked:
             if not locked:
+                _check_other(desk)
                 ready()
                 return 0
             _log_to(desk.engine_log)
@@ -69,12 +71,35 @@ def main(argv: list[str] | None = None) -> int:
             os.environ[markers.DESK] = str(desk.folder)
             asyncio.run(_serve(desk, ready))
     except ConfigError as fault:
-        print(" ".join((fault.message, *fault.problems)), file=sys.stderr)  # noqa: T201 - the client reads it
-        return fault.exit_code
+        return _refuse(" ".join((fault.message, *fault.problems)), fault.exit_code)
     except NightdeskError as fault:
-        print(fault, file=sys.stderr)  # noqa: T201 - the client reads it
-        return fault.exit_code
+        return _refuse(str(fault), fault.exit_code)
+    except OSError as fault:
+        place = fault.filename or options.folder
+        return _refuse(
+            f"{place} can't be written: {fault.strerror}. Check the rights and the free space there.", 1
+        )
     return 0
+
+
+def _refuse(sentence: str, status: int) -> int:
+    """Tell whoever starts the engine why there is none. Afterwards the output may be closed already."""
+    with contextlib.suppress(OSError):
+        print(" ".join(sentence.split()), flush=True)  # noqa: T201 - the client reads it
+    return status
+
+
+def _check_other(desk: Desk) -> None:
+    """Another engine has the desk. Raises NightdeskError where it listens on another socket than ours."""
+    limit = time.monotonic() + OTHER_SECONDS
+    while not is_answering(desk.socket):
+        if time.monotonic() > limit:
+            pid = desk.lock.read_text(encoding="ascii").strip()
+            raise NightdeskError(
+                f"Another engine of this desk runs (process {pid}), but not with the socket {desk.socket}.",
+                f"Use the NIGHTDESK_SOCKET or XDG_RUNTIME_DIR it was started with, or end it: kill {pid} (runs go on).",
+            )
+        time.sleep(0.05)
 
 
 def _detach() -> Callable[[], None]:
@@ -89,6 +114,9 @@ def _detach() -> Callable[[], None]:
     os.close(reader)
 
     def ready() -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
         os.write(writer, b"r")
         os.close(writer)
 
@@ -181,10 +209,20 @@ def _bind(path: Path) -> socket.socket:
     """The desk's socket, 0600 before anybody can connect. The lock is held: an old file is stale."""
     if is_answering(path):
         raise NightdeskError(f"Something else answers at {path}.", "Set NIGHTDESK_SOCKET to another path.")
+    if path.exists() and not path.is_socket():
+        raise NightdeskError(
+            f"The engine's socket can't be made: {path} exists and is no socket.",
+            "Set NIGHTDESK_SOCKET to a path that nothing else uses.",
+        )
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as fault:
+        raise OSError(fault.errno, fault.strerror, str(path)) from fault
+    finally:
+        os.umask(mask)
     return listener
 
 

@@ -77,9 +77,10 @@ class History:
         try:
             return _open_checked(self.path)
         except sqlite3.OperationalError as fault:
+            raise StoreError(f"The database {self.path} can't be opened: {fault}.", _remedy(fault)) from fault
+        except OSError as fault:
             raise StoreError(
-                f"The database {self.path} can't be opened: {fault}.",
-                "Another program may hold it; end that one, or move the file away.",
+                f"The database {self.path} can't be opened: {fault.strerror}.", "Check its rights."
             ) from fault
         except sqlite3.DatabaseError as fault:
             aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns() // 10**9}")
@@ -279,6 +280,17 @@ def prompt_text(exchange: Exchange) -> str:
     parts = [exchange.prompt.system or "", exchange.prompt.prompt or ""]
     parts += [message.content for message in exchange.prompt.messages]
     return "\n".join(part for part in parts if part)
+
+
+def _remedy(fault: sqlite3.OperationalError) -> str:
+    """What to do about a database that can't be opened although it is not damaged."""
+    match fault.sqlite_errorcode & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "Another program holds it; end that one, or move the file away."
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            return "Check the free space there."
+        case _:
+            return "Check its rights and those of its folder."
 
 
 def _open_checked(path: Path) -> sqlite3.Connection:
