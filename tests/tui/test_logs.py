@@ -303,9 +303,10 @@ async def test_no_file_and_no_right_say_what_to_do(tmp_path: Path) -> None:
         engine.refuses = NightdeskError("The file is gone.")
         engine.more.put_nowait(LogChanged(log=log_file(path)))
         await until(pilot, lambda: "⚠ The file is gone." in screen_text(app))
-        failed = log_file(path, state="failed", message="permission denied")
+        failed = log_file(path, state="failed", message="permission-denied")
         engine.more.put_nowait(LogChanged(log=failed))
-        await until(pilot, lambda: "can't be read: permission denied" in screen_text(app))
+        await until(pilot, lambda: "permission-denied" in screen_text(app))
+        await until(pilot, lambda: "✗" in screen_text(app).split("\n")[3])
 
 
 @pytest.mark.parametrize("size", [(60, 15), (80, 24), (160, 48)])

@@ -139,7 +139,8 @@ measured.
         & #no-device { height: auto; max-height: 3; padding: 0 1; color: $text-muted; }
         & #no-device.-none { display: none; }
         & Chart { padding: 0 1; }
-        & #detail { height: auto; max-height: 2; padding: 0 1; color: $text-muted; display: none; }
+        & #detail { height: auto; max-height: 1; padding: 0 1; color: $text-muted; display: none; }
+        & #detail.-roomy { max-height: 3; }
         &:focus-within #detail.-some { display: block; }
         &.-old Grid { opacity: 60%; }
     }
@@ -147,11 +148,12 @@ measured.
 
     def compose_body(self) -> ComposeResult:
         """The sentence, the table, the chart, the detail."""
-        with Vertical():
-            yield Static(id="no-device", classes="-none", markup=False)
-            yield Grid(COLUMNS, opens=False, sign=self.glyphs.cursor, id="accelerators-grid")
-            yield Chart(id="chart")
-            yield Static(id="detail", markup=False)
+        yield Vertical(
+            Static(id="no-device", classes="-none", markup=False),
+            Grid(COLUMNS, opens=False, sign=self.glyphs.cursor, id="accelerators-grid"),
+            Chart(id="chart"),
+            Static(id="detail", markup=False),
+        )
 
     def select(self, desk: Mirror, now_ns: int) -> AcceleratorsView:
         """The view for the line under the cursor."""
@@ -194,7 +196,9 @@ measured.
 
     def _show_detail(self, view: AcceleratorsView) -> None:
         detail = self.query_one("#detail", Static)
-        detail.set_class(bool(view.detail) and self.size.height >= TITLES_FROM - 3, "-some")
+        room = self.size.height - 2
+        detail.set_class(bool(view.detail) and room > len(view.rows), "-some")
+        detail.set_class(room >= TITLES_FROM + 3, "-roomy")
         detail.update(line(Cell(view.detail, "muted")))
 
     def _share_room(self, view: AcceleratorsView) -> None:

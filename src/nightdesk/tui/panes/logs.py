@@ -145,10 +145,11 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
 
     def compose_body(self) -> ComposeResult:
         """Names, progress, lines."""
-        with Vertical():
-            yield Static(id="log-names", markup=False)
-            yield Static(id="log-progress", markup=False)
-            yield LogLines(id="log-lines")
+        yield Vertical(
+            Static(id="log-names", markup=False),
+            Static(id="log-progress", markup=False),
+            LogLines(id="log-lines"),
+        )
 
     def select(self, desk: Mirror, now_ns: int) -> LogsView:
         """The view for the chosen file."""
@@ -221,6 +222,7 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
         lines = self.query_one(LogLines)
         if self.buffer is None or self.buffer.log != file.id:
             self.buffer, self._asked, self._finding = LogBuffer(file.id), None, 0
+            self._tell(None)
             lines.following, lines.column = True, 0
             lines.show(())
         if file.state == "gone":
@@ -266,13 +268,19 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
             self._find_on()
 
     def _tell(self, problem: str | None) -> None:
-        """A window that can't be had is said once, at the progress line's place."""
-        if problem != self._problem:
+        """A window that can't be had is said at the progress line's place."""
+        if problem != self._problem and self.view is not None:
             self._problem = problem
-            bar = self.query_one("#log-progress", Static)
-            if problem is not None:
-                bar.remove_class("-none")
-                bar.update(line(Cell(f"{self.glyphs.warn} {problem}", "warn")))
+            self._show_bar(self.view)
+
+    def _show_bar(self, view: LogsView) -> None:
+        bar = self.query_one("#log-progress", Static)
+        progress = view.file.progress if view.file is not None else None
+        bar.set_class(progress is None and self._problem is None, "-none")
+        if self._problem is not None:
+            bar.update(line(Cell(f"{self.glyphs.warn} {self._problem}", "warn")))
+        elif progress is not None:
+            bar.update(line(*progress_parts(progress, view.left_ns, self.size.width - 4, self.glyphs)))
 
     @on(LogLines.Moved)
     def _moved(self, event: LogLines.Moved) -> None:
