@@ -66,6 +66,15 @@ def test_a_job_that_never_ran_and_one_with_two_runs() -> None:
     ]
 
 
+def test_the_newest_run_is_told_although_the_job_was_described_before_it_began() -> None:
+    runs = (
+        run("a", "stopped", id="a-1", created_ns=NOW - 100 * NS, ended_ns=NOW - 90 * NS),
+        run("a", "done", id="a-2", created_ns=NOW - 9 * NS, ended_ns=NOW - 5 * NS),
+    )
+    told = lines(jobs=(job("a", last_run="a-1"),), runs=runs)
+    assert told[0].startswith("✓ a done")
+
+
 def test_the_filter_looks_at_names_commands_and_states() -> None:
     found = select(mirror(), NOW, UNICODE, "WAITING")
     assert [line.job.name for line in found.lines] == ["synthesize"]

@@ -84,8 +84,7 @@ def _lines_of(job: JobView, desk: Mirror) -> list[JobLine]:
     active = [run for run in runs if run.state not in ENDED]
     if active:
         return [JobLine(job, run) for run in reversed(active)]
-    last = desk.runs.get(job.last_run or "") or (runs[-1] if runs else None)
-    return [JobLine(job, last)]
+    return [JobLine(job, max(runs, key=lambda run: run.created_ns, default=None))]
 
 
 def _matches(line: JobLine, needle: str) -> bool:
