@@ -40,7 +40,8 @@ def _print_status(now: Status) -> None:
         print_line(f"  configuration: {problem}")
     for source in now.sources:
         if source.state != "live" or source.name in ("capture", "sensors"):
-            print_line(f"  {source.name:<9} {source.state} {source.label} {source.message or ''}".rstrip())
+            message = source.message if source.state != "live" else None
+            print_line(f"  {source.name:<9} {source.state} {source.label} {message or ''}".rstrip())
     for server in now.servers:
         models = (
             ", ".join(f"{m.name} {format_bytes(m.size_bytes)}" for m in server.models) or "no model loaded"
