@@ -68,7 +68,11 @@ def sample(ago: int = 0, *devices: Device, **more: Any) -> Sample:
         "at_ns": NOW - ago * NS,
         "elapsed_ns": NS,
         "source": "powermetrics",
-        "cpu": Cpu(ratio=0.41, power_w=12.0, tiers=(CpuTier(name="E", ratio=0.8, cores=4),)),
+        "cpu": Cpu(
+            ratio=0.41,
+            power_w=12.0,
+            tiers=(CpuTier(name="E", ratio=0.8, cores=4), CpuTier(name="P", ratio=0.3, cores=8)),
+        ),
         "devices": devices,
         "thermal": "Nominal",
         "memory_used_bytes": 41_200_000_000,
@@ -108,7 +112,7 @@ def test_processor_and_memory_stand_below_the_devices() -> None:
     rows = rows_of((sample(0, GPU, swap_used_bytes=2_000_000_000),), UNICODE)
     assert [row.key for row in rows] == ["gpu", "cpu", "memory"]
     assert words(rows[1]).startswith("CPU 41 %")
-    assert "12.0 W ● Nominal E 80%" in words(rows[1])
+    assert "12.0 W ● Nominal E 80% P 30%" in words(rows[1])
     assert "41.2 / 64.0 GB swap 2.0 GB" in words(rows[2])
 
 

@@ -185,6 +185,9 @@ def test_the_file_written_last_is_shown_and_stays_while_others_are_written_too(t
     assert select(mirror(logs=(one, replaced(two, modified_ns=NOW - 90 * NS))), NOW, None, "2").file == one
     assert select(mirror(logs=(one, two)), NOW, "2", "1").file == two
     assert select(mirror(logs=(one,)), NOW, "gone").file == one
+    run = replaced(two, id="3", origin="run")
+    assert select(mirror(logs=(one, run)), NOW, None, "1").file == run
+    assert select(mirror(logs=(one, replaced(run, modified_ns=NOW - 90 * NS))), NOW, None, "3").file == one
 
 
 def test_the_selector_marks_the_shown_file_and_counts_errors(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ measured.
     DEFAULT_CSS = """
     AcceleratorsPane {
         & Grid { height: auto; }
-        & #no-device { height: auto; max-height: 3; padding: 0 1; color: $text-muted; }
+        & #no-device { height: auto; max-height: 2; padding: 0 1; color: $text-muted; }
         & #no-device.-none { display: none; }
         & Chart { padding: 0 1; }
         & #detail { height: auto; max-height: 1; padding: 0 1; color: $text-muted; display: none; }

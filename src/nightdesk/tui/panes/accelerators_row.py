@@ -135,7 +135,7 @@ def _cpu_row(samples: Sequence[Sample], glyphs: Glyphs) -> Row:
     cpu = now.cpu
     history = tuple((each.at_ns, each.cpu.ratio if each.cpu else None) for each in samples)
     watts = format_watts(cpu.power_w if cpu else None)
-    tiers = cpu.tiers if cpu else ()
+    tiers = cpu.tiers if cpu is not None and len(cpu.tiers) > 1 else ()
     words = "  ".join(f"{tier.name} {format_percent(tier.ratio)}" for tier in tiers)
     more = [thermal_piece(now.thermal, glyphs)] if now.thermal else []
     more += [(("  " if more else "") + words, "muted")] if words else []

@@ -5,6 +5,7 @@ Selected from logs; lines come in windows from the engine. Empty while no file m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,21 +47,34 @@ class LogsView:
 def select(
     desk: Mirror, now_ns: int, chosen: str | None, shown: str | None = None, needle: str = ""
 ) -> LogsView:
-    """All files, those written in the newest minutes first, and the chosen one. Where none is chosen: the one ``shown``
-    before, unless it has been quiet for a minute while another was written.
+    """All files, those written in the newest minutes first, and the one that is ``chosen``.
+
+    Where none is chosen: see :func:`foremost`.
     """
     files = sorted(desk.logs.values(), key=lambda file: (-(file.modified_ns // QUIET_NS), file.name))
     if not files:
         return LogsView((), None)
-    newest = max(files, key=lambda file: file.modified_ns)
-    before = desk.logs.get(shown or "", newest)
-    quiet = newest.modified_ns - before.modified_ns > QUIET_NS
-    file = desk.logs.get(chosen or "", newest if quiet else before)
+    file = desk.logs.get(chosen or "") or foremost(files, desk.logs.get(shown or ""))
     left = None
     if file.progress is not None and file.progress.eta_ns is not None:
         left = max(0, file.progress.eta_ns - max(0, now_ns - file.progress.at_ns)) // NS * NS
     names = tuple((each.id, each.name, each.errors) for each in files)
     return LogsView(names, file, max(0, now_ns - file.modified_ns) // NS * NS, left, needle)
+
+
+def foremost(files: Sequence[LogFile], shown: LogFile | None) -> LogFile:
+    """The file to show unasked: of those written in the last minute a run's before others, then the newest.
+
+    The one ``shown`` stays while that would only change it for another of its kind.
+    """
+    newest_ns = max(file.modified_ns for file in files)
+
+    def rank(file: LogFile) -> tuple[bool, bool]:
+        active = newest_ns - file.modified_ns <= QUIET_NS
+        return active, active and file.origin == "run"
+
+    best = max(files, key=lambda file: (*rank(file), file.modified_ns))
+    return shown if shown is not None and rank(shown) == rank(best) else best
 
 
 def selector(view: LogsView, glyphs: Glyphs, width: int) -> list[Part]:
