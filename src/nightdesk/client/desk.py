@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -77,13 +77,10 @@ def socket_path(folder: Path, env: Mapping[str, str]) -> Path:
     if chosen:
         path = Path(chosen)
     else:
-        runtime = env.get("XDG_RUNTIME_DIR")
         digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]
-        if runtime and Path(runtime).is_dir():
-            base = Path(runtime) / "nightdesk"
-        else:
-            base = Path(env.get("TMPDIR") or "/tmp") / f"nightdesk-{os.getuid()}"  # noqa: S108 - made 0700, owner checked
-        path = base / f"{digest}.sock"
+        candidates = [base / f"{digest}.sock" for base in _socket_folders(env)]
+        fitting = (each for each in candidates if len(os.fsencode(each)) <= SOCKET_PATH_LIMIT)
+        path = next(fitting, candidates[-1])
     length = len(os.fsencode(path))
     if length > SOCKET_PATH_LIMIT:
         raise NightdeskError(
@@ -91,6 +88,16 @@ def socket_path(folder: Path, env: Mapping[str, str]) -> Path:
             "Set NIGHTDESK_SOCKET to a shorter path, for example /tmp/desk/engine.sock.",
         )
     return path
+
+
+def _socket_folders(env: Mapping[str, str]) -> Iterator[Path]:
+    """Where sockets may lie, the best place first; each is made 0700 and its owner is checked."""
+    runtime = env.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        yield Path(runtime) / "nightdesk"
+    for temporary in (env.get("TMPDIR"), "/tmp"):  # noqa: S108 - made 0700, owner checked
+        if temporary:
+            yield Path(temporary) / f"nightdesk-{os.getuid()}"
 
 
 def default_folder(env: Mapping[str, str]) -> Path:
@@ -113,14 +120,22 @@ def find_desk(
     Raises ConfigError with every problem of the file, or when ``start`` names nothing.
     """
     env = os.environ if env is None else env
+    folder, path = find_place(start, env, default)
+    return Desk(
+        folder=folder, config_path=path, config=_parse(path, env, overrides), overrides=overrides or {}
+    )
+
+
+def find_place(
+    start: Path | None, env: Mapping[str, str], default: Path | None = None
+) -> tuple[Path, Path | None]:
+    """Folder and configuration file of the desk that :func:`find_desk` finds, without reading the file.
+
+    Raises ConfigError when ``start`` names nothing.
+    """
     path = None if default else config_file(start, env)
     folder = (default or default_folder(env)) if path is None else path.parent
-    return Desk(
-        folder=folder.resolve(),
-        config_path=path.resolve() if path else None,
-        config=_parse(path, env, overrides),
-        overrides=overrides or {},
-    )
+    return folder.resolve(), path.resolve() if path else None
 
 
 def config_file(start: Path | None, env: Mapping[str, str]) -> Path | None:

@@ -30,14 +30,15 @@ def exchange(
 
     ``seconds`` is the longest silence. Raises EngineUnavailableError when nobody answers.
     """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(CONNECT_SECONDS)
         connection.connect(str(path))
         connection.settimeout(seconds)
         connection.sendall(_request(method, target, query, body))
         head, rest = _read_head(connection)
     except OSError as fault:
+        connection.close()
         raise _unavailable(path, fault) from fault
     return int(head.split(b" ", 2)[1]), _body(connection, rest, path)
 
