@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Self, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.widgets import Input, Static
 
 from nightdesk.client.mirror import Mirror
@@ -120,6 +120,10 @@ class Pane(Vertical, Generic[View]):
         self._drawn: Hashable = None
         self._look = LIVE
         self._heading = Heading()
+        self._remarks: list[Part] = []
+        self._titled: tuple[Heading, Size] | None = None
+        self._border_words: tuple[Content | None, Content | None] = (None, None)
+        self._edge: int | None = None
 
     # Override
 
@@ -255,20 +259,40 @@ class Pane(Vertical, Generic[View]):
             parts.append(remark)
         if self.filter_text:
             parts.append(Cell(f"/{self.filter_text}", "accent"))
+        if parts == self._remarks:
+            return
+        self._remarks = parts
         joined: list[Part] = []
         for part in parts:
             joined += [" ", part] if joined else [part]
-        text = line(*joined)
-        if text != self.border_subtitle:
-            self.border_subtitle = text
+        self._show_border(self._border_words[0], line(*joined))
 
     # The border
 
     def _show_heading(self, heading: Heading) -> None:
         self._heading = heading
-        title = self._title(self.size)
-        if title != self.border_title:
+        if self._titled != (heading, self.size):
+            self._titled = (heading, self.size)
+            self._show_border(self._title(self.size), self._border_words[1])
+
+    def _show_border(self, title: Content | None, subtitle: Content | None) -> None:
+        """Draw the upper and the lower border where their words differ, and nothing between."""
+        before, self._border_words = self._border_words, (title, subtitle)
+        if title != before[0]:
+            self._edge = -1
             self.border_title = title
+        if subtitle != before[1]:
+            self._edge = self.size.height
+            self.border_subtitle = subtitle
+        self._edge = None
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """Draw again: one line of the border where only its words changed."""
+        if self._edge is not None and not regions:
+            regions = (Region(-1, self._edge, self.outer_size.width, 1),)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def _title(self, size: Size) -> Content:
         """Number, title and note at the left, the rest at the right, the border's own line between."""

@@ -21,7 +21,8 @@ from nightdesk.tui.glyphs import UNICODE, Glyphs
 from nightdesk.tui.link import in_thread
 from nightdesk.tui.text import TONE_CLASSES, Tone, tone_style
 
-REDRAW_NS = 2 * 10**9
+REDRAW_NS = 4 * 10**9
+"""In ten minutes on 80 cells a dot stands for so long: what is younger would hardly be seen."""
 GAP_FACTOR = 3.5
 """A pause this many times longer than usual is a gap in the line."""
 LEAST_WIDTH, LEAST_HEIGHT = 24, 3
@@ -176,7 +177,7 @@ class Chart(Widget):
         return getattr(self.app, "glyphs", UNICODE)
 
     def show(self, view: ChartView | None) -> None:
-        """Show ``view`` now, or with the next call if the last drawing is younger than two seconds."""
+        """Show ``view`` now, or with the next call if the last drawing is too young."""
         before, self.view = self.view, view
         if view is not None and self._plotext is None and not self._asked:
             self._asked = True
