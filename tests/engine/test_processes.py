@@ -209,10 +209,10 @@ def test_sparing_samples_still_show_a_quiet_process_that_ends(start: Start) -> N
     process = start(SLEEP)
     key = sampled(table, process.pid).key
     for at in range(1, 6):
-        table.sample(at * SECOND, sparing=True)
+        table.sample(at * SECOND, every=4)
     process.kill()
     process.wait()
-    assert key in table.sample(7 * SECOND, sparing=True).gone
+    assert key in table.sample(7 * SECOND, every=4).gone
 
 
 def test_closing_leaves_no_descriptor_open() -> None:

@@ -171,6 +171,10 @@ async def _serve(desk: Desk, ready: Callable[[], None]) -> None:
         def capture_signals(self) -> Iterator[None]:
             yield
 
+        async def main_loop(self) -> None:
+            """Uvicorn's own looks ten times a second whether it should end."""
+            await service.wait_stopped()
+
     log = logging.getLogger("nightdesk.engine")
     service = Service(desk)
     listener = _bind(desk.socket)
@@ -197,8 +201,6 @@ async def _serve(desk: Desk, ready: Callable[[], None]) -> None:
             tasks.create_task(server.serve(sockets=[listener]), name="api")
             ready()
             log.info("engine %d watches %s, socket %s", os.getpid(), desk.folder, desk.socket)
-            await service.wait_stopped()
-            server.should_exit = True
     finally:
         desk.socket.unlink(missing_ok=True)
         service.close()

@@ -54,11 +54,11 @@ logger = logging.getLogger(__name__)
 
 IDLE_SAMPLE_SECONDS = 5.0
 """Between process samples while no viewer looks."""
+WATCHED_EVERY, IDLE_EVERY = 2, 4
+"""Processes that are not ours and stand still are read at every so-manieth sample only."""
 LOG_PACE_NS = 250 * 10**6
 IDLE_LOG_PACE_NS = 10**9
 """Between two looks at a growing log: progress may be a second late when nobody sees it."""
-FLUSH_SECONDS = 0.2
-"""Running exchanges are told at most five times a second."""
 CONFIG_SECONDS = 2.0
 SAMPLES_NS = 600 * 10**9
 """The chart in a snapshot shows ten minutes."""
@@ -121,7 +121,7 @@ class Service:
             ("jobs", self.supervisor.run),
             ("logs", self.logs.run),
             ("servers", self.servers.run),
-            ("traffic", self._flush_traffic),
+            ("traffic", self.traffic.flush_often),
             ("config", self._watch_config),
         ]
         for name, wanted, child in (
@@ -282,17 +282,12 @@ class Service:
             await self.bus.pause(interval, max(interval, IDLE_SAMPLE_SECONDS))
 
     async def _sample_processes(self) -> None:
-        sparing = not self._is_watched()
-        change = await asyncio.to_thread(self.processes.sample, time.time_ns(), sparing)
+        every = WATCHED_EVERY if self._is_watched() else IDLE_EVERY
+        change = await asyncio.to_thread(self.processes.sample, time.time_ns(), every)
         if change.changed or change.gone:
             self.bus.publish(change)
         if "processes" not in self.sources:
             self._tell_source("processes", "live")
-
-    async def _flush_traffic(self) -> None:
-        while True:
-            self.traffic.flush()
-            await asyncio.sleep(FLUSH_SECONDS)
 
     async def _watch_config(self) -> None:
         path = self.desk.config_path

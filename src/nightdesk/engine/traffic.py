@@ -6,6 +6,7 @@ The book maps (generation of the capture process, number) to the id that users s
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from nightdesk.model.job import Run
 
 ROWS_KEPT = 500
 """Rows in a snapshot; older ones are read from the store."""
+FLUSH_SECONDS = 0.2
 TROUBLE = frozenset({"failed", "aborted", "incomplete"})
 Record = str
 
@@ -63,6 +65,7 @@ class TrafficBook:
         self._open: dict[int, _Open] = {}
         self._rows: OrderedDict[int, ExchangeRow] = OrderedDict()
         self._dirty: set[int] = set()
+        self._grown = asyncio.Event()
         self._done = self._failed = self._verdicts = 0
 
     @property
@@ -117,8 +120,16 @@ class TrafficBook:
         self._generation += 1
         self._ids.clear()
 
+    async def flush_often(self) -> None:
+        """Publish what grows, at most five times a second, until cancelled."""
+        while True:
+            await self._grown.wait()
+            self._grown.clear()
+            self.flush()
+            await asyncio.sleep(FLUSH_SECONDS)
+
     def flush(self) -> None:
-        """Publish the rows that grew since the last time; the service calls this five times a second."""
+        """Publish the rows that grew since the last time."""
         for exchange_id in self._dirty:
             row = self._rows.get(exchange_id)
             if row:
@@ -155,6 +166,7 @@ class TrafficBook:
         )
         self._show(entry.row)
         self._dirty.add(entry.row.id)
+        self._grown.set()
 
     def _end(self, exchange: Exchange) -> None:
         self._open.pop(exchange.id, None)

@@ -81,6 +81,7 @@ def _open_linux(interface: str, ports: tuple[int, ...]) -> Source:
     logging.getLogger("scapy").setLevel(logging.ERROR)
     from scapy.arch.linux import L2ListenSocket
 
+    _forget_vendors()
     listening = L2ListenSocket(iface=interface, promisc=False)
     kind = listening.ins.getsockname()[3]
     _filter_in_kernel(listening.ins, interface, ports, kind)
@@ -89,6 +90,13 @@ def _open_linux(interface: str, ports: tuple[int, ...]) -> Source:
         return _RingSource(listening, interface, link_type)
     except OSError:
         return _ReceivingSource(listening, interface, link_type)
+
+
+def _forget_vendors() -> None:
+    """Give back the 11 MB in which scapy keeps the vendors of network cards; loopback has none."""
+    from scapy.config import conf
+
+    conf.manufdb.d.clear()
 
 
 def _filter_in_kernel(listening: socket.socket, interface: str, ports: tuple[int, ...], kind: int) -> None:

@@ -17,6 +17,9 @@ from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import CaptureStatus
 
 TICK_SECONDS = 0.1
+QUIET_TICK_SECONDS = 1.0
+"""While no packets come: what is still due by then takes seconds or hours."""
+QUIET_AFTER_SECONDS = 2.0
 STATUS_SECONDS = 5.0
 
 
@@ -95,7 +98,7 @@ def _stay(options: Options, recorder: Recorder, ending: Ending) -> None:
 def _watch(source: Source, ports: tuple[int, ...], lacks: str, recorder: Recorder, ending: Ending) -> None:
     here = source.fileno()
     waits = [*ending.wait_on, here]
-    report_at = tick_at = 0.0
+    report_at = tick_at = heard_at = 0.0
     while not ending.asked:
         now = time.monotonic()
         if now >= report_at:
@@ -107,12 +110,14 @@ def _watch(source: Source, ports: tuple[int, ...], lacks: str, recorder: Recorde
                 # That the first packet came is news: capture works.
                 report_at = 0.0
             recorder.frames(source.read())
+            heard_at, tick_at = now, min(tick_at, now + TICK_SECONDS)
         if len(ready) != (here in ready):
             ending.look(ready)
         recorder.absorb()
         if (now := time.monotonic()) >= tick_at:
             recorder.tick()
-            tick_at = now + TICK_SECONDS
+            quiet = now - heard_at > QUIET_AFTER_SECONDS
+            tick_at = now + (QUIET_TICK_SECONDS if quiet else TICK_SECONDS)
         recorder.flush()
 
 

@@ -122,14 +122,14 @@ class ProcessWatch:
         """Closes the files that were kept open between samples."""
         self._reader.close()
 
-    def sample(self, now_ns: int, sparing: bool = False) -> ProcessesChanged:
+    def sample(self, now_ns: int, every: int = 1) -> ProcessesChanged:
         """Reads the whole table; the difference to the sample before. Blocks for some milliseconds.
 
-        ``sparing`` (nobody looks) reads processes that are not ours and stand still every fourth time only.
+        Processes that are not ours and stand still are read ``every`` so-manieth time only.
         """
         self._round += 1
         read_ns = time.monotonic_ns()
-        table = self._reader.read(sparing)
+        table = self._reader.read(every)
         gone = self._forget(table)
         fresh = self._take(table)
         self._judge(fresh or bool(gone), now_ns)

@@ -87,7 +87,7 @@ class TableReader:
     """
 
     def __init__(self, spare: Callable[[int], bool] = lambda pid: False) -> None:
-        """``spare`` tells whether a quiet process may be read every fourth time only."""
+        """``spare`` tells whether a process is quiet and may be read less often."""
         self._spare = spare
         self.skipped: set[int] = set()
         """Processes that the last read left as they were."""
@@ -98,15 +98,15 @@ class TableReader:
         self._kernel: set[str] = set()
         self._round = 0
 
-    def read(self, sparing: bool = False) -> dict[int, Entry]:
-        """All processes by number, kernel threads left out. ``sparing`` reads quiet ones less often."""
+    def read(self, every: int = 1) -> dict[int, Entry]:
+        """All processes by number, kernel threads left out; quiet ones are read every so-manieth time only."""
         if not LINUX:
             return {pid: entry for pid, entry in read_table().items() if not entry.kernel}
         self._round += 1
         if self._round % _KERNEL_ROUNDS == 0:
             self._kernel.clear()
         names = [name for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - speed
-        entries = self._read_all(names, sparing)
+        entries = self._read_all(names, every)
         for name in self._files.keys() - entries.keys():
             os.close(self._files.pop(name))
         self._raw = {name: self._raw[name] for name in entries}
@@ -119,7 +119,7 @@ class TableReader:
             os.close(descriptor)
         self._files.clear()
 
-    def _read_all(self, names: list[str], sparing: bool) -> dict[str, Entry]:
+    def _read_all(self, names: list[str], every: int) -> dict[str, Entry]:
         boot, before, raws = boot_ns(), self._entries, self._raw
         entries: dict[str, Entry] = {}
         self.skipped.clear()
@@ -127,7 +127,7 @@ class TableReader:
             if name in self._kernel:
                 continue
             entry = before.get(name)
-            if sparing and entry is not None and (entry.pid + self._round) % 4 and self._spare(entry.pid):
+            if entry is not None and (entry.pid + self._round) % every and self._spare(entry.pid):
                 entries[name] = entry
                 self.skipped.add(entry.pid)
                 continue
