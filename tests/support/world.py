@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -97,10 +99,12 @@ class World:
             "COLORTERM": "truecolor",
             "HOME": str(folder / "home"),
             "XDG_STATE_HOME": str(folder / "state"),
-            "XDG_RUNTIME_DIR": str(folder / "run"),
+            # Its own place: the path of a socket must be short, and the names of tests are long.
+            "XDG_RUNTIME_DIR": tempfile.mkdtemp(prefix="nd-"),
         }
-        for name in ("home", "state", "run"):
+        for name in ("home", "state"):
             (folder / name).mkdir(mode=0o700)
+        self._runtime = self.env["XDG_RUNTIME_DIR"]
         self.marker = f"ND_TEST_{uuid.uuid4().hex}"
         self.env["NIGHTDESK_TEST_MARKER"] = self.marker
         self._screens: list[Screen] = []
@@ -158,3 +162,4 @@ class World:
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 process.kill()
+        shutil.rmtree(self._runtime, ignore_errors=True)

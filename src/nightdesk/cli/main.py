@@ -98,7 +98,7 @@ def _view(choice: DeskChoice, theme: str | None, plain: bool, mode: str) -> int:
     """Open the viewer. The configuration is read first: its problems belong on the plain terminal."""
     from nightdesk.tui.guard import guarded
 
-    desk = choice.desk()
+    desk = choice.shown_desk()
 
     def view() -> int:
         from nightdesk.tui.app import run_viewer
@@ -141,9 +141,13 @@ def _status() -> int:
 
 
 def _run() -> int:
+    output = sys.stdout
     try:
         nightdesk.main(standalone_mode=False)
     except SystemExit as ended:
+        if sys.stdout is not output:
+            # click met a broken pipe: it put a silent stream there and made the status 1.
+            raise BrokenPipeError from None
         return ended.code if isinstance(ended.code, int) else 0
     return 0
 

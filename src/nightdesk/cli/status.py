@@ -40,7 +40,8 @@ def _print_status(now: Status) -> None:
         print_line(f"  configuration: {problem}")
     for source in now.sources:
         if source.state != "live" or source.name in ("capture", "sensors"):
-            message = source.message if source.state != "live" else None
+            # A capture that works may still be the second best: then it says why.
+            message = source.message if source.state != "live" or source.name == "capture" else None
             print_line(f"  {source.name:<9} {source.state} {source.label} {message or ''}".rstrip())
     for server in now.servers:
         models = (

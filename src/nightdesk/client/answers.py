@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from nightdesk.model.desk import ErrorBody
-from nightdesk.model.errors import NightdeskError, UsageError
+from nightdesk.model.errors import EngineUnavailableError, NightdeskError, UsageError
 
 PREFIX = "/v1"
 ANSWER_SECONDS = 30.0
@@ -25,9 +25,17 @@ def window_query(start: int | None, end: int | None, max_bytes: int) -> dict[str
 
 
 def decode(status: int, content: bytes, target: str, kind: type[T]) -> T:
-    """The answer as a value of ``kind``. Raises the engine's own sentence for anything but success."""
+    """The answer as a value of ``kind``. Raises the engine's own sentence for anything but success,
+    EngineUnavailableError for an answer that was cut.
+    """
     if 200 <= status < 300:
-        return msgspec.json.decode(content, type=kind)
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.DecodeError as fault:
+            raise EngineUnavailableError(
+                f"The engine's answer to {target} can't be read: {fault}.",
+                "It may have ended meanwhile, or be of another version: nightdesk down, then nightdesk up.",
+            ) from fault
     try:
         said = msgspec.json.decode(content, type=ErrorBody)
     except msgspec.DecodeError:

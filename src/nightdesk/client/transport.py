@@ -76,7 +76,7 @@ def _body(connection: socket.socket, rest: bytes, path: Path) -> Iterator[bytes]
                 return
 
 
-def _unavailable(path: Path, fault: OSError) -> EngineUnavailableError:
+def _unavailable(path: Path, fault: Exception) -> EngineUnavailableError:
     if isinstance(fault, TimeoutError):
         return EngineUnavailableError(
             f"The engine at {path} did not answer in time.",

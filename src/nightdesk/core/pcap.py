@@ -16,6 +16,9 @@ Frame: TypeAlias = tuple[int, int, bytes]
 RECORD_LIMIT = 16 << 20
 """No capture program writes larger frames (the usual snap length is 256 KiB); more means a corrupt length."""
 
+LAST_NS = 1 << 63
+"""Times beyond what 64 bits hold (the year 2262) come from damage: the packet gets the time of the one before."""
+
 HINT = "Write the capture again, or cut the file before this place with editcap."
 WRITERS = "Give a file written by tcpdump, dumpcap or Wireshark."
 
@@ -190,7 +193,9 @@ class _Blocks:
         link, _, per_second, offset_s = self._interfaces[interface]
         if captured > len(body):
             raise IndexError
-        self._last_ns = ticks * 1_000_000_000 // per_second + offset_s * 1_000_000_000
+        at_ns = ticks * 1_000_000_000 // per_second + offset_s * 1_000_000_000
+        if 0 <= at_ns < LAST_NS:
+            self._last_ns = at_ns
         frames.append((link, self._last_ns, body[:captured]))
 
     def _interface(self, body: bytes) -> None:

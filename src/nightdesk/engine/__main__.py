@@ -26,7 +26,7 @@ from nightdesk.model.errors import ConfigError, NightdeskError
 LOG_BYTES = 5_000_000
 LOG_FILES = 2
 GRACE_SECONDS = 2
-OTHER_SECONDS = 10
+OTHER_SECONDS = 5
 """An engine that took the lock just before us answers within this time."""
 WAITING = 64
 

@@ -232,6 +232,8 @@ class History:
 
     def exchange(self, exchange_id: int) -> Exchange | None:
         """An exchange with its bodies."""
+        if exchange_id >= 2**63:
+            return None
         with self._reader_lock:
             row = self._reader.execute(
                 "SELECT content FROM exchanges WHERE id = ?", (exchange_id,)

@@ -40,18 +40,20 @@ def select(desk: Mirror | None, name: str, link: LinkState, now_ns: int, glyphs:
 
 
 def _facts(desk: Mirror, glyphs: Glyphs) -> list[Cell]:
-    facts = [_capture(desk, glyphs)]
+    facts = [*_config_faults(desk, glyphs), _capture(desk, glyphs)]
     facts += [_server(server, glyphs) for server in desk.servers]
     orphans = sum(row.owner == "orphan" for row in desk.processes.values())
     if orphans:
         facts.append(Cell(f"{glyphs.warn} {_many(orphans, 'orphan')}", "warn"))
     if desk.counts.verdicts:
         facts.append(Cell(f"{glyphs.verdict} {_many(desk.counts.verdicts, 'verdict')}", "warn"))
-    if desk.desk.config_problems:
-        facts.append(
-            Cell(f"{glyphs.warn} {_many(len(desk.desk.config_problems), 'fault')} in nightdesk.toml", "bad")
-        )
     return facts
+
+
+def _config_faults(desk: Mirror, glyphs: Glyphs) -> list[Cell]:
+    """Foremost, so that no narrow screen drops it: the user believes that an edit is in force, and it is not."""
+    count = len(desk.desk.config_problems)
+    return [Cell(f"{glyphs.warn} {_many(count, 'fault')} in nightdesk.toml", "bad")] if count else []
 
 
 def _capture(desk: Mirror, glyphs: Glyphs) -> Cell:
