@@ -21,6 +21,8 @@ _METHOD = re.compile(rb"[A-Z]{3,10} [/*h]")
 
 UNKNOWN_PLACE = -2
 """The request itself was lost: how far the client had read is unknown."""
+CONTINUE_BYTES = 64
+"""An interim answer (``HTTP/1.1 100 Continue``) that a client reads in the middle of its request is shorter."""
 WAITING_LIMIT = 256
 """Pipelined requests without an answer; beyond it the oldest are given up."""
 
@@ -82,8 +84,20 @@ class Connection:
         """Bytes of the client."""
         if not self.is_recognised and self._is_foreign(data):
             return
+        self._part_requests(at_ns, acked)
         for event in self._requests.feed(data):
             self._take_request(event, at_ns, acked)
+        if self._sending is not None:
+            self._sending.heard = acked
+
+    def _part_requests(self, at_ns: int, acked: int) -> None:
+        """Without framing, what the client sends after it got an answer is the next request."""
+        draft = self._sending
+        if draft is None or not self._requests.is_lost:
+            return
+        if draft.answered or (min(draft.heard, acked) >= 0 and distance(acked, draft.heard) > CONTINUE_BYTES):
+            for event in self._requests.cut(0):
+                self._take_request(event, at_ns, acked)
 
     def _is_foreign(self, data: bytes) -> bool:
         """In the middle of an unknown request nothing can be understood: its answer makes the exchange."""
@@ -93,6 +107,7 @@ class Connection:
 
     def request_gap(self, size: int, at_ns: int) -> None:
         """The client sent bytes that are not in the capture."""
+        self._part_requests(at_ns, -1)
         for event in self._requests.gap(size):
             self._take_request(event, at_ns, -1)
 
@@ -238,6 +253,7 @@ class Connection:
                 self.is_recognised = True
                 if event.start[1].startswith("1") and event.start[1] != "101":
                     return
+                self._part_answers(at_ns)
                 draft = self._answering(at_ns)
                 draft.take_response_head(event, at_ns)
                 self._progress(draft, at_ns, True)
@@ -258,6 +274,21 @@ class Connection:
                     draft.note("The capture began in the middle of the reply.")
             case End():
                 self._close_response(at_ns, event.clean)
+
+    def _part_answers(self, at_ns: int) -> None:
+        """Where a request has a hole and bytes are missing before a head, that head answers a request in the hole."""
+        draft = self._waiting[0] if self._waiting else None
+        if draft is None or draft.answered or not draft.request.missing:
+            return
+        if draft.response.missing > CONTINUE_BYTES:
+            first_byte_ns, draft.first_byte_ns = draft.first_byte_ns, None
+            self._waiting.popleft()
+            if draft is self._sending:
+                self._sending = None
+            self._finish(draft, at_ns)
+            rest, self._waiting = self._waiting, deque()
+            self._answering(at_ns).first_byte_ns = first_byte_ns
+            self._waiting.extend(rest)
 
     def _take_response_gap(self, size: int) -> None:
         if self._waiting and self._waiting[0].first_byte_ns is not None:

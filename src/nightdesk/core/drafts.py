@@ -88,6 +88,8 @@ class Draft:
         self.last_ns = started_ns
         self.acked = -1
         """Place in the server's stream that the client had read when it began this request."""
+        self.heard = -1
+        """The same, when it sent the newest piece of the request."""
         self.request_done = False
         self.answered = False
         """The response head, or a part of its body, was seen."""

@@ -12,6 +12,9 @@ STATUS_LINES = 10_000
 TOOL_CALLS = 1_000
 """Tool calls kept of one reply; a model in a loop must not fill the memory."""
 
+COUNT_LIMIT = (1 << 63) - 1
+"""The largest number that JSON readers and the store take; a server that sends more counts nothing real."""
+
 
 class Reply:
     """The understood content of one response. Sizes are counted, so that the owner can keep them bounded."""
@@ -127,8 +130,9 @@ class Reply:
 
 
 def count(value: Any, default: int | None = None) -> int | None:
-    """A count or a duration as a server sends it; anything but a whole number that is not negative is unknown."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default
+    """A count or a duration as a server sends it; anything but a whole number from 0 to ``COUNT_LIMIT`` is unknown."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= COUNT_LIMIT
+    return value if is_count else default
 
 
 def word(value: Any) -> str | None:
