@@ -92,6 +92,10 @@ def test_what_does_not_exist_is_named(world: World) -> None:
         ("show", "99"): "no exchange 99",
         ("show", huge): "no exchange",
         ("logs", "nolog"): "nolog",
+        ("run", "\udcff"): "not UTF-8",
+        ("run", "each", "--item", "\udcff.mp3"): "not UTF-8",
+        ("traffic", "--text", "\udcff"): "not UTF-8",
+        ("stop", "\udcff"): "no run or job",
     }
     for words, expected in cases.items():
         done = world.run(*words, check=False)

@@ -40,6 +40,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Open a sample desk with a built-in model server."),
 }
 
+WORD_MOST = 80
+
 
 class LazyGroup(click.Group):
     """Knows the verbs by name and imports a verb's module only to run it."""
@@ -134,6 +136,11 @@ def _status() -> int:
         # The reader went away (`nightdesk logs | head`): nothing is wrong, and nothing may be printed any more.
         _forget_output()
         return 141
+    except UnicodeEncodeError as fault:
+        word = fault.object if len(fault.object) < WORD_MOST else f"{fault.object[:WORD_MOST]}…"
+        return _refuse(
+            UsageError(f"{word} is not UTF-8.", "Names that are not UTF-8 can't be given to the engine.")
+        )
     except OSError as fault:
         _forget_output()
         return _refuse(_explained(fault))

@@ -30,17 +30,19 @@ def exchange(
 
     ``seconds`` is the longest silence. Raises EngineUnavailableError when nobody answers.
     """
+    request = _request(method, target, query, body)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(CONNECT_SECONDS)
         connection.connect(str(path))
         connection.settimeout(seconds)
-        connection.sendall(_request(method, target, query, body))
+        connection.sendall(request)
         head, rest = _read_head(connection)
-    except OSError as fault:
+        status = int(head.split(b" ", 2)[1])
+    except (OSError, ValueError, IndexError) as fault:
         connection.close()
         raise _unavailable(path, fault) from fault
-    return int(head.split(b" ", 2)[1]), _body(connection, rest, path)
+    return status, _body(connection, rest, path)
 
 
 def _request(method: str, target: str, query: dict[str, str | int] | None, body: bytes | None) -> bytes:
