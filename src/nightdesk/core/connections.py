@@ -89,13 +89,15 @@ class Connection:
             self._take_request(event, at_ns, acked)
         if self._sending is not None:
             self._sending.heard = acked
+            if self._sending.acked == UNKNOWN_PLACE:
+                self._sending.acked = acked
 
     def _part_requests(self, at_ns: int, acked: int) -> None:
         """Without framing, what the client sends after it got an answer is the next request."""
         draft = self._sending
         if draft is None or not self._requests.is_lost:
             return
-        if draft.answered or (min(draft.heard, acked) >= 0 and distance(acked, draft.heard) > CONTINUE_BYTES):
+        if draft.answer_bytes > CONTINUE_BYTES or (min(draft.heard, acked) >= 0 and distance(acked, draft.heard) > CONTINUE_BYTES):
             for event in self._requests.cut(0):
                 self._take_request(event, at_ns, acked)
 
@@ -104,6 +106,10 @@ class Connection:
         if self._sending is not None or not (self._is_guess or self._began_before):
             return False
         return _METHOD.match(data) is None
+
+    def _count_answer(self, size: int) -> None:
+        if self._sending is not None and self._requests.is_lost:
+            self._sending.answer_bytes += size
 
     def request_gap(self, size: int, at_ns: int) -> None:
         """The client sent bytes that are not in the capture."""
@@ -126,6 +132,7 @@ class Connection:
                 draft = self._sending or self._open_request(at_ns, UNKNOWN_PLACE)
                 draft.request.missing += event.size
             case End() if self._sending is not None:
+                self._sending.is_framed = event.clean
                 self._close_request(at_ns)
 
     def _open_request(self, at_ns: int, acked: int) -> Draft:
@@ -168,6 +175,7 @@ class Connection:
 
     def _feed(self, pieces: list[bytes], times: list[int], place: int) -> None:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._count_answer(len(data))
         clock = _Clock(pieces, times)
         self._place = place
         if self._responses.is_lost and len(self._waiting) > 1:
@@ -200,6 +208,7 @@ class Connection:
 
     def response_gap(self, size: int, at_ns: int, place: int) -> None:
         """The server sent bytes that are not in the capture."""
+        self._count_answer(size)
         clock = _Clock([b""], [at_ns])
         while len(self._waiting) > 1 and self._is_boundary():
             split = self._boundary(place, size)
@@ -231,9 +240,16 @@ class Connection:
         return self._waiting[0]
 
     def _make_way(self, at: int, at_ns: int) -> None:
-        """A response that the client had read before it asked answers a request that the capture missed."""
+        """A response that the client had read before it asked answers a request that the capture missed.
+
+        One that begins where the client had read to when it asked again is no answer to the older request.
+        """
+        begins = (self._place + at - 1) & MASK
+        while len(self._waiting) > 1 and self._waiting[1].acked >= 0 and self._is_boundary():
+            if distance(self._waiting[1].acked, begins) > 0:
+                break
+            self._give_up_first(at_ns)
         if self._waiting and self._waiting[0].acked >= 0 and self._waiting[0].first_byte_ns is None:
-            begins = (self._place + at - 1) & MASK
             if distance(begins, self._waiting[0].acked) < 0:
                 rest, self._waiting = self._waiting, deque()
                 self._answering(at_ns)
@@ -265,6 +281,7 @@ class Connection:
             case Gap():
                 self._take_response_gap(event.size)
             case Resumed():
+                self._part_answers(at_ns)
                 draft = self._answering(at_ns)
                 draft.answered = True
                 self.is_recognised = True
@@ -276,9 +293,9 @@ class Connection:
                 self._close_response(at_ns, event.clean)
 
     def _part_answers(self, at_ns: int) -> None:
-        """Where a request has a hole and bytes are missing before a head, that head answers a request in the hole."""
+        """A request whose end is unknown may hide another; bytes that are missing before an answer may be its own."""
         draft = self._waiting[0] if self._waiting else None
-        if draft is None or draft.answered or not draft.request.missing:
+        if draft is None or draft.answered or draft.is_framed or not draft.request.missing:
             return
         if draft.response.missing > CONTINUE_BYTES:
             first_byte_ns, draft.first_byte_ns = draft.first_byte_ns, None

@@ -90,7 +90,11 @@ class Draft:
         """Place in the server's stream that the client had read when it began this request."""
         self.heard = -1
         """The same, when it sent the newest piece of the request."""
+        self.answer_bytes = 0
+        """Bytes of the server since a request without framing began."""
         self.request_done = False
+        self.is_framed = False
+        """The request ended where its head said, so that what followed was not taken for a part of it."""
         self.answered = False
         """The response head, or a part of its body, was seen."""
         self.response_done = False

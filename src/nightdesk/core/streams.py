@@ -159,9 +159,15 @@ class Flow:
         """The lowest place that is known to be due; -1 where nothing tells it."""
         own = [segment for is_server, segment, _ in early if is_server == lane.is_server]
         acks = [s.ack for is_server, s, _ in early if is_server != lane.is_server and s.flags & ACK]
+        said = [s.ack for is_server, s, _ in early if is_server != lane.is_server and s.payload and s.flags & ACK]
         places = [segment.seq for segment in own if segment.payload or segment.flags & FIN]
         if self.saw_syn:
             places += acks
+        elif places and lane.is_server:
+            # Who asks has read all there was: the answer begins there, seen or not.
+            places += said
+        elif not places and said and not lane.is_server:
+            places = said
         elif not places:
             # An empty segment tells what comes next; a keep-alive probe lies one below.
             empty = [segment.seq for segment in own if not segment.flags & RST]
