@@ -33,7 +33,7 @@ def lines(**more: object) -> list[str]:
 
 def test_each_job_has_a_line_that_tells_its_state() -> None:
     assert lines() == [
-        "▶ transcribe █████▊░░ ███████████▍░░░░ 37/52 13 file/h · ETA 1h12m",
+        "▶ transcribe █████▊░░ ███████████▍░░░░ 37/52 ETA 1h12m · 13 file/h",
         "◷ synthesize waits for transcribe",
         "✗ report oom: out of memory",
     ]
@@ -43,6 +43,14 @@ def test_the_time_left_counts_down_between_progress_lines() -> None:
     progress = Progress(done=1, total=2, eta_ns=60 * NS, at_ns=NOW - 20 * NS, source="counter")
     told = lines(jobs=(job("a"),), runs=(run("a", "running", progress=progress),))
     assert told[0].endswith("1/2 ETA 40.0s")
+
+
+def test_a_percentage_is_told_once_and_without_a_rate() -> None:
+    progress = Progress(
+        done=22, total=100, unit="%", rate_per_s=0.44, eta_ns=177 * NS, at_ns=NOW, source="percent"
+    )
+    told = lines(jobs=(job("a"),), runs=(run("a", "running", progress=progress),))
+    assert told[0].endswith("░ 22 % ETA 2m57s")
 
 
 def test_a_run_without_progress_tells_how_long_it_runs() -> None:

@@ -201,10 +201,18 @@ def test_the_selector_marks_the_shown_file_and_counts_errors(tmp_path: Path) -> 
 def test_progress_has_bar_count_rate_and_time_left() -> None:
     progress = Progress(done=9, total=52, rate_per_s=0.01, at_ns=NOW, source="counter", item="s9.m4a")
     words = line(*progress_parts(progress, 4320 * NS, 100, UNICODE)).plain
-    assert "17 % · 9/52 it · 36 it/h · ETA 1h12m  s9.m4a" in words
+    assert "17 % · 9/52 it · ETA 1h12m · 36 it/h  s9.m4a" in words
     assert "█" in words
     bare = line(*progress_parts(replaced(progress, total=None, rate_per_s=None), None, 100, UNICODE)).plain
     assert "9 it" in bare and "%" not in bare
+    whole = replaced(progress, done=52.0)
+    assert "ETA" not in line(*progress_parts(whole, 0, 100, UNICODE)).plain
+
+
+def test_a_bare_percentage_has_nothing_to_count() -> None:
+    progress = Progress(done=22, total=100, unit="%", rate_per_s=0.44, at_ns=NOW, source="percent")
+    words = line(*progress_parts(progress, 177 * NS, 100, UNICODE)).plain
+    assert words.endswith("░ 22 % · ETA 2m57s")
 
 
 # The pane

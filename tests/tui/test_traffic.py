@@ -12,7 +12,7 @@ from nightdesk.model.desk import ExchangeChanged, ExchangeCounts, SourceState
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.tui.glyphs import UNICODE
 from nightdesk.tui.panes.traffic import RowCache, TrafficPane, empty_look, ports_of, select
-from nightdesk.tui.panes.traffic_row import COLUMNS, newest, rate_of, row_of
+from nightdesk.tui.panes.traffic_row import COLUMNS, for_cell, newest, rate_of, row_of
 from nightdesk.tui.widgets.grid import Grid
 from tests.support.viewer import NOW, FakeEngine, mirror, replaced, screen_text, snapshot, until, viewer
 
@@ -63,10 +63,35 @@ def cells(given: ExchangeRow, width: int = 60, now_ns: int = NOW) -> dict[str, s
 def test_a_complete_exchange_says_what_was_asked_of_whom_and_how_fast_it_went() -> None:
     shown = cells(row())
     assert shown["state"] == "✓" and shown["call"] == "chat" and shown["model"] == "qwen2.5-coder:32b"
-    assert shown["for"] == "synthesize › session_09.mp3"
+    assert shown["for wide"] == "synthesize › session_09.mp3"
     assert shown["prompt"] == "⇡3.1k" and shown["reply"] == "⇣820"
     assert shown["rate"] == "41" and shown["first"] == "2.0s"
     assert shown["text"] == "and so it ends."
+
+
+@pytest.mark.parametrize(
+    ("width", "told"),
+    [
+        (34, "synthesize › session_09.mp3"),
+        (27, "synthesize › session_09.mp3"),
+        (26, "synthesi… › session_09.mp3"),
+        (24, "synthe… › session_09.mp3"),
+        (14, "synt… › ses…p3"),
+    ],
+)
+def test_the_item_is_told_whole_before_the_job(width: int, told: str) -> None:
+    shown = for_cell(row(), UNICODE, width).plain
+    assert shown == told and cell_len(shown) <= width
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (160, 48)])
+async def test_each_line_names_its_item_at_every_size(engine: FakeEngine, size: tuple[int, int]) -> None:
+    app = viewer(FakeEngine(snapshot(exchanges=(row(verdicts=("context_cut",)),))))
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("3")
+        await until(pilot, lambda: "› session_09.mp3" in screen_text(app))
+        assert "qwen2.5-coder:32b" in screen_text(app)
+        await until(pilot, lambda: "▲ context cut" in screen_text(app))
 
 
 def test_without_a_job_the_process_stands_for_itself() -> None:

@@ -58,16 +58,24 @@ def select(desk: Mirror, now_ns: int, glyphs: Glyphs, selected: object = None) -
     now = samples[-1]
     age = max(0, now_ns - now.at_ns)
     rows = rows_of(samples, glyphs)
+    why = "" if now.devices else now.unknown.get("devices", "")
     key = selected if isinstance(selected, str) else str(rows[0].key)
     return AcceleratorsView(
         rows=rows,
-        no_device="" if now.devices else now.unknown.get("devices", "No accelerator was found."),
-        detail=detail_of(now, key),
+        no_device="" if now.devices else no_device(why),
+        detail=". ".join(part for part in (why.rstrip("."), detail_of(now, key)) if part),
         source=now.source,
         age_ns=age // NS * NS,
         stale=age > max(LEAST_AGE_NS, STALE_INTERVALS * now.elapsed_ns),
         chart=chart_of(samples, key),
     )
+
+
+def no_device(why: str) -> str:
+    """The first sentence of ``why``, and where to read on."""
+    first, _, more = why.partition(". ")
+    said = f"{first.rstrip('.') or 'No accelerator was found'}."
+    return f"{said} nightdesk doctor tells more." if more else said
 
 
 def chart_of(samples: tuple[Sample, ...], selected: str) -> ChartView:
@@ -136,7 +144,7 @@ measured.
     DEFAULT_CSS = """
     AcceleratorsPane {
         & Grid { height: auto; }
-        & #no-device { height: auto; max-height: 2; padding: 0 1; color: $text-muted; }
+        & #no-device { height: auto; max-height: 1; padding: 0 1; color: $text-muted; }
         & #no-device.-none { display: none; }
         & Chart { padding: 0 1; }
         & #detail { height: auto; max-height: 1; padding: 0 1; color: $text-muted; display: none; }

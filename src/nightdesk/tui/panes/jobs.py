@@ -21,7 +21,7 @@ from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
 from nightdesk.tui.text import Cell, Part, Tone
 from nightdesk.tui.widgets.grid import Column, Grid, Row
-from nightdesk.tui.widgets.meter import format_rate, progress_bar
+from nightdesk.tui.widgets.meter import format_rate, is_percent, progress_bar
 
 BAR, SHORT_BAR = 16, 8
 WIDE = 74
@@ -139,6 +139,8 @@ def progress_cells(run: Run, glyphs: Glyphs) -> tuple[Cell, Cell, Cell]:
     ratio = done / total if total else None
     short, bar = (progress_bar(ratio, width, glyphs, tone) for width in (SHORT_BAR, BAR))
     words = f"{done:g}" + (f"/{total:g}" if total else "")
+    if run.items_total is None and run.progress is not None and is_percent(run.progress):
+        words = f"{done:.0f} %"
     return short, bar, Cell(words, "muted" if ended else "")
 
 
@@ -170,13 +172,13 @@ def note_of(run: Run, now_ns: int, glyphs: Glyphs) -> Cell:
 def _running_note(run: Run, now_ns: int, glyphs: Glyphs) -> Cell:
     words: list[str] = ["stopping"] if run.state == "stopping" else []
     progress = run.progress
-    if progress is not None and progress.rate_per_s:
-        words.append(format_rate(progress.rate_per_s, progress.unit))
     if progress is not None and progress.eta_ns is not None:
         left = max(0, progress.eta_ns - max(0, now_ns - progress.at_ns))
         words.append(f"ETA {format_duration(left)}" if left > NS else "ETA now")
     elif run.started_ns is not None:
         words.append(f"for {format_duration(max(0, now_ns - run.started_ns) // NS * NS)}")
+    if progress is not None and progress.rate_per_s and not is_percent(progress):
+        words.append(format_rate(progress.rate_per_s, progress.unit))
     item = run.item or (progress.item if progress else None)
     failed = f"  {run.items_failed} failed" if run.items_failed else ""
     gap = f" {glyphs.dot} "

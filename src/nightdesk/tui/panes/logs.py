@@ -27,7 +27,7 @@ from nightdesk.tui.panes.log_buffer import LogBuffer, Request
 from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
 from nightdesk.tui.text import Cell, Part, Tone, line
 from nightdesk.tui.widgets.loglines import LogLines
-from nightdesk.tui.widgets.meter import format_rate, progress_bar
+from nightdesk.tui.widgets.meter import format_rate, is_percent, progress_bar
 
 QUIET_NS = 60 * NS
 
@@ -106,14 +106,14 @@ def progress_parts(progress: Progress, left_ns: int | None, width: int, glyphs: 
     ratio = progress.done / progress.total if progress.total else None
     room = max(8, min(32, width // 3))
     bar = progress_bar(ratio, room, glyphs)
-    of = f"/{progress.total:g}" if progress.total else ""
-    words = [f"{progress.done:g}{of} {progress.unit}"]
-    if ratio is not None:
-        words.insert(0, f"{ratio * 100:.0f} %")
-    if progress.rate_per_s:
-        words.append(format_rate(progress.rate_per_s, progress.unit))
-    if left_ns is not None:
+    words = [f"{ratio * 100:.0f} %"] if ratio is not None else []
+    if not is_percent(progress):
+        of = f"/{progress.total:g}" if progress.total else ""
+        words.append(f"{progress.done:g}{of} {progress.unit}")
+    if left_ns is not None and progress.done != progress.total:
         words.append(f"ETA {format_duration(left_ns)}" if left_ns > NS else "ETA now")
+    if progress.rate_per_s and not is_percent(progress):
+        words.append(format_rate(progress.rate_per_s, progress.unit))
     gap = f" {glyphs.dot} "
     return [bar, " ", Cell(gap.join(words)), Cell(f"  {progress.item}" if progress.item else "", "muted")]
 

@@ -20,11 +20,13 @@ from nightdesk.model.units import format_count
 from nightdesk.tui.asks import OpenExchange
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
-from nightdesk.tui.panes.traffic_row import COLUMNS, TEXT, row_of, words_of
-from nightdesk.tui.text import Cell
+from nightdesk.tui.panes.traffic_row import COLUMNS, TEXT, lead_of, row_of, words_of
+from nightdesk.tui.text import Cell, Part
 from nightdesk.tui.widgets.grid import Grid, Row, layout_columns
 
 CACHED = 4000
+ROOMY = 40
+"""Cells of text from which on a line itself says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,15 @@ state and text.
             words.append(Cell(lost, "warn"))
         return tuple(words)
 
+    def remark(self) -> Part:
+        """What is wrong with the exchange under the cursor, where the line has no room to say it."""
+        key = self.query_one(Grid).cursor_key
+        row = self.desk.exchanges.get(key) if self.desk is not None and isinstance(key, int) else None
+        if row is None or self._width >= ROOMY:
+            return ""
+        lead, tone = lead_of(row, self.glyphs)
+        return Cell(lead, tone) if lead else ""
+
     def draw(self, view: TrafficView, old: TrafficView | None) -> None:
         """Show the rows; whoever looks further down keeps the lines in their places."""
         grid = self.query_one(Grid)
@@ -222,6 +233,7 @@ state and text.
 
     @on(Grid.Moved)
     def _moved(self) -> None:
+        self.show_remark()
         grid = self.query_one(Grid)
         away = grid.cursor > 0
         if away and self._seen is None and grid.rows:

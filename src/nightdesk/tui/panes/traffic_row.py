@@ -13,19 +13,24 @@ from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.text import Cell, Tone
 from nightdesk.tui.widgets.grid import Column, Row
 
+FOR_WIDE, FOR, FOR_NARROW = 34, 26, 24
+"""Cells for job and item, which every line names first of all."""
 COLUMNS = (
-    Column("time", "time", width=8),
+    Column("time", "time", width=8, least=66),
     Column("state", "", width=1),
-    Column("call", "call", width=8, least=70),
+    Column("call", "call", width=8, least=98),
     Column("model", "model", width=18),
-    Column("for", "for", width=22, least=100),
+    Column("for wide", "for", width=FOR_WIDE, least=136),
+    Column("for", "for", width=FOR, least=98, most=136),
+    Column("for narrow", "for", width=FOR_NARROW, most=98),
     Column("prompt", "prompt", width=6, align="right", least=124),
     Column("reply", "reply", width=6, align="right"),
-    Column("rate", "t/s", width=5, align="right", least=76),
+    Column("rate", "t/s", width=5, align="right", least=98),
     Column("first", "first", width=6, align="right", least=140),
-    Column("text", "text", flex=1),
+    Column("text", "text", flex=1, least=66),
 )
 TEXT = len(COLUMNS) - 1
+JOB_LEAST = 5
 PULSE_NS = 400_000_000
 SLOW_FIRST_NS = 20 * NS
 STATE_TONES: dict[ExchangeState, Tone] = {
@@ -48,7 +53,7 @@ def row_of(row: ExchangeRow, now_ns: int, width: int, glyphs: Glyphs) -> Row:
             state_cell(row, now_ns, glyphs),
             Cell(call, "" if row.operation in ("chat", "generate", "embed") else "muted"),
             Cell((row.model or UNKNOWN).removesuffix(":latest"), "" if row.model else "faint"),
-            for_cell(row, glyphs),
+            *(for_cell(row, glyphs, room) for room in (FOR_WIDE, FOR, FOR_NARROW)),
             _count_cell(row.prompt_tokens, glyphs.up),
             reply_cell(row, glyphs),
             rate_cell(row, now_ns),
@@ -83,14 +88,31 @@ def state_cell(row: ExchangeRow, now_ns: int, glyphs: Glyphs) -> Cell:
     return Cell(signs[row.state], tone)
 
 
-def for_cell(row: ExchangeRow, glyphs: Glyphs) -> Cell:
-    """``job › item``, else the process."""
+def for_cell(row: ExchangeRow, glyphs: Glyphs, width: int) -> Cell:
+    """``job › item`` in at most ``width`` cells, else the process. The item is what tells one line from another."""
     if row.job is not None:
-        item = (row.item or "").rstrip("/").rsplit("/", 1)[-1]
-        return Cell(row.job, "accent", ((f" {glyphs.part_of} {item}" if item else "", "muted"),))
+        job = safe_line(row.job)
+        item = safe_line((row.item or "").rstrip("/").rsplit("/", 1)[-1])
+        if not item:
+            return Cell(job, "accent")
+        room = width - 3 - cell_len(item)
+        job = shortened(job, max(JOB_LEAST, room), glyphs)
+        item = shortened(item, width - 3 - cell_len(job), glyphs, tail=True)
+        return Cell(job, "accent", ((f" {glyphs.part_of} {item}", "muted"),))
     if row.process is not None:
         return Cell(row.process, "muted", ((f" {row.pid}" if row.pid else "", "faint"),))
     return Cell(UNKNOWN, "faint")
+
+
+def shortened(text: str, width: int, glyphs: Glyphs, *, tail: bool = False) -> str:
+    """``text`` in at most ``width`` cells. ``tail``: its end stays as well, where numbers and endings stand."""
+    if cell_len(text) <= width:
+        return text
+    behind = newest(text, width // 2, glyphs) if tail else glyphs.cut
+    head = text[: max(0, width - cell_len(behind))]
+    while cell_len(head) + cell_len(behind) > width and head:
+        head = head[:-1]
+    return head + behind
 
 
 def _count_cell(count: int | None, sign: str) -> Cell:
@@ -142,13 +164,17 @@ def text_cell(row: ExchangeRow, now_ns: int, width: int, glyphs: Glyphs) -> Cell
     """What went wrong first, then verdicts, then the newest of the text."""
     if row.state == "running":
         return _live_text(row, now_ns, width, glyphs)
-    verdicts = " ".join(f"{glyphs.verdict} {kind.replace('_', ' ')}" for kind in row.verdicts)
-    trouble, tone = trouble_of(row)
-    lead = "  ".join(part for part in (verdicts, trouble) if part)
+    lead, tone = lead_of(row, glyphs)
     room = width - cell_len(safe_line(lead)) - (2 if lead else 0)
     text = newest(row.tail, room, glyphs) if room >= 8 else ""
-    lead_tone: Tone = tone if trouble else "warn"
-    return Cell(lead, lead_tone, ((f"{'  ' if lead and text else ''}{text}", "muted"),))
+    return Cell(lead, tone, ((f"{'  ' if lead and text else ''}{text}", "muted"),))
+
+
+def lead_of(row: ExchangeRow, glyphs: Glyphs) -> tuple[str, Tone]:
+    """Verdicts, and what went wrong; empty where nothing did."""
+    verdicts = " ".join(f"{glyphs.verdict} {kind.replace('_', ' ')}" for kind in row.verdicts)
+    trouble, tone = trouble_of(row)
+    return "  ".join(part for part in (verdicts, trouble) if part), tone if trouble else "warn"
 
 
 def _live_text(row: ExchangeRow, now_ns: int, width: int, glyphs: Glyphs) -> Cell:

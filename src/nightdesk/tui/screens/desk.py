@@ -67,6 +67,8 @@ class DeskScreen(Screen[None]):
         self.current = MODES[self.mode][0]
         """Number of the pane that has the focus, or had it last."""
         self.zoomed = False
+        self._gone = False
+        """Whether a pane has been gone to."""
 
     def compose(self) -> ComposeResult:
         """The header, three rows of panes, the keys."""
@@ -91,7 +93,12 @@ class DeskScreen(Screen[None]):
     def on_mount(self) -> None:
         """Arrange, and put the focus on the first pane."""
         self.show_panes()
-        self.call_after_refresh(self.action_pane, self.current)
+        self.call_after_refresh(self._begin, self.current)
+
+    def _begin(self, number: int) -> None:
+        """Go to the first pane, unless a key has already said where to go."""
+        if not self._gone:
+            self.action_pane(number)
 
     def feed(self, desk: Mirror | None, header: HeaderView, link: LinkState, now_ns: int) -> None:
         """Give all shown panes the desk as it is now."""
@@ -157,7 +164,7 @@ class DeskScreen(Screen[None]):
 
     def action_pane(self, number: int) -> None:
         """Go to a pane; a pane that the mode does not show brings back the whole desk."""
-        self.current = number
+        self.current, self._gone = number, True
         if number not in MODES[self.mode]:
             self.mode = "desk"
         self.show_panes()

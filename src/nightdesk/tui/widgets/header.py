@@ -2,58 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from rich.cells import cell_len
 from textual.reactive import reactive
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.foreign import safe_line
 from nightdesk.model.desk import ModelServer
 from nightdesk.model.units import format_bytes
 from nightdesk.tui.glyphs import UNICODE, Glyphs
 from nightdesk.tui.link import LinkState
-from nightdesk.tui.text import Cell, Part, line
+from nightdesk.tui.text import Cell, line
+
+
+class Fact(NamedTuple):
+    """A piece of the line; ``short`` stands where there is no room for all of it."""
+
+    words: Cell
+    short: Cell | None = None
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it asks for attention."""
+        return self.words.tone in ("warn", "bad")
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderView:
-    """What the line says. ``facts`` are dropped from the right where the screen is too narrow."""
+    """What the line says. Where the screen is too narrow, what needs nobody's attention is left out first."""
 
     desk: str
-    facts: tuple[Cell, ...]
+    facts: tuple[Fact, ...]
     clock: str
 
 
 def select(desk: Mirror | None, name: str, link: LinkState, now_ns: int, glyphs: Glyphs) -> HeaderView:
     """The line for the desk as it is now."""
-    facts: list[Cell] = []
+    facts: list[Fact] = []
     if link.kind == "starting":
-        facts.append(Cell(f"{glyphs.wait} starting the engine", "muted"))
+        facts.append(Fact(Cell(f"{glyphs.wait} starting the engine", "muted")))
     elif link.kind in ("lost", "failed"):
-        facts.append(Cell(f"{glyphs.fail} no engine", "bad"))
+        facts.append(Fact(Cell(f"{glyphs.fail} no engine", "bad")))
     if desk is not None:
         facts += _facts(desk, glyphs)
     clock = datetime.fromtimestamp(now_ns / 1e9).strftime("%H:%M:%S")
     return HeaderView(desk.desk.name if desk else name, tuple(facts), clock)
 
 
-def _facts(desk: Mirror, glyphs: Glyphs) -> list[Cell]:
-    facts = [*_config_faults(desk, glyphs), _capture(desk, glyphs)]
+def _facts(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
+    facts = [*_config_faults(desk, glyphs), Fact(_capture(desk, glyphs))]
     facts += [_server(server, glyphs) for server in desk.servers]
     orphans = sum(row.owner == "orphan" for row in desk.processes.values())
     if orphans:
-        facts.append(Cell(f"{glyphs.warn} {_many(orphans, 'orphan')}", "warn"))
+        facts.append(Fact(Cell(f"{glyphs.warn} {_many(orphans, 'orphan')}", "warn")))
     if desk.counts.verdicts:
-        facts.append(Cell(f"{glyphs.verdict} {_many(desk.counts.verdicts, 'verdict')}", "warn"))
+        facts.append(Fact(Cell(f"{glyphs.verdict} {_many(desk.counts.verdicts, 'verdict')}", "warn")))
     return facts
 
 
-def _config_faults(desk: Mirror, glyphs: Glyphs) -> list[Cell]:
+def _config_faults(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
     """Foremost, so that no narrow screen drops it: the user believes that an edit is in force, and it is not."""
     count = len(desk.desk.config_problems)
-    return [Cell(f"{glyphs.warn} {_many(count, 'fault')} in nightdesk.toml", "bad")] if count else []
+    return [Fact(Cell(f"{glyphs.warn} {_many(count, 'fault')} in nightdesk.toml", "bad"))] if count else []
 
 
 def _capture(desk: Mirror, glyphs: Glyphs) -> Cell:
@@ -72,15 +87,18 @@ def _capture(desk: Mirror, glyphs: Glyphs) -> Cell:
             return Cell(f"{glyphs.fail} {label} failed", "bad")
 
 
-def _server(server: ModelServer, glyphs: Glyphs) -> Cell:
+def _server(server: ModelServer, glyphs: Glyphs) -> Fact:
     if server.state == "down":
-        return Cell(f"{glyphs.off} nothing at {server.address}", "muted")
+        port = server.address.rpartition(":")[2]
+        long, short = (f"{glyphs.off} nothing at {where}" for where in (server.address, f":{port}"))
+        return Fact(Cell(long, "muted"), Cell(short, "muted"))
+    models = _many(len(server.models), "model") if server.models else "no model loaded"
     words = f"ollama {server.version}" if server.version else server.address
-    words += f" {glyphs.dot} {_many(len(server.models), 'model')}"
+    words += f" {glyphs.dot} {models}"
     sizes = [model.size_bytes for model in server.models if model.size_bytes is not None]
     if sizes:
         words += f" {glyphs.dot} {format_bytes(sum(sizes))}"
-    return Cell(words, "muted")
+    return Fact(Cell(words, "muted"), Cell(models, "muted"))
 
 
 def _many(count: int, noun: str) -> str:
@@ -116,13 +134,23 @@ class HeaderLine(Static):
         if self.view is None:
             return
         width = self.content_size.width
-        left = line(Cell("nightdesk", "strong"), "  ", Cell(self.view.desk, "accent"))
-        shown: list[Part] = [left]
-        used = left.cell_length + len(self.view.clock) + 2
-        for fact in self.view.facts:
-            piece = line(self.GAP, fact)
-            if used + piece.cell_length <= width:
-                used += piece.cell_length
-                shown.append(piece)
-        clock = Cell(" " * max(1, width - used + 2) + self.view.clock, "muted")
-        self.update(line(*shown, clock), layout=False)
+        # A folder's name can be 255 long; what is wrong and the clock must stay on the screen.
+        name = safe_line(self.view.desk, max(12, width // 4))
+        left = line(Cell("nightdesk", "strong"), "  ", Cell(name, "accent"))
+        room = width - left.cell_length - len(self.view.clock) - 2
+        shown = [line(self.GAP, piece) for piece in fitting(self.view.facts, room, len(self.GAP))]
+        used = left.cell_length + sum(piece.cell_length for piece in shown) + len(self.view.clock)
+        clock = Cell(" " * max(1, width - used) + self.view.clock, "muted")
+        self.update(line(left, *shown, clock), layout=False)
+
+
+def fitting(facts: Sequence[Fact], room: int, gap: int) -> list[Cell]:
+    """The facts for ``room`` cells, each behind a gap: urgent ones first, the short form where that helps."""
+    chosen: dict[int, Cell] = {}
+    for index, fact in sorted(enumerate(facts), key=lambda pair: (not pair[1].urgent, pair[0])):
+        for words in (fact.words, fact.short):
+            if words is not None and cell_len(words.plain) + gap <= room:
+                room -= cell_len(words.plain) + gap
+                chosen[index] = words
+                break
+    return [chosen[index] for index in sorted(chosen)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nightdesk.model.logs import Progress
 from nightdesk.model.units import UNKNOWN
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.text import Cell, Tone
@@ -15,6 +16,11 @@ def progress_bar(ratio: float | None, width: int, glyphs: Glyphs, tone: Tone = "
     full, rest = divmod(eighths, 8)
     filled = glyphs.full * full + (glyphs.parts[rest] if rest else "")
     return Cell(filled, tone, ((glyphs.empty * (width - len(filled)), "faint"),))
+
+
+def is_percent(progress: Progress) -> bool:
+    """True where nothing but a percentage was printed: its units are no things that one could count."""
+    return progress.source == "percent" or progress.unit == "%"
 
 
 def format_rate(per_second: float | None, unit: str) -> str:
