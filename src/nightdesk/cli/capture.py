@@ -77,18 +77,15 @@ def _events(source: BinaryIO, assembler: Assembler) -> Iterator[list[CaptureEven
     from nightdesk.core.pcap import PcapReader
     from nightdesk.model.errors import CaptureError
 
-    reader, last_ns = PcapReader(), 0
+    reader = PcapReader()
     try:
         while block := _block(source):
-            frames = reader.feed(block)
-            if frames:
-                last_ns = frames[-1][1]
-                yield assembler.feed_frames(frames)
+            yield assembler.feed_bursts(reader.bursts(block))
         reader.finish()
     except (CaptureError, OSError):
-        yield assembler.finish(last_ns)
+        yield assembler.finish(0)
         raise
-    yield assembler.finish(last_ns)
+    yield assembler.finish(0)
 
 
 def _block(source: BinaryIO) -> bytes:

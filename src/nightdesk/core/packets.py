@@ -8,7 +8,8 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
@@ -195,14 +196,22 @@ def _segment(addresses: bytes, body: bytes) -> Segment | None:
     return Segment(addresses + ports, seq, ack, flags, body[start:])
 
 
-_V4 = "xHxxI2x12sIIH"
-FAST_LINKS: dict[int, tuple[struct.Struct, int, frozenset[bytes]]] = {
-    ETHERNET: (struct.Struct(">12x3s" + _V4), 14, frozenset({b"\x08\0\x45"})),
-    NULL: (struct.Struct(">2x3s" + _V4), 4, frozenset({b"\0\0\x45", b"\0\2\x45"})),
-    COOKED: (struct.Struct(">14x3s" + _V4), 16, frozenset({b"\x08\0\x45"})),
+Unpack: TypeAlias = Callable[[bytes, int], tuple[Any, ...]]
+
+
+def _fast(link_head: str, ip_at: int, *kinds: bytes) -> tuple[Unpack, int, frozenset[bytes]]:
+    return struct.Struct(link_head + "xHxxI2x12sIIH").unpack_from, ip_at, frozenset(kinds)
+
+
+FAST_LINKS = {
+    ETHERNET: _fast(">12x3s", 14, b"\x08\0\x45"),
+    NULL: _fast(">2x3s", 4, b"\0\0\x45", b"\0\2\x45"),
+    COOKED: _fast(">14x3s", 16, b"\x08\0\x45"),
 }
 """For IPv4 without options one unpacking gives: protocol type with the first byte of IP, total length, fragment
 place with time to live and protocol, key, seq, ack, data offset with flags. Then where IP begins, and the values of
 the first that mean IPv4 without options."""
+SLOW_LINK = _fast(">3s", 1 << 40)
+"""For links that are always taken apart step by step: no frame is long enough."""
 FAST_MASK, FAST_TCP = 0x3FFF00FF, 6
 """The third value, masked, of a TCP packet that is no fragment."""

@@ -6,12 +6,10 @@ Neighbours: the bytes come from a file, a pipe or tcpdump; the frames go to ``co
 from __future__ import annotations
 
 import struct
-from typing import TypeAlias
+from collections.abc import Iterator
 
+from nightdesk.core.bursts import Burst, Frame, bursts_of
 from nightdesk.model.errors import CaptureError
-
-Frame: TypeAlias = tuple[int, int, bytes]
-"""Link type, time in nanoseconds since the epoch, bytes of the frame."""
 
 RECORD_LIMIT = 16 << 20
 """No capture program writes larger frames (the usual snap length is 256 KiB); more means a corrupt length."""
@@ -48,19 +46,34 @@ class PcapReader:
         the fault in the same call are returned first; the error is then raised by the next call or by
         :meth:`finish`.
         """
-        self.check()
-        data = self._held + data if self._held else data
         frames: list[Frame] = []
         try:
-            used = self._read(data, frames)
-        except CaptureError as error:
-            self._error = error
+            for burst in self.bursts(data):
+                frames += burst.frames()
+        except CaptureError:
             if not frames:
                 raise
-            return frames
+        return frames
+
+    def bursts(self, data: bytes) -> Iterator[Burst]:
+        """The same without copying the frames. Each burst must be gone through before the next is asked for.
+
+        Raises CaptureError like :meth:`feed`, but only behind the frames that came before the fault.
+        """
+        self.check()
+        data = self._held + data if self._held else data
+        self._held = b""
+        try:
+            if self._format is None and len(data) >= 4:
+                self._format = _format_of(data[:4])
+            if self._format is not None:
+                yield from self._format.read(data, self._offset)
+        except CaptureError as error:
+            self._error = error
+            raise
+        used = self._format.used if self._format is not None else 0
         self._offset += used
         self._held = data[used:]
-        return frames
 
     def check(self) -> None:
         """Raises the error that :meth:`feed` kept back in favour of good frames."""
@@ -77,13 +90,6 @@ class PcapReader:
                 )
             what = "This is no pcap or pcapng capture" if self._held else "This is empty, and no pcap capture"
             raise CaptureError(f"{what}.", WRITERS)
-
-    def _read(self, data: bytes, frames: list[Frame]) -> int:
-        if self._format is None:
-            if len(data) < 4:
-                return 0
-            self._format = _format_of(data[:4])
-        return self._format.read(data, frames, self._offset)
 
 
 def _format_of(magic: bytes) -> _Classic | _Blocks:
@@ -109,35 +115,44 @@ class _Classic:
         self._fraction_ns = fraction_ns
         self._record = struct.Struct(order + "III4x")
         self._link = -1
+        self._claims = 0
+        """Bytes of the record that is not whole yet."""
+        self.used = 0
+        """Bytes of the data read last that were whole records."""
 
-    def read(self, data: bytes, frames: list[Frame], offset: int) -> int:
-        at = 0
+    def read(self, data: bytes, offset: int) -> Iterator[Burst]:
+        """The whole records in ``data``, which begins at ``offset`` of the capture."""
+        self.used = 0
         if self._link < 0:
             if len(data) < 24:
-                return 0
+                return
             self._link = struct.unpack_from(self._order + "I", data, 20)[0] & 0x0FFFFFFF
-            at = 24
-        return self._records(data, at, frames, offset)
+            self.used = 24
+        places = self._places(data)
+        yield Burst(self._link, data, places)
+        # What the taker left out is not seen again.
+        for _ in places:
+            pass
+        if self._claims > RECORD_LIMIT:
+            raise _corrupt(offset + self.used, f"a record claims {self._claims} bytes")
 
-    def _records(self, data: bytes, at: int, frames: list[Frame], offset: int) -> int:
-        unpack, append = self._record.unpack_from, frames.append
-        link, fraction_ns = self._link, self._fraction_ns
+    def _places(self, data: bytes) -> Iterator[tuple[int, int, int]]:
+        unpack, fraction_ns = self._record.unpack_from, self._fraction_ns
+        stop = self.used
         size = len(data)
         end = size - 16
         second, base = -1, 0
-        while at <= end:
-            seconds, fraction, captured = unpack(data, at)
-            start = at + 16
-            stop = start + captured
-            if stop > size:
-                if captured > RECORD_LIMIT:
-                    raise _corrupt(offset + at, f"a record claims {captured} bytes")
+        while stop <= end:
+            seconds, fraction, captured = unpack(data, stop)
+            start = stop + 16
+            if start + captured > size:
+                self._claims = captured
                 break
+            stop = start + captured
             if seconds != second:
                 second, base = seconds, seconds * 1_000_000_000
-            append((link, base + fraction * fraction_ns, data[start:stop]))
-            at = stop
-        return at
+            yield base + fraction * fraction_ns, start, stop
+        self.used = stop
 
 
 class _Blocks:
@@ -147,34 +162,50 @@ class _Blocks:
         self._order = "<"
         self._interfaces: list[tuple[int, int, int, int]] = []
         self._last_ns = 0
+        self.used = 0
 
-    def read(self, data: bytes, frames: list[Frame], offset: int) -> int:
-        at = 0
-        while len(data) - at >= 12:
-            if data[at : at + 4] == _SECTION:
-                self._begin_section(data, at, offset)
-            kind, length = struct.unpack_from(self._order + "II", data, at)
-            if length < 12 or length % 4 or length > RECORD_LIMIT:
-                raise _corrupt(offset + at, f"a block claims {length} bytes")
-            if len(data) - at < length:
-                break
-            if struct.unpack_from(self._order + "I", data, at + length - 4)[0] != length:
-                raise _corrupt(offset + at, "a block's two lengths differ")
-            try:
-                self._block(kind, data[at + 8 : at + length - 4], frames)
-            except (struct.error, IndexError, OverflowError):
-                raise _corrupt(offset + at, "a block contradicts itself") from None
-            at += length
-        return at
+    def read(self, data: bytes, offset: int) -> Iterator[Burst]:
+        """The packets of the whole blocks in ``data``, which begins at ``offset`` of the capture."""
+        frames: list[Frame] = []
+        fault = None
+        self.used = 0
+        try:
+            while self._block(data, self.used, offset + self.used, frames):
+                pass
+        except CaptureError as error:
+            fault = error
+        yield from bursts_of(frames)
+        if fault is not None:
+            raise fault
 
-    def _begin_section(self, data: bytes, at: int, offset: int) -> None:
+    def _block(self, data: bytes, at: int, place: int, frames: list[Frame]) -> bool:
+        """Reads one block; False where it is not whole."""
+        if len(data) - at < 12:
+            return False
+        if data[at : at + 4] == _SECTION:
+            self._begin_section(data, at, place)
+        kind, length = struct.unpack_from(self._order + "II", data, at)
+        if length < 12 or length % 4 or length > RECORD_LIMIT:
+            raise _corrupt(place, f"a block claims {length} bytes")
+        if len(data) - at < length:
+            return False
+        if struct.unpack_from(self._order + "I", data, at + length - 4)[0] != length:
+            raise _corrupt(place, "a block's two lengths differ")
+        try:
+            self._take(kind, data[at + 8 : at + length - 4], frames)
+        except (struct.error, IndexError, OverflowError):
+            raise _corrupt(place, "a block contradicts itself") from None
+        self.used = at + length
+        return True
+
+    def _begin_section(self, data: bytes, at: int, place: int) -> None:
         order = _ORDER_MARK.get(data[at + 8 : at + 12])
         if order is None:
-            raise _corrupt(offset + at, "a section has no byte order")
+            raise _corrupt(place, "a section has no byte order")
         self._order = order
         self._interfaces = []
 
-    def _block(self, kind: int, body: bytes, frames: list[Frame]) -> None:
+    def _take(self, kind: int, body: bytes, frames: list[Frame]) -> None:
         if kind == 6:
             interface, high, low, captured, _ = struct.unpack_from(self._order + "5I", body)
             self._packet(interface, high << 32 | low, body[20:], captured, frames)
