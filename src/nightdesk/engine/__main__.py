@@ -159,6 +159,9 @@ def _log_to(path: Path) -> None:
 
 
 async def _serve(desk: Desk, ready: Callable[[], None]) -> None:
+    # Litestar loads pydantic where it happens to be installed: 7 MB for models that nobody has here.
+    sys.modules.setdefault("pydantic", None)  # type: ignore[arg-type]  # - None is how an import is refused
+
     import uvicorn
 
     from nightdesk.engine.api import make_app

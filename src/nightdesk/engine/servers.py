@@ -5,11 +5,12 @@ Two small GETs every few seconds, on one kept connection, with our own User-Agen
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-import httpx
 import msgspec
 
 from nightdesk import __version__
@@ -19,6 +20,7 @@ INTERVAL_SECONDS = 3.0
 IDLE_INTERVAL_SECONDS = 15.0
 """While no viewer looks."""
 ANSWER_SECONDS = 2.0
+BODY_LIMIT = 4_000_000
 
 
 class _RunningModel(msgspec.Struct):
@@ -56,37 +58,71 @@ class ServerWatch:
 
     async def run(self) -> None:
         """Ask until cancelled."""
-        async with httpx.AsyncClient(
-            timeout=ANSWER_SECONDS, headers={"User-Agent": f"nightdesk/{__version__}"}, trust_env=False
-        ) as http:
+        asked = [_Kept(port) for port in self._ports]
+        try:
             while True:
-                servers = tuple([await _ask(http, port) for port in self._ports])
+                servers = tuple([await asyncio.to_thread(server.ask) for server in asked])
                 if _without_time(servers) != _without_time(self.servers):
                     self._publish(servers)
                 self.servers = servers
                 await self._pause(INTERVAL_SECONDS, IDLE_INTERVAL_SECONDS)
+        finally:
+            for server in asked:
+                server.close()
 
 
-async def _ask(http: httpx.AsyncClient, port: int) -> ModelServer:
-    address = f"127.0.0.1:{port}"
-    at_ns = time.time_ns()
-    try:
-        version = await http.get(f"http://{address}/api/version")
-        running = await http.get(f"http://{address}/api/ps")
-    except httpx.HTTPError as fault:
-        why = "nobody listens" if isinstance(fault, httpx.ConnectError) else type(fault).__name__
-        return ModelServer(address=address, state="down", message=f"Port {port}: {why}.", at_ns=at_ns)
+class _Kept:
+    """The connection to one server, kept between questions. Blocking."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._http.close()
+
+    def ask(self) -> ModelServer:
+        """The server as it is now."""
+        at_ns = time.time_ns()
+        address = f"127.0.0.1:{self._port}"
+        try:
+            version, running = self._get("/api/version"), self._get("/api/ps")
+        except (OSError, http.client.HTTPException) as fault:
+            self.close()
+            why = "nobody listens" if isinstance(fault, ConnectionRefusedError) else type(fault).__name__
+            return ModelServer(
+                address=address, state="down", message=f"Port {self._port}: {why}.", at_ns=at_ns
+            )
+        return _server(address, version, running, at_ns)
+
+    def _get(self, path: str) -> bytes:
+        """The body; once more where the server closed the kept connection meanwhile. Raises OSError, HTTPException."""
+        was_open = self._http.sock is not None
+        try:
+            return self._get_once(path)
+        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
+            self.close()
+            if not was_open:
+                raise
+            return self._get_once(path)
+
+    def _get_once(self, path: str) -> bytes:
+        self._http.request("GET", path, headers={"User-Agent": f"nightdesk/{__version__}"})
+        with self._http.getresponse() as answer:
+            return answer.read(BODY_LIMIT)
+
+
+def _server(address: str, version: bytes, running: bytes, at_ns: int) -> ModelServer:
     try:
         return ModelServer(
             address=address,
             state="up",
-            version=msgspec.json.decode(version.content, type=_Version).version,
-            models=tuple(
-                map(_loaded, msgspec.json.decode(running.content, type=_RunningModels).models or ())
-            ),
+            version=msgspec.json.decode(version, type=_Version).version,
+            models=tuple(map(_loaded, msgspec.json.decode(running, type=_RunningModels).models or ())),
             at_ns=at_ns,
         )
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         # Something else than Ollama listens there: it is up, and nothing more is known.
         return ModelServer(address=address, state="up", message="Not an Ollama server.", at_ns=at_ns)
 

@@ -57,8 +57,8 @@ IDLE_SAMPLE_SECONDS = 5.0
 WATCHED_EVERY, IDLE_EVERY = 2, 4
 """Processes that are not ours and stand still are read at every so-manieth sample only."""
 LOG_PACE_NS = 250 * 10**6
-IDLE_LOG_PACE_NS = 10**9
-"""Between two looks at a growing log: progress may be a second late when nobody sees it."""
+IDLE_LOG_PACE_NS = 2 * 10**9
+"""Between two looks at a growing log: progress may be two seconds late when nobody sees it."""
 CONFIG_SECONDS = 2.0
 SAMPLES_NS = 600 * 10**9
 """The chart in a snapshot shows ten minutes."""
@@ -320,7 +320,7 @@ class Service:
         busy = self._is_watched() or bool(self._active_runs())
         pace = span_ns(self.desk.config.sensors.interval) // 10**6
         wanted = pace if busy else max(pace, int(IDLE_SAMPLE_SECONDS * 1000))
-        self.logs.pace_ns = LOG_PACE_NS if self._is_watched() else IDLE_LOG_PACE_NS
+        self.logs.set_pace(LOG_PACE_NS if self._is_watched() else IDLE_LOG_PACE_NS)
         if wanted != self._pace_ms:
             self._pace_ms = wanted
             self._sensors.send(msgspec.json.encode({"interval_ms": wanted}))

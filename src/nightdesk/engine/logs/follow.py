@@ -19,10 +19,11 @@ from nightdesk.model.logs import LogFile, LogWindow, Progress
 RESCAN_NS = 3_000_000_000
 """How often the patterns are looked at again, for files and folders that nothing told us about."""
 _STEP_MS = 50
+_LEISURE_NS = 1_000_000_000
+"""From this pace on nobody waits for a line, and a look at each file's status is cheaper than hearing of each write."""
 _MAX_FILES = 200
 """Files of the patterns that are followed at once; the newest count."""
 _KEEP_GONE_NS = 600_000_000_000
-_POLL_S = 0.25
 _SETTLE_S = 0.2
 """After a watch began everything is looked at once more: what changed just before it is not told."""
 
@@ -55,8 +56,14 @@ class LogFollower:
         self._wake = asyncio.Event()
         self._busy = threading.Lock()
         self._scanned_ns = 0
-        self.pace_ns = 250_000_000
+        self._pace_ns = 250_000_000
+
+    def set_pace(self, pace_ns: int) -> None:
         """Least time between two looks at the same file. Longer while nobody watches saves work."""
+        if pace_ns != self._pace_ns:
+            self._pace_ns = pace_ns
+            self._refit = True
+            self._turn.set()
 
     def files(self) -> tuple[LogFile, ...]:
         """All followed files, the one that changed last first."""
@@ -138,7 +145,7 @@ class LogFollower:
         while True:
             self._refit = False
             stop = threading.Event()
-            if self._folders and not self._polling:
+            if self._folders and not self._is_polling:
                 work = (self._folders, stop, asyncio.get_running_loop())
                 threading.Thread(target=self._watch, args=work, name="log-watch", daemon=True).start()
             try:
@@ -146,16 +153,19 @@ class LogFollower:
                 self._turn.clear()
                 await self._rescan()
                 while not self._refit:
-                    await self._turn_of(_POLL_S if self._polling else RESCAN_NS / 1e9)
+                    await self._turn_of(self._pace_ns / 1e9 if self._is_polling else RESCAN_NS / 1e9)
             finally:
                 stop.set()
+
+    @property
+    def _is_polling(self) -> bool:
+        return self._polling or self._pace_ns >= _LEISURE_NS
 
     async def _turn_of(self, seconds: float) -> None:
         await _wait(self._turn, seconds)
         self._turn.clear()
-        if self._polling:
-            self._dirty.update(self._tails)
-            self._wake.set()
+        if self._is_polling:
+            self._show_all(await asyncio.to_thread(self._check_changed, list(self._tails.values())))
         if time.monotonic_ns() - self._scanned_ns >= RESCAN_NS:
             await self._rescan()
 
@@ -184,7 +194,7 @@ class LogFollower:
         """Looks at the changed files that are due; the others and the publishing are left to the loop."""
         by_path, now_ns = self._by_path, time.time_ns()
         logs = {by_path[path] for path in paths if path in by_path}
-        due = [log for log in logs if now_ns - self._checked_ns(log) >= self.pace_ns]
+        due = [log for log in logs if now_ns - self._checked_ns(log) >= self._pace_ns]
         tails = self._check(due)
         if not stop.is_set():
             loop.call_soon_threadsafe(self._taken, tails, logs.difference(due), len(logs))
@@ -211,7 +221,7 @@ class LogFollower:
             self._wake.clear()
             while self._dirty:
                 now_ns = time.time_ns()
-                due = [log for log in self._dirty if now_ns - self._checked_ns(log) >= self.pace_ns]
+                due = [log for log in self._dirty if now_ns - self._checked_ns(log) >= self._pace_ns]
                 if not due:
                     await asyncio.sleep(self._pause_s(now_ns))
                     continue
@@ -225,7 +235,7 @@ class LogFollower:
     def _pause_s(self, now_ns: int) -> float:
         """Until the first file is due, at least a step: several files then share one look."""
         first = min(self._checked_ns(log) for log in self._dirty)
-        return max((first + self.pace_ns - now_ns) / 1e9, _STEP_MS / 1000)
+        return max((first + self._pace_ns - now_ns) / 1e9, _STEP_MS / 1000)
 
     def _check(self, logs: Iterable[str]) -> list[Tail]:
         """Looks at these files; blocks, in any thread."""
@@ -234,6 +244,10 @@ class LogFollower:
             for tail in tails:
                 tail.check(time.time_ns())
         return tails
+
+    def _check_changed(self, tails: Iterable[Tail]) -> list[Tail]:
+        """Looks at those of these files whose status differs from what we saw last; blocks."""
+        return self._check([tail.id for tail in tails if tail.differs()])
 
     def _show_all(self, tails: Iterable[Tail]) -> None:
         for tail in tails:
@@ -259,8 +273,7 @@ class LogFollower:
             if log_id(path) not in self._tails:
                 self._tails[log_id(path)] = Tail(path, "watch", None, None)
         kept = {log_id(path) for path in found}
-        stale = await asyncio.to_thread(_changed, list(self._tails.values()))
-        self._show_all(await asyncio.to_thread(self._check, [tail.id for tail in stale]))
+        self._show_all(await asyncio.to_thread(self._check_changed, list(self._tails.values())))
         now_ns = time.time_ns()
         for log, tail in list(self._tails.items()):
             if tail.origin == "watch" and log not in kept and self._may_go(tail, now_ns):
@@ -272,6 +285,9 @@ class LogFollower:
 
     def _place(self) -> None:
         """Which folders to watch; a change makes the watcher begin anew."""
+        if self._is_polling:
+            self._folders = frozenset()
+            return
         self._by_path = {os.path.realpath(tail.path): log for log, tail in self._tails.items()}
         parents = {os.path.dirname(path) for path in self._by_path}  # noqa: PTH120 - texts, not paths, are compared
         parents |= {os.path.realpath(_folder_of(pattern, self._base)) for pattern in self._patterns}
@@ -281,11 +297,6 @@ class LogFollower:
             self._folders = folders
             self._refit = True
             self._turn.set()
-
-
-def _changed(tails: Iterable[Tail]) -> list[Tail]:
-    """Files that differ from what we saw last, by a look at their status only."""
-    return [tail for tail in tails if tail.differs()]
 
 
 def _full(pattern: str, base: Path) -> str:

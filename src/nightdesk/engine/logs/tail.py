@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -33,6 +34,7 @@ _ERROR = re.compile(
 )
 
 
+@functools.lru_cache(1024)
 def log_id(path: Path) -> str:
     """The stable id of a log file."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
