@@ -53,6 +53,8 @@ class Connection:
         self._answered = 0
         self._place = 0
         """Place in the server's stream of the bytes that are being read."""
+        self._begins = 0
+        """Place in the server's stream where the newest response began."""
         self._answer_missing = 0
         self.is_recognised = False
         """HTTP was seen: the connection deserves attention."""
@@ -97,7 +99,9 @@ class Connection:
         draft = self._sending
         if draft is None or not self._requests.is_lost:
             return
-        if draft.answer_bytes > CONTINUE_BYTES or (min(draft.heard, acked) >= 0 and distance(acked, draft.heard) > CONTINUE_BYTES):
+        if draft.answer_bytes > CONTINUE_BYTES or (
+            min(draft.heard, acked) >= 0 and distance(acked, draft.heard) > CONTINUE_BYTES
+        ):
             for event in self._requests.cut(0):
                 self._take_request(event, at_ns, acked)
 
@@ -239,26 +243,33 @@ class Connection:
             self._waiting.append(draft)
         return self._waiting[0]
 
-    def _make_way(self, at: int, at_ns: int) -> None:
+    def _make_way(self, at_ns: int) -> None:
         """A response that the client had read before it asked answers a request that the capture missed.
 
         One that begins where the client had read to when it asked again is no answer to the older request.
         """
-        begins = (self._place + at - 1) & MASK
+        begins = self._begins
         while len(self._waiting) > 1 and self._waiting[1].acked >= 0 and self._is_boundary():
             if distance(self._waiting[1].acked, begins) > 0:
                 break
             self._give_up_first(at_ns)
-        if self._waiting and self._waiting[0].acked >= 0 and self._waiting[0].first_byte_ns is None:
-            if distance(begins, self._waiting[0].acked) < 0:
-                rest, self._waiting = self._waiting, deque()
-                self._answering(at_ns)
-                self._waiting.extend(rest)
+        first = self._waiting[0] if self._waiting else None
+        if first is None or first.acked < 0 or first.first_byte_ns is not None:
+            return
+        if distance(begins, first.acked) < 0:
+            self._answer_unseen(at_ns)
+
+    def _answer_unseen(self, at_ns: int) -> None:
+        """What comes now answers a request that nobody saw."""
+        rest, self._waiting = self._waiting, deque()
+        self._answering(at_ns)
+        self._waiting.extend(rest)
 
     def _take_response(self, event: Event, at_ns: int) -> None:
         match event:
             case Began():
-                self._make_way(event.at, at_ns)
+                self._begins = (self._place + event.at - 1) & MASK
+                self._make_way(at_ns)
                 draft = self._answering(at_ns)
                 draft.last_ns = at_ns
                 draft.first_byte_ns = at_ns if draft.first_byte_ns is None else draft.first_byte_ns
@@ -293,19 +304,28 @@ class Connection:
                 self._close_response(at_ns, event.clean)
 
     def _part_answers(self, at_ns: int) -> None:
-        """A request whose end is unknown may hide another; bytes that are missing before an answer may be its own."""
+        """Bytes that are missing before an answer may be the answer to the oldest request, if another one is hidden.
+
+        Hidden is a request in a gap, and what a request whose end is unknown may have swallowed.
+        """
         draft = self._waiting[0] if self._waiting else None
-        if draft is None or draft.answered or draft.is_framed or not draft.request.missing:
+        if draft is None or draft.answered:
             return
-        if draft.response.missing > CONTINUE_BYTES:
-            first_byte_ns, draft.first_byte_ns = draft.first_byte_ns, None
-            self._waiting.popleft()
-            if draft is self._sending:
-                self._sending = None
-            self._finish(draft, at_ns)
-            rest, self._waiting = self._waiting, deque()
-            self._answering(at_ns).first_byte_ns = first_byte_ns
-            self._waiting.extend(rest)
+        unseen = distance(self._begins, draft.acked) if draft.acked >= 0 else 0
+        if max(unseen, draft.response.missing) <= CONTINUE_BYTES:
+            return
+        is_second_hidden = len(self._waiting) > 1 and self._waiting[1].acked == UNKNOWN_PLACE
+        if not is_second_hidden and (draft.is_framed or not draft.request.missing):
+            return
+        first_byte_ns, draft.first_byte_ns = draft.first_byte_ns, None
+        self._waiting.popleft()
+        if draft is self._sending:
+            self._sending = None
+        draft.is_lossy = True
+        self._finish(draft, at_ns)
+        if not is_second_hidden:
+            self._answer_unseen(at_ns)
+        self._waiting[0].first_byte_ns = first_byte_ns
 
     def _take_response_gap(self, size: int) -> None:
         if self._waiting and self._waiting[0].first_byte_ns is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
+from nightdesk.core.codings import CodingError, Decoder, decoder_for
 from nightdesk.core.dialects.choice import GuessingReader, choose
 from nightdesk.core.dialects.prompts import read_prompt, without_images
 from nightdesk.core.dialects.reader import ReplyReader
@@ -20,8 +20,8 @@ Record = Literal["full", "metadata", "none"]
 
 READ_LIMIT = 24 << 20
 """Longest JSON document or line that is understood: a final object may carry all token numbers (4.4 MB seen)."""
-UNZIP_LIMIT = 64 << 20
-"""Longest body after decompression; more is an attack."""
+UNZIP_LIMIT = 24 << 20
+"""Longest body after decompression; more is an attack, or was not read anyway."""
 MASKED = "⟨masked⟩"
 _SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key"})
 
@@ -114,7 +114,8 @@ class Draft:
         self._line: list[bytes] = []
         self._line_size = 0
         self._skips_line = False
-        self._inflater: Any = None
+        self._decoder: Decoder | None = None
+        self._decoded = 0
         self._is_opaque = False
         self._document: list[bytes] = []
         self._document_size = 0
@@ -166,15 +167,18 @@ class Draft:
         coding = _value(headers, "content-encoding").lower()
         if coding in ("", "identity"):
             return body
-        inflater = _inflater(coding)
-        if inflater is None:
-            self.note(f"The {side} body is compressed with {coding}, which is not decoded.")
+        decoder = decoder_for(coding)
+        if decoder is None:
+            self._note_coding(side, coding)
             return b""
         try:
-            return bytes(inflater.decompress(body, UNZIP_LIMIT))
-        except zlib.error:
-            self.note(f"The {side} body is damaged: it can't be decompressed.")
+            return decoder.decode(body, UNZIP_LIMIT)
+        except CodingError as fault:
+            self.note(f"The {side} body can't be decompressed: {fault}.")
             return b""
+
+    def _note_coding(self, side: str, coding: str) -> None:
+        self.note(f"The {side} body is compressed with {coding}, which is not decoded.")
 
     # The response.
 
@@ -191,35 +195,38 @@ class Draft:
             self.stream_format = "sse"
         coding = head.get("content-encoding").lower()
         if coding not in ("", "identity"):
-            self._inflater = _inflater(coding)
-            self._is_opaque = self._inflater is None
+            self._decoder = decoder_for(coding)
+            self._is_opaque = self._decoder is None
             if self._is_opaque:
-                self.note(f"The response body is compressed with {coding}, which is not decoded.")
+                self._note_coding("response", coding)
 
     def take_response_body(self, data: bytes) -> None:
         """Bytes of the body, in order."""
         self.answered = True
         self.memory += self.response.add(data, self.keep_limit)
-        if self._inflater is not None:
-            data = self._inflate(data)
+        if self._decoder is not None:
+            data = self._decode(self._decoder, data)
+        if self._is_opaque:
+            return
         if self.status is None and self.stream_format is None and data.strip():
             self._guess_format(data)
         if self.stream_format == "ndjson":
             self._take_lines(data)
         elif self.stream_format == "sse":
             self._take_events(data)
-        elif not self._is_opaque and self._document_size <= READ_LIMIT:
+        elif self._document_size <= READ_LIMIT:
             self._document.append(data)
             self._document_size += len(data)
             self.memory += len(data)
 
-    def _inflate(self, data: bytes) -> bytes:
+    def _decode(self, decoder: Decoder, data: bytes) -> bytes:
         try:
-            plain = bytes(self._inflater.decompress(data, UNZIP_LIMIT))
-        except zlib.error:
-            self.note("The response body is damaged: it can't be decompressed.")
-            self._inflater, self._is_opaque = None, True
+            plain = decoder.decode(data, UNZIP_LIMIT - self._decoded)
+        except CodingError as fault:
+            self.note(f"The response body can't be decompressed: {fault}.")
+            self._decoder, self._is_opaque = None, True
             return b""
+        self._decoded += len(plain)
         return plain
 
     def _guess_format(self, data: bytes) -> None:
@@ -272,8 +279,8 @@ class Draft:
     def take_gap(self, size: int) -> None:
         """Bytes of the response are missing."""
         self.response.missing += size
-        if self._inflater is not None:
-            self._inflater, self._is_opaque = None, True
+        if self._decoder is not None:
+            self._decoder, self._is_opaque = None, True
             self.note("The response body is compressed and unreadable behind a gap.")
         self._drop_line()
         if self.stream_format is not None or self.status is None:
@@ -413,7 +420,7 @@ class Draft:
     def _request_text(self) -> str | None:
         if not self.request.data:
             return None
-        text = self._request_bytes().decode("utf-8", "replace")
+        text = self._request_bytes()[: self.limit].decode("utf-8", "replace")
         return without_images(text) if self.operation in ("chat", "generate") else text
 
     def _response_text(self) -> str | None:
@@ -421,7 +428,7 @@ class Draft:
             return None
         body = b"".join(self.response.data)
         if not self.response.missing:
-            body = self._plain(body, self.response.headers, "response")
+            body = self._plain(body, self.response.headers, "response")[: self.limit]
         return body.decode("utf-8", "replace")
 
     def shed(self) -> int:
@@ -447,10 +454,3 @@ def _value(headers: tuple[tuple[str, str], ...], name: str) -> str:
 
 def _masked(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     return tuple((name, MASKED if name.lower() in _SECRET else value) for name, value in headers)
-
-
-def _inflater(coding: str) -> Any:
-    """A decompressor of the standard library; None for codings that it does not know."""
-    if coding in ("gzip", "x-gzip"):
-        return zlib.decompressobj(31)
-    return zlib.decompressobj() if coding == "deflate" else None

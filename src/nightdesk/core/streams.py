@@ -159,7 +159,9 @@ class Flow:
         """The lowest place that is known to be due; -1 where nothing tells it."""
         own = [segment for is_server, segment, _ in early if is_server == lane.is_server]
         acks = [s.ack for is_server, s, _ in early if is_server != lane.is_server and s.flags & ACK]
-        said = [s.ack for is_server, s, _ in early if is_server != lane.is_server and s.payload and s.flags & ACK]
+        said = [
+            s.ack for is_server, s, _ in early if is_server != lane.is_server and s.payload and s.flags & ACK
+        ]
         places = [segment.seq for segment in own if segment.payload or segment.flags & FIN]
         if self.saw_syn:
             places += acks
