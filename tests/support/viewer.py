@@ -38,7 +38,8 @@ def key(pid: int) -> ProcessKey:
 def process(pid: int, ppid: int, command: str, owner: Ownership = "other", **more: Any) -> ProcessRow:
     """A row of the process table."""
     given = {"cpu_ratio": 0.0, "rss_bytes": 10_000_000, "state": "S", "user": "night", **more}
-    return ProcessRow(key=key(pid), ppid=ppid, name=command.split()[0], command=command, owner=owner, **given)
+    given.setdefault("name", command.partition(" ")[0])
+    return ProcessRow(key=key(pid), ppid=ppid, command=command, owner=owner, **given)
 
 
 def job(name: str, **more: Any) -> JobView:

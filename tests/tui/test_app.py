@@ -279,6 +279,29 @@ async def test_an_unknown_theme_is_a_notice(engine: FakeEngine) -> None:
         assert app.theme == "nightdesk-dark"
 
 
+@pytest.mark.parametrize("theme", ["nightdesk-ansi", "nightdesk-dark", "nightdesk-light"])
+async def test_no_color_has_none_and_what_is_written_can_be_read(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, theme: str
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = viewer(engine, theme=theme)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "transcribe" in screen_text(app))
+        for strip in app.screen._compositor.render_strips():
+            for each in app.get_line_filters():
+                strip = strip.apply_filter(each, app.screen.background_colors[1])
+            for segment in strip:
+                if segment.style is None or not segment.text.strip():
+                    continue
+                front, back = segment.style.color, segment.style.bgcolor
+                if theme == "nightdesk-ansi":
+                    assert front is None or front.is_default
+                    assert back is None or back.is_default
+                elif front is not None and front.triplet is not None:
+                    assert len(set(front.triplet)) == 1
+                    assert front != back, segment.text
+
+
 async def test_no_color_leaves_signs_that_tell_everything(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

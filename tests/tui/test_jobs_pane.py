@@ -7,7 +7,7 @@ import pytest
 from nightdesk.model.job import StartRun
 from nightdesk.model.logs import Progress
 from nightdesk.tui.glyphs import UNICODE
-from nightdesk.tui.panes.jobs import select
+from nightdesk.tui.panes.jobs import COLUMNS, select
 from nightdesk.tui.screens.confirm import ConfirmScreen
 from nightdesk.tui.screens.items import ItemScreen
 from nightdesk.tui.screens.job import JobScreen
@@ -28,7 +28,9 @@ from tests.support.viewer import (
 def lines(**more: object) -> list[str]:
     """The pane's lines as text."""
     view = select(mirror(**more), NOW, UNICODE)
-    return [" ".join(" ".join(cell.plain for cell in row.cells).split()) for row in view.rows]
+    brief = next(index for index, column in enumerate(COLUMNS) if column.key == "brief")
+    cells = [[cell for index, cell in enumerate(row.cells) if index != brief] for row in view.rows]
+    return [" ".join(" ".join(cell.plain for cell in row).split()) for row in cells]
 
 
 def test_each_job_has_a_line_that_tells_its_state() -> None:
@@ -37,6 +39,13 @@ def test_each_job_has_a_line_that_tells_its_state() -> None:
         "◷ synthesize waits for transcribe",
         "✗ report oom: out of memory",
     ]
+
+
+async def test_a_narrow_pane_leaves_out_the_rate_and_not_the_time_left(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "37/52  ETA 1h12m" in screen_text(app))
+        assert "file/h" not in screen_text(app)
 
 
 def test_the_time_left_counts_down_between_progress_lines() -> None:

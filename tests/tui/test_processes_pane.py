@@ -35,6 +35,16 @@ def test_ours_come_first_orphans_with_their_reason_and_the_rest_is_counted() -> 
     ]
 
 
+def test_a_command_is_told_without_the_folder_of_its_program() -> None:
+    rows = (
+        process(1, 0, "/very/long/venv/bin/python scripts/a.py", "run", name="python"),
+        process(2, 0, "/Applications/Some App.app/x", "run", name="x"),
+        process(3, 0, "", "run", name="kthread"),
+    )
+    told = commands(Settings(order="pid"), processes=rows)
+    assert told == ["python scripts/a.py", "/Applications/Some App.app/x", "kthread"]
+
+
 def test_everything_shows_the_others_as_well() -> None:
     assert len(commands(Settings(everything=True))) == 104
 

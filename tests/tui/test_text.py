@@ -9,6 +9,7 @@ from nightdesk.core.foreign import safe
 from nightdesk.tui.glyphs import ASCII, UNICODE, PlainFilter, SafeFilter
 from nightdesk.tui.text import BLOCK_LIMIT, TONES, Cell, cell, content, line, tone_css
 from nightdesk.tui.widgets.meter import format_rate, progress_bar
+from nightdesk.tui.widgets.tabs import labels_of
 
 BLACK = Color(0, 0, 0)
 HOSTILE = "\x1b]52;c;aGk=\x07[/]\x9b2J\u202e[@click=app.quit]x[/]\r\n\tend"
@@ -77,3 +78,10 @@ def test_rates_are_told_in_the_span_that_gives_a_readable_number() -> None:
     assert format_rate(0.0035, "file") == "13 file/h"
     assert format_rate(0.0001, "file") == "0.4 file/h"
     assert format_rate(None, "it") == "–"
+
+
+def test_tab_names_get_short_before_one_is_left_out() -> None:
+    names = [(1, "Jobs"), (2, "Accelerators"), (3, "Traffic")]
+    assert labels_of(names, 1, 80) == (["[1 Jobs]", " 2 Accelerators ", " 3 Traffic "], "  ")
+    assert labels_of(names, 1, 36) == (["[1 Jobs]", " 2 Accelerators ", " 3 Traffic "], "")
+    assert labels_of(names, 2, 27) == ([" 1 Jobs ", "[2 Accel]", " 3 Traff "], "")

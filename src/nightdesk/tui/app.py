@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.worker import Worker, WorkerState
 
 from nightdesk.client.desk import Desk
@@ -76,6 +76,7 @@ class Viewer(App[int]):
         self._line_filters: list[LineFilter] = [SafeFilter()]
         if plain:
             self._line_filters.append(PlainFilter(strict=not utf8))
+        self._greys, self._no_color = Monochrome(), NoColor()
         super().__init__()
         self.desk_name = name
         self.link = Link(opened, self._told)
@@ -92,7 +93,12 @@ class Viewer(App[int]):
 
     def get_line_filters(self) -> list[LineFilter]:
         """Ours first, so that nothing after them sees a control character."""
-        return [*self._line_filters, *super().get_line_filters()]
+        theirs = super().get_line_filters()
+        if self.no_color:
+            # Textual chooses once, before a theme is known: greys for the terminal's own colours would be all black.
+            plain = self._no_color if self.native_ansi_color else self._greys
+            theirs = [plain if isinstance(each, Monochrome | NoColor) else each for each in theirs]
+        return [*self._line_filters, *theirs]
 
     def get_default_screen(self) -> DeskScreen:
         """The desk."""

@@ -26,13 +26,16 @@ from nightdesk.tui.widgets.meter import format_rate, is_percent, progress_bar
 BAR, SHORT_BAR = 16, 8
 WIDE = 74
 """Cells of grid from which on there is room for a bar of full length."""
+BRIEF_BELOW = 64
+"""Cells of grid below which there is no room for a rate."""
 COLUMNS = (
     Column("state", "", width=1),
     Column("job", "job", width=13),
     Column("short", "", width=SHORT_BAR, least=48, most=WIDE),
     Column("bar", "", width=BAR, least=WIDE),
     Column("count", "done", width=8, align="right"),
-    Column("note", "", flex=1),
+    Column("brief", "", flex=1, most=BRIEF_BELOW),
+    Column("note", "", flex=1, least=BRIEF_BELOW),
 )
 STATE_TONES: dict[str, Tone] = {
     "running": "ok",
@@ -111,8 +114,8 @@ def _cells(line: JobLine, now_ns: int, glyphs: Glyphs) -> tuple[Cell, ...]:
     job, run = line
     if run is None:
         note = job.description or "not started yet"
-        blank = Cell("")
-        return Cell(glyphs.idle, "faint"), Cell(job.name), blank, blank, blank, Cell(note, "faint")
+        told = Cell(note, "faint")
+        return Cell(glyphs.idle, "faint"), Cell(job.name), *[Cell("")] * 3, told, told
     name = job.name if run.mode == "full" else f"{job.name} {_mode_word(run.mode)}"
     short, bar, count = progress_cells(run, glyphs)
     return (
@@ -121,6 +124,7 @@ def _cells(line: JobLine, now_ns: int, glyphs: Glyphs) -> tuple[Cell, ...]:
         short,
         bar,
         count,
+        note_of(run, now_ns, glyphs, brief=True),
         note_of(run, now_ns, glyphs),
     )
 
@@ -152,11 +156,11 @@ def _done_of(run: Run) -> tuple[float | None, float | None]:
     return None, None
 
 
-def note_of(run: Run, now_ns: int, glyphs: Glyphs) -> Cell:
-    """What there is to say about a run in half a line."""
+def note_of(run: Run, now_ns: int, glyphs: Glyphs, *, brief: bool = False) -> Cell:
+    """What there is to say about a run in half a line; ``brief`` leaves out the rate."""
     match run.state:
         case "running" | "stopping":
-            return _running_note(run, now_ns, glyphs)
+            return _running_note(run, now_ns, glyphs, brief)
         case "paused":
             since = f"paused {clock(run.paused_ns)}" if run.paused_ns else "paused"
             return Cell(since, "warn", ((f" {glyphs.dot} {run.reason}" if run.reason else "", "muted"),))
@@ -166,10 +170,10 @@ def note_of(run: Run, now_ns: int, glyphs: Glyphs) -> Cell:
             why = f"{run.failure.kind}: {run.failure.evidence}" if run.failure else run.reason or run.state
             return Cell(why, "bad")
         case _:
-            return _ended_note(run, glyphs)
+            return _ended_note(run)
 
 
-def _running_note(run: Run, now_ns: int, glyphs: Glyphs) -> Cell:
+def _running_note(run: Run, now_ns: int, glyphs: Glyphs, brief: bool) -> Cell:
     words: list[str] = ["stopping"] if run.state == "stopping" else []
     progress = run.progress
     if progress is not None and progress.eta_ns is not None:
@@ -177,7 +181,7 @@ def _running_note(run: Run, now_ns: int, glyphs: Glyphs) -> Cell:
         words.append(f"ETA {format_duration(left)}" if left > NS else "ETA now")
     elif run.started_ns is not None:
         words.append(f"for {format_duration(max(0, now_ns - run.started_ns) // NS * NS)}")
-    if progress is not None and progress.rate_per_s and not is_percent(progress):
+    if not brief and progress is not None and progress.rate_per_s and not is_percent(progress):
         words.append(format_rate(progress.rate_per_s, progress.unit))
     item = run.item or (progress.item if progress else None)
     failed = f"  {run.items_failed} failed" if run.items_failed else ""
@@ -185,12 +189,12 @@ def _running_note(run: Run, now_ns: int, glyphs: Glyphs) -> Cell:
     return Cell(gap.join(words), "", ((failed, "bad"), (f"  {item}" if item else "", "muted")))
 
 
-def _ended_note(run: Run, glyphs: Glyphs) -> Cell:
-    words = [f"{run.state} {clock(run.ended_ns)}" if run.ended_ns else run.state]
+def _ended_note(run: Run) -> Cell:
+    words = f"{run.state} {clock(run.ended_ns)}" if run.ended_ns else run.state
     if run.started_ns is not None and run.ended_ns is not None:
-        words.append(f"took {format_duration(run.ended_ns - run.started_ns)}")
+        words += f" in {format_duration(run.ended_ns - run.started_ns)}"
     failed = f"  {run.items_failed} failed" if run.items_failed else ""
-    return Cell(f" {glyphs.dot} ".join(words), "muted", ((failed, "bad"),))
+    return Cell(words, "muted", ((failed, "bad"),))
 
 
 def clock(at_ns: int | None) -> str:

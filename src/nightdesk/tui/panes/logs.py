@@ -104,8 +104,6 @@ def _label(name: str, errors: int, shown: bool, glyphs: Glyphs) -> Cell:
 def progress_parts(progress: Progress, left_ns: int | None, width: int, glyphs: Glyphs) -> list[Part]:
     """Bar, count, rate, time left, and the item in work."""
     ratio = progress.done / progress.total if progress.total else None
-    room = max(8, min(32, width // 3))
-    bar = progress_bar(ratio, room, glyphs)
     words = [f"{ratio * 100:.0f} %"] if ratio is not None else []
     if not is_percent(progress):
         of = f"/{progress.total:g}" if progress.total else ""
@@ -114,8 +112,9 @@ def progress_parts(progress: Progress, left_ns: int | None, width: int, glyphs: 
         words.append(f"ETA {format_duration(left_ns)}" if left_ns > NS else "ETA now")
     if progress.rate_per_s and not is_percent(progress):
         words.append(format_rate(progress.rate_per_s, progress.unit))
-    gap = f" {glyphs.dot} "
-    return [bar, " ", Cell(gap.join(words)), Cell(f"  {progress.item}" if progress.item else "", "muted")]
+    told = f" {glyphs.dot} ".join(words)
+    bar = progress_bar(ratio, max(6, min(32, width // 3, width - 1 - cell_len(told))), glyphs)
+    return [bar, " ", Cell(told), Cell(f"  {progress.item}" if progress.item else "", "muted")]
 
 
 class LogsPane(Pane[LogsView]):

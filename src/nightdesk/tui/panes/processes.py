@@ -158,8 +158,17 @@ def _cells(row: ProcessRow, lead: str, now_ns: int, glyphs: Glyphs) -> tuple[Cel
         Cell(row.state, state),
         Cell(format_duration(max(0, now_ns - row.key.started_ns) // 10**9 * 10**9), "muted"),
         _owner_cell(row, glyphs),
-        Cell(lead, "faint", ((row.command or row.name or UNKNOWN, ""), (why, "warn"))),
+        Cell(lead, "faint", ((command_of(row), ""), (why, "warn"))),
     )
+
+
+def command_of(row: ProcessRow) -> str:
+    """The command line without the folder of its program: what tells one from another comes behind it."""
+    program, blank, rest = row.command.partition(" ")
+    last = program.rpartition("/")[2]
+    if program.startswith("/") and row.name and last.startswith(row.name):
+        return last + blank + rest
+    return row.command or row.name or UNKNOWN
 
 
 def _cpu_tone(ratio: float | None) -> Tone:

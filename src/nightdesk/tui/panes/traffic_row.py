@@ -13,7 +13,7 @@ from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.text import Cell, Tone
 from nightdesk.tui.widgets.grid import Column, Row
 
-FOR_WIDE, FOR, FOR_NARROW = 34, 26, 24
+FOR_WIDE, FOR, FOR_NARROW = 34, 30, 24
 """Cells for job and item, which every line names first of all."""
 COLUMNS = (
     Column("time", "time", width=8, least=66),

@@ -34,16 +34,26 @@ class TabStrip(Static):
 
     def show(self, names: Sequence[tuple[int, str]], current: int) -> None:
         """Draw (number, name) pairs with ``current`` marked."""
-        if self._shown == (tuple(names), current):
+        if self._shown != (tuple(names), current):
+            self._shown = (tuple(names), current)
+            self._draw()
+
+    def on_resize(self) -> None:
+        """Names may have to be shorter."""
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._shown is None:
             return
-        self._shown = (tuple(names), current)
+        names, current = self._shown
+        width = self.content_size.width or self.app.size.width
+        labels, gap = labels_of(names, current, width)
         self._places, at = [], 0
         parts: list[Part] = []
-        for number, name in names:
-            words = f"[{number} {name}]" if number == current else f" {number} {name} "
-            parts += [Cell(words, "strong" if number == current else "muted"), GAP]
+        for (number, _), words in zip(names, labels, strict=True):
+            parts += [Cell(words, "strong" if number == current else "muted"), gap]
             self._places.append((at, at + len(words), number))
-            at += len(words) + len(GAP)
+            at += len(words) + len(gap)
         self.update(line(*parts))
 
     def on_click(self, event: events.Click) -> None:
@@ -54,3 +64,17 @@ class TabStrip(Static):
         for start, end, number in self._places:
             if start <= offset.x < end:
                 self.post_message(self.Chosen(number))
+
+
+def labels_of(names: Sequence[tuple[int, str]], current: int, width: int) -> tuple[list[str], str]:
+    """The labels and what stands between them, in ``width`` cells: closer, then cut, where there is little room."""
+    longest = max((len(name) for _, name in names), default=0)
+    labels: list[str] = []
+    for gap, most in ((GAP, longest), *(("", most) for most in range(longest, 0, -1))):
+        labels = [
+            f"[{number} {name[:most]}]" if number == current else f" {number} {name[:most]} "
+            for number, name in names
+        ]
+        if len(gap) * (len(names) - 1) + sum(map(len, labels)) <= width:
+            break
+    return labels, gap
