@@ -36,7 +36,11 @@ def escape_json(encoded: bytes, *, ascii_only: bool = False) -> bytes:
     r"""The same JSON, with every character that a terminal could obey (or all that is not ASCII) as ``\uXXXX``."""
     if encoded.isascii() and b"\x7f" not in encoded:
         return encoded
-    return (_NOT_ASCII if ascii_only else _CONTROL).sub(_escaped, encoded.decode()).encode()
+    text = encoded.decode()
+    if not ascii_only and text.isprintable():
+        # Nothing of what is escaped is printable, and asking is much faster than searching.
+        return encoded
+    return (_NOT_ASCII if ascii_only else _CONTROL).sub(_escaped, text).encode()
 
 
 def _escaped(found: re.Match[str]) -> str:

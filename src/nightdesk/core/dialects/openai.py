@@ -12,12 +12,67 @@ from nightdesk.core.dialects.reply import Reply, mapping, sequence, word
 from nightdesk.model.exchange import Embeddings, ToolCall
 
 
+class _Delta(msgspec.Struct, gc=False):
+    content: str = ""
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: Any = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta
+    index: int = 0
+    finish_reason: str | None = None
+    text: str | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    """What the usual event of a chat says; all others are read again in full."""
+
+    choices: tuple[_Choice]
+    usage: Any = None
+    error: Any = None
+
+
+_chunks = msgspec.json.Decoder(_Chunk)
+_FAULTS = (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError)
+
+
 class OpenAIReader(ReplyReader):
     """``/v1/chat/completions`` and ``/v1/completions``."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
         self._calls: dict[int, _Call] = {}
+
+    def read_events(self, block: bytes) -> None:
+        """Whole events. The last of a block may be the end of the reply; those before it usually are plain text."""
+        last = block.rfind(b'\n\ndata: {"', 0, -2) + 2
+        if self.reply.model is not None and last > 2 and self._read_usual(block[:last]):
+            block = block[last:]
+        super().read_events(block)
+
+    def _read_usual(self, block: bytes) -> bool:
+        """Takes events of plain text, one line each; leaves anything else untouched."""
+        if not block.startswith(b"data: "):
+            return False
+        try:
+            chunks = _chunks.decode_lines(block[6:].replace(b"\n\ndata: ", b"\n"))
+        except _FAULTS:
+            return False
+        texts = []
+        for chunk in chunks:
+            choice = chunk.choices[0]
+            delta = choice.delta
+            if (
+                chunk.usage is not None or chunk.error is not None or choice.index or choice.text
+                or choice.finish_reason or delta.reasoning or delta.reasoning_content or delta.tool_calls
+            ):  # fmt: skip
+                return False
+            texts.append(delta.content)
+        self.reply.fragments += len(chunks)
+        self.reply.add_text("".join(texts))
+        return True
 
     def read_event(self, value: dict[str, Any]) -> None:
         """A chunk: text, thinking or parts of tool calls in ``delta``, counts in ``usage``."""
@@ -109,7 +164,7 @@ class OpenAIEmbedReader(ReplyReader):
         """Counts vectors without building them."""
         try:
             value = _vectors.decode(data)
-        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError):
+        except _FAULTS:
             super().read_document(data)
             return
         reply = self.reply
