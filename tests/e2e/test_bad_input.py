@@ -74,6 +74,14 @@ def test_wrong_words_and_files_get_one_sentence(world: World) -> None:
         assert len(complaint.splitlines()) > 1 or " failed: " in complaint, complaint
 
 
+def test_a_desk_in_a_folder_that_is_not_utf_8_is_refused_and_not_half_working(world: World) -> None:
+    folder = Path(os.fsdecode(os.fsencode(world.folder) + b"/d\xff"))
+    folder.mkdir()
+    (folder / "nightdesk.toml").write_text(QUIET)
+    for words in (("up",), ("status",), ("config", "show", "--json"), ("jobs",)):
+        assert "not UTF-8" in said(world.run(*words, check=False, cwd=folder))
+
+
 def test_what_does_not_exist_is_named(world: World) -> None:
     desk(
         world, QUIET + "[jobs.each]\ncommand = 'true {item}'\nitems = '*.mp3'\n[jobs.all]\ncommand = 'true'\n"

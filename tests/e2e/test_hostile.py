@@ -240,7 +240,7 @@ def step(screen: Terminal, key: bytes, text: str) -> None:
             screen.drain(0.1)
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.output[before:].decode(errors="replace"))
 
-    until(lambda: text in drawn(), f"{text!r} after {key!r}", 10)
+    until(lambda: text in drawn(), f"{text!r} after {key!r}", 20)
 
 
 ESCAPE = (b"\x1b", "")
@@ -265,7 +265,7 @@ TOUR: dict[str, tuple[str, list[tuple[bytes, str]]]] = {
         [(b"/", ""), (b"EVIL\r", ""), (b"x", "SIGTERM"), ESCAPE, (b"K", "SIGKILL"), ESCAPE, (b"a", "")],
     ),
     "logs": (
-        "long.log",
+        ".log",
         [(b"]", ""), (b"]", ""), (b"]", ""), (b"]", ""), (b"g", ""), (b"G", ""),
          (b"/", ""), (b"EVIL\r", ""), (b"n", "")],
     ),

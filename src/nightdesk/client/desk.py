@@ -131,11 +131,18 @@ def find_place(
 ) -> tuple[Path, Path | None]:
     """Folder and configuration file of the desk that :func:`find_desk` finds, without reading the file.
 
-    Raises ConfigError when ``start`` names nothing.
+    Raises ConfigError when ``start`` names nothing, or a folder whose name nobody could be shown.
     """
     path = None if default else config_file(start, env)
     folder = (default or default_folder(env)) if path is None else path.parent
-    return folder.resolve(), path.resolve() if path else None
+    folder = folder.resolve()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as fault:
+        raise ConfigError(
+            f"{folder} can't be a desk: its name is not UTF-8.", hint="Rename that folder."
+        ) from fault
+    return folder, path.resolve() if path else None
 
 
 def config_file(start: Path | None, env: Mapping[str, str]) -> Path | None:
