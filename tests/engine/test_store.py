@@ -59,6 +59,18 @@ def test_exchanges_come_back_whole_and_can_be_searched(tmp_path: Path) -> None:
     store.close()
 
 
+def test_text_is_found_without_a_search_index_too(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.can_search = False
+    for number in range(1, 6):
+        store.save_exchange(exchange(number))
+    store.flush()
+    assert [row.id for row in store.exchanges(text="LANTERN number 2")] == [2]
+    assert [row.id for row in store.exchanges(text="golden river", limit=2)] == [4, 5]
+    assert store.exchanges(text="golden river", run="another") == ()
+    store.close()
+
+
 def test_the_database_is_closed_to_others_from_the_beginning(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     store.save_exchange(exchange(1))

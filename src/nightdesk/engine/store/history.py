@@ -33,6 +33,8 @@ SEARCH_CHARS = 200_000
 TIERS = ((1, 3600), (10, 2 * 86_400), (60, 31 * 86_400))
 """(seconds between samples, seconds they are kept)"""
 PRUNE_SECONDS = 60.0
+BATCH_ROWS = 200
+"""Read in one step where there is no search index."""
 PRUNE_ROWS = 200
 """Deleted in one step, so that no writer waits long."""
 
@@ -244,18 +246,46 @@ class History:
         self, limit: int = 100, before: int | None = None, text: str = "", run: str | None = None
     ) -> tuple[ExchangeRow, ...]:
         """The newest ``limit`` summaries with an id below ``before``, oldest first."""
+        if text and not self.can_search:
+            return self._exchanges_read_through(limit, before, text, run)
         where, values = ["id < ?"], [before or 2**62]
         arguments: list[object] = list(values)
         if run:
             where.append("run = ?")
             arguments.append(run)
-        if text and self.can_search:
+        if text:
             where.append("id IN (SELECT rowid FROM exchange_text WHERE exchange_text MATCH ?)")
             arguments.append('"' + text.replace('"', '""') + '"')
         query = f"SELECT summary FROM exchanges WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"  # noqa: S608 - only fixed words are joined
         with self._reader_lock:
             rows = self._reader.execute(query, (*arguments, limit)).fetchall()
         return tuple(_row_decoder.decode(row[0]) for row in reversed(rows))
+
+    def _exchanges_read_through(
+        self, limit: int, before: int | None, text: str, run: str | None
+    ) -> tuple[ExchangeRow, ...]:
+        """The same without an index: every exchange is read, newest first, until there are enough."""
+        found: list[ExchangeRow] = []
+        wanted = text.casefold()
+        while len(found) < limit:
+            batch = self._exchanges_below(before, run)
+            if not batch:
+                break
+            found += [
+                row_of(exchange)
+                for exchange in batch
+                if wanted in f"{prompt_text(exchange)}\n{exchange.text}".casefold()
+            ]
+            before = batch[-1].id
+        return tuple(reversed(found[:limit]))
+
+    def _exchanges_below(self, before: int | None, run: str | None) -> list[Exchange]:
+        query = (
+            "SELECT content FROM exchanges WHERE id < ? AND (? IS NULL OR run = ?) ORDER BY id DESC LIMIT ?"
+        )
+        with self._reader_lock:
+            rows = self._reader.execute(query, (before or 2**62, run, run, BATCH_ROWS)).fetchall()
+        return [_exchange_decoder.decode(zlib.decompress(row[0])) for row in rows]
 
     def runs(self, limit: int = 100) -> tuple[Run, ...]:
         """The newest runs, oldest first."""
