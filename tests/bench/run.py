@@ -1,17 +1,21 @@
-"""``make bench``: measures side by side in one run and writes docs/performance.md."""
+"""``make bench``: measures side by side in one run and writes docs/performance.md.
+
+``python tests/bench/run.py viewer logs`` measures only these sections and prints them.
+"""
 
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import startup  # noqa: E402 - the path must be set first
+from tests.bench import jobs, logs, startup, viewer  # noqa: E402 - the path must be set first
 
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
@@ -21,20 +25,33 @@ Written by `make bench`, never by hand. Absolute figures belong to the machine n
 """
 
 
-def main() -> None:
-    """Measure everything and write the page."""
-    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+Rows = Sequence[tuple[str, ...]]
+TITLES = ("what", "figure", "target or comparison")
+SECTIONS: dict[str, tuple[str, Callable[[], Rows]]] = {
+    "startup": ("Start and rest", startup.measure),
+    "viewer": ("Viewer", viewer.measure),
+    "logs": ("Logs", logs.measure),
+    "jobs": ("Jobs", jobs.measure),
+}
+
+
+def main(wanted: Sequence[str]) -> None:
+    """Measure everything and write the page, or the wanted sections only."""
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     text = HEAD + f"Measured on {datetime.date.today():%Y-%m-%d}, {machine}.\n"
-    text += "\n## Start and rest\n\n" + table(("what", "figure", "target"), startup.measure())
-    PAGE.write_text(text, encoding="utf-8")
+    for name in wanted or SECTIONS:
+        title, measure = SECTIONS[name]
+        text += f"\n## {title}\n\n" + table(TITLES, measure())
+    if not wanted:
+        PAGE.write_text(text, encoding="utf-8")
     print(text)  # noqa: T201 - the bench's output
 
 
-def table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def table(titles: tuple[str, ...], rows: Rows) -> str:
     """A Markdown table."""
     lines = [titles, tuple("---" for _ in titles), *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
