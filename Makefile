@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.nightdesk-setup
 T ?=
 
-.PHONY: run demo test check format setup keys shots bench clean
+.PHONY: run demo test check format setup keys shots fuzz bench clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,12 @@ check: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(if $(T),-k "$(T)")
+
+# A million broken inputs for the capture core, some minutes. SEED=7 makes others, INPUTS=20000 fewer.
+SEED ?= 1
+INPUTS ?= 1000000
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz.run --seed $(SEED) --inputs $(INPUTS)
 
 keys: $(STAMP)
 	$(BIN)/python docs/keys.py

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import struct
 
-from nightdesk.core.pcap import Frame
+from nightdesk.core.bursts import Frame
 
 WORDS = (
     b"\r\n", b"\n", b"\n\n", b"0\r\n\r\n", b"HTTP/1.1 200 OK\r\n", b"POST /api/chat HTTP/1.1\r\n", b"chunked",
     b"Transfer-Encoding: chunked\r\n", b"Content-Length: 7\r\n", b"Content-Encoding: gzip\r\n", b"ffffffff\r\n",
     b"data: ", b"event: ", b"[DONE]", b"null", b"true", b'"', b"{", b"}", b"[", b"]", b",", b":", b"-1", b"1e999",
-    b"99999999999999999999999999", b'"\\ud800"', b"\\u0000", b"\xff\xfe", b"\xe2\x9f\xa8", b"\0\0\0\0", b"\xff\xff\xff\xff",
-    b"\x08\x00", b"\x86\xdd", b"\x81\x00", b"Expect: 100-continue\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"99999999999999999999999999", b'"\\ud800"', b"\\u0000", b"\xff\xfe", b"\xe2\x9f\xa8", b"\0\0\0\0",
+    b"\xff\xff\xff\xff", b"\x08\x00", b"\x86\xdd", b"\x81\x00", b"Expect: 100-continue\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
 )  # fmt: skip
 
 
@@ -31,7 +32,9 @@ def _flip(out: bytearray, dice: random.Random) -> None:
 
 def _overwrite(out: bytearray, dice: random.Random) -> None:
     if out:
-        out[dice.randrange(len(out))] = dice.choice((0, 1, 0x7F, 0x80, 0xFF, 10, 13, 34, 48, dice.randrange(256)))
+        out[dice.randrange(len(out))] = dice.choice(
+            (0, 1, 0x7F, 0x80, 0xFF, 10, 13, 34, 48, dice.randrange(256))
+        )
 
 
 def _insert(out: bytearray, dice: random.Random) -> None:
@@ -138,9 +141,7 @@ _HURTS = (
 def flipped(frames: list[Frame], dice: random.Random) -> list[Frame]:
     """The packets, some with faults inside."""
     share = dice.choice((0.02, 0.1, 0.5))
-    return [
-        (link, at, broken(frame, dice) if dice.random() < share else frame) for link, at, frame in frames
-    ]
+    return [(link, at, broken(frame, dice) if dice.random() < share else frame) for link, at, frame in frames]
 
 
 def merged(first: list[Frame], second: list[Frame], dice: random.Random) -> list[Frame]:

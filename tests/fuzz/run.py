@@ -82,9 +82,11 @@ def _run_all(seed: int, inputs: int, names: list[str]) -> int:
             ]
             failures = [failure for job in jobs for failure in job.result()]
             failed += len(failures)
-            print(f"{name:<11} {count:>8} inputs  {time.monotonic() - began:6.1f} s  {len(failures)} failed")
+            sys.stdout.write(
+                f"{name:<11} {count:>8} inputs  {time.monotonic() - began:6.1f} s  {len(failures)} failed\n"
+            )
             for failure in failures[:5]:
-                print(failure)
+                sys.stdout.write(failure + "\n")
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""What the faults are put into: packets, files, messages, bodies, and recordings in which every exchange has its word."""
+"""What the faults are put into: packets, files, messages, bodies, recordings in which every exchange has its word."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 import struct
 from typing import Any
 
-from nightdesk.core.pcap import Frame
+from nightdesk.core.bursts import Frame
 from tests.support.wire import (
     ACK,
     FIN,
@@ -86,7 +86,9 @@ def pcapng(frames: list[Frame], order: str = "<", resolution: int = 9) -> bytes:
         out += _block(1, struct.pack(order + "HHI", link, 0, 0) + option, order)
     for link, at, frame in frames:
         ticks = at * 10**resolution // 10**9
-        head = struct.pack(order + "5I", links.index(link), ticks >> 32, ticks & 0xFFFFFFFF, len(frame), len(frame))
+        head = struct.pack(
+            order + "5I", links.index(link), ticks >> 32, ticks & 0xFFFFFFFF, len(frame), len(frame)
+        )
         out += _block(6, head + frame, order)
     return out
 
@@ -129,7 +131,9 @@ def _lines(*values: Any) -> bytes:
 
 
 def _events(*values: Any) -> bytes:
-    return b"".join(b"data: " + json.dumps(value).encode() + b"\n\n" for value in values) + b"data: [DONE]\n\n"
+    return (
+        b"".join(b"data: " + json.dumps(value).encode() + b"\n\n" for value in values) + b"data: [DONE]\n\n"
+    )
 
 
 _TOOL = {"index": 0, "id": "c", "function": {"name": "now", "arguments": '{"a":1}'}}
@@ -177,14 +181,22 @@ def _said(word: str, dice: random.Random) -> bytes:
     form = dice.randrange(5)
     if form == 0:
         body = json.dumps({"model": "m", "response": f"{word} " * count, "done": True}).encode()
-        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        return (
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            + body
+        )
     if form == 1:
-        event = json.dumps({"model": "m", "choices": [{"index": 0, "delta": {"content": f"{word} "}}]}).encode()
+        event = json.dumps(
+            {"model": "m", "choices": [{"index": 0, "delta": {"content": f"{word} "}}]}
+        ).encode()
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         return head + chunk(b"data: " + event + b"\n\n") * count + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
     if form == 2:
         body = json.dumps({"error": f"{word} not found"}).encode()
-        return b"HTTP/1.1 404 No\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        return (
+            b"HTTP/1.1 404 No\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            + body
+        )
     return STREAM_HEAD + piece(f"{word} ") * count + LAST
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
+from nightdesk.core.bursts import Frame
 from nightdesk.core.dialects.choice import choose
 from nightdesk.core.dialects.prompts import read_prompt
 from nightdesk.core.dialects.reply import Reply
@@ -15,7 +16,7 @@ from nightdesk.core.drafts import Draft
 from nightdesk.core.exchanges import Assembler, CaptureEvent
 from nightdesk.core.http1 import HEAD_LIMIT, LOST_LIMIT, Body, Head, MessageReader
 from nightdesk.core.packets import FRAGMENTED_PACKETS, PacketReader
-from nightdesk.core.pcap import Frame, PcapReader
+from nightdesk.core.pcap import PcapReader
 from nightdesk.model.errors import CaptureError
 from nightdesk.model.exchange import Exchange, ExchangeGrew, ExchangeSeen, capture_encoder
 from tests.fuzz.mutations import broken, flipped, hurt, merged, pieces
@@ -50,9 +51,9 @@ def fuzz_files(dice: random.Random) -> None:
 
 def fuzz_http1(dice: random.Random) -> None:
     """Broken messages, with gaps: no byte appears that was not fed, and little is held."""
-    side = dice.choice(("request", "response"))
-    source = REQUESTS if side == "request" else RESPONSES
-    reader = MessageReader(side, lambda: dice.random() < 0.1)
+    is_request = dice.random() < 0.5
+    source = REQUESTS if is_request else RESPONSES
+    reader = MessageReader("request" if is_request else "response", lambda: dice.random() < 0.1)
     if dice.random() < 0.2:
         reader.begin_lost()
     data = broken(b"".join(dice.choice(source) for _ in range(dice.randint(1, 3))), dice)
@@ -115,7 +116,9 @@ def fuzz_drafts(dice: random.Random) -> None:
 def _coding(dice: random.Random) -> tuple[tuple[str, str], ...]:
     if dice.random() < 0.8:
         return ()
-    return (("Content-Encoding", dice.choice(("gzip", "deflate", "br", "zstd", "gzip, gzip", "x", "identity"))),)
+    return (
+        ("Content-Encoding", dice.choice(("gzip", "deflate", "br", "zstd", "gzip, gzip", "x", "identity"))),
+    )
 
 
 def fuzz_losses(dice: random.Random) -> None:
@@ -135,7 +138,7 @@ def fuzz_recordings(dice: random.Random) -> None:
         frames = hurt(frames, dice)
     if dice.random() < 0.2:
         frames = merged(frames, recording(dice), dice)
-    _run(flipped(frames, dice), dice)
+    _run(flipped(frames, dice), dice, has_clock=True)
 
 
 def fuzz_relays(dice: random.Random) -> None:
@@ -149,14 +152,20 @@ def fuzz_relays(dice: random.Random) -> None:
     at = 0
     while parts["request"] or parts["response"]:
         at += 1
-        side = "request" if (dice.random() < 0.6 and parts["request"]) or not parts["response"] else "response"
-        _print(assembler.feed_bytes("k", *ends, "request" if side == "request" else "response", at, parts[side].pop(0)))
+        side = (
+            "request" if (dice.random() < 0.6 and parts["request"]) or not parts["response"] else "response"
+        )
+        _print(
+            assembler.feed_bytes(
+                "k", *ends, "request" if side == "request" else "response", at, parts[side].pop(0)
+            )
+        )
     for side in dice.sample(("request", "response"), dice.randint(0, 2)):
         _print(assembler.close_bytes("k", "request" if side == "request" else "response", at))
     _print(assembler.finish(at))
 
 
-def _run(frames: list[Frame], dice: random.Random) -> list[CaptureEvent]:
+def _run(frames: list[Frame], dice: random.Random, *, has_clock: bool = False) -> list[CaptureEvent]:
     """All events of an assembler; every one is printed as the capture process does."""
     ports = dice.choice((None, frozenset({11434})))
     grow = dice.choice((None, 0, 100_000_000))
@@ -168,7 +177,7 @@ def _run(frames: list[Frame], dice: random.Random) -> list[CaptureEvent]:
         burst = frames[start : start + step]
         events += assembler.feed_frames(burst)
         now = max(now, *(at for _, at, _ in burst))
-        if dice.random() < 0.02:
+        if has_clock and dice.random() < 0.02:
             events += assembler.tick(now + dice.choice((0, 10**10)))
     events += assembler.finish(now)
     _print(events)

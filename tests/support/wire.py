@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from nightdesk.core.bursts import Frame
 from nightdesk.core.exchanges import Assembler
-from nightdesk.core.pcap import Frame, PcapReader
+from nightdesk.core.pcap import PcapReader
 from nightdesk.model.exchange import Exchange, ExchangeSeen
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "fixtures" / "ollama"

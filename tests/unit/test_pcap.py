@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from nightdesk.core.pcap import Frame, PcapReader
+from nightdesk.core.bursts import Frame
+from nightdesk.core.pcap import PcapReader
 from nightdesk.model.errors import CaptureError
 from tests.support.wire import pcap
 

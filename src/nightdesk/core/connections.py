@@ -91,8 +91,6 @@ class Connection:
             self._take_request(event, at_ns, acked)
         if self._sending is not None:
             self._sending.heard = acked
-            if self._sending.acked == UNKNOWN_PLACE:
-                self._sending.acked = acked
 
     def _part_requests(self, at_ns: int, acked: int) -> None:
         """Without framing, what the client sends after it got an answer is the next request."""
@@ -311,7 +309,8 @@ class Connection:
         draft = self._waiting[0] if self._waiting else None
         if draft is None or draft.answered:
             return
-        unseen = distance(self._begins, draft.acked) if draft.acked >= 0 else 0
+        known = draft.acked if draft.acked >= 0 else draft.heard
+        unseen = distance(self._begins, known) if known >= 0 else 0
         if max(unseen, draft.response.missing) <= CONTINUE_BYTES:
             return
         is_second_hidden = len(self._waiting) > 1 and self._waiting[1].acked == UNKNOWN_PLACE

@@ -21,6 +21,8 @@ FRAGMENTED_PACKETS = 64
 """IP packets that wait for their fragments at a time; on loopback there are none, more is an attack."""
 PACKET_LIMIT = 65_535
 """The longest IP packet; fragments that claim more are dropped."""
+PIECES = 2048
+"""Fragments of one packet; networks with the smallest packets make 1,400. Overlaps: up to twice the packet."""
 
 _VLAN_TAGS = frozenset({0x8100, 0x88A8, 0x9100})
 _EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140})
@@ -161,16 +163,21 @@ class PacketReader:
 class _Parts:
     """Fragments of one packet; the first copy of a byte wins."""
 
-    __slots__ = ("pieces", "total")
+    __slots__ = ("held", "pieces", "total")
 
     def __init__(self) -> None:
+        self.held = 0
         self.pieces: dict[int, bytes] = {}
         self.total: int | None = None
 
     def add(self, offset: int, more: bool, body: bytes) -> bytes | None:
         if offset + len(body) > PACKET_LIMIT or not body:
             return None
-        self.pieces.setdefault(offset, body)
+        if offset not in self.pieces:
+            self.held += len(body)
+            if self.held > 2 * PACKET_LIMIT or len(self.pieces) >= PIECES:
+                return None
+            self.pieces[offset] = body
         if not more:
             self.total = offset + len(body)
         if self.total is None:

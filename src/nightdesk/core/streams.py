@@ -252,15 +252,18 @@ class Flow:
 
     def _deliver(self, lane: Lane, payload: bytes, at_ns: int, ack: int) -> None:
         place = lane.next
+        is_late = lane.is_server and self.left_place is not None and distance(place, self.left_place) >= 0
+        if is_late or not lane.is_server:
+            # Before ``next`` moves on: the place of what is ready is counted back from there.
+            self.flush()
         lane.next = (place + len(payload)) & MASK
         if not lane.is_server:
-            self.flush()
             self.sink.request_data(payload, at_ns, ack)
-        elif self.left_place is None or distance(place, self.left_place) < 0:
+        elif is_late:
+            self._deliver_late(payload, at_ns, place)
+        else:
             lane.ready.append(payload)
             lane.times.append(at_ns)
-        else:
-            self._deliver_late(payload, at_ns, place)
 
     def _deliver_late(self, payload: bytes, at_ns: int, place: int) -> None:
         if self.reset is not None or (self.sink.has_answer() and not self.late):
