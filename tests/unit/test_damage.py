@@ -114,7 +114,7 @@ def test_a_time_that_no_clock_shows_is_replaced_by_the_one_before(ticks: int) ->
     data = bytearray(pcapng(talk.frames, resolution=0))
     at = data.rfind(struct.pack("<I", START_NS // 10**9))
     data[at - 4 : at + 4] = struct.pack("<II", ticks >> 32, ticks & 0xFFFFFFFF)
-    frames = [frame for frame in PcapReader().feed(bytes(data))]
+    frames = list(PcapReader().feed(bytes(data)))
     assert len(frames) == len(talk.frames)
     assert max(at_ns for _, at_ns, _ in frames) == START_NS
 

@@ -165,11 +165,9 @@ class Flow:
         places = [segment.seq for segment in own if segment.payload or segment.flags & FIN]
         if self.saw_syn:
             places += acks
-        elif places and lane.is_server:
-            # Who asks has read all there was: the answer begins there, seen or not.
+        elif places or (said and not lane.is_server):
+            # Who asks has read all there was: the answer begins there, seen or not. Who answers, likewise.
             places += said
-        elif not places and said and not lane.is_server:
-            places = said
         elif not places:
             # An empty segment tells what comes next; a keep-alive probe lies one below.
             empty = [segment.seq for segment in own if not segment.flags & RST]
