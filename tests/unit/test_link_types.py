@@ -65,28 +65,21 @@ PACKINGS: dict[str, tuple[int, Pack]] = {
 
 def content(found: list[Exchange]) -> list[tuple[object, ...]]:
     """Everything but addresses."""
-    return [
-        (
-            e.id,
-            e.state,
-            e.connection,
-            e.position,
-            e.method,
-            e.path,
+    rows = []
+    for e in found:
+        said = (
             e.text,
             e.thinking,
             e.tool_calls,
             e.fragments,
-            e.request_sha256,
-            e.response_sha256,
-            e.started_ns,
-            e.first_token_ns,
-            e.ended_ns,
             e.done,
             e.error,
+            e.request_sha256,
+            e.response_sha256,
         )
-        for e in found
-    ]
+        times = (e.started_ns, e.first_token_ns, e.ended_ns)
+        rows.append((e.id, e.state, e.connection, e.position, e.method, e.path, *said, *times))
+    return rows
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
