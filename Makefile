@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.nightdesk-setup
 T ?=
+B ?=
 
 .PHONY: run demo test check format setup keys shots fuzz bench clean
 
@@ -47,7 +48,7 @@ shots: $(STAMP)
 	$(BIN)/python docs/shots.py
 
 bench: $(STAMP)
-	$(BIN)/python tests/bench/run.py
+	$(BIN)/python tests/bench/run.py $(B)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import jobs, logs, startup, viewer  # noqa: E402 - the path must be set first
+from tests.bench import capture, jobs, logs, startup, viewer  # noqa: E402 - the path must be set first
 
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
@@ -32,6 +32,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Rows]]] = {
     "viewer": ("Viewer", viewer.measure),
     "logs": ("Logs", logs.measure),
     "jobs": ("Jobs", jobs.measure),
+    "capture": ("Packets to exchanges", capture.measure),
 }
 
 
