@@ -43,6 +43,7 @@ TITLES = {
     "items": "Choice of an item",
     "confirm": "A question",
     "filter": "The filter line",
+    "help": "Help",
     "sheet": "What lies over the desk",
 }
 

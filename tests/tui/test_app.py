@@ -158,8 +158,23 @@ async def test_help_shows_the_panes_words_and_its_keys(engine: FakeEngine) -> No
         await pilot.press("4", "question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen) and "orphans" in screen_text(app))
         assert "processes.kill" in screen_text(app)
-        await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.desk_screen)
+        for key in ("escape", "q", "question_mark"):
+            await pilot.press(key)
+            await until(pilot, lambda: app.screen is app.desk_screen)
+            await pilot.press("question_mark")
+            await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+
+
+async def test_help_scrolls_with_the_keys_of_the_lists(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: drawn(app))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen) and "Jobs" in screen_text(app))
+        await pilot.press("G")
+        await until(pilot, lambda: "app.mouse" in screen_text(app))
+        await pilot.press("g")
+        await until(pilot, lambda: "app.mouse" not in screen_text(app))
 
 
 async def test_every_binding_has_its_own_id_and_a_description() -> None:

@@ -17,6 +17,7 @@ from tests.support.viewer import (
     FakeEngine,
     job,
     mirror,
+    replaced,
     run,
     screen_text,
     snapshot,
@@ -60,6 +61,14 @@ def test_a_percentage_is_told_once_and_without_a_rate() -> None:
     )
     told = lines(jobs=(job("a"),), runs=(run("a", "running", progress=progress),))
     assert told[0].endswith("░ 22 % ETA 2m57s")
+
+
+def test_a_single_item_keeps_its_mark_and_is_whole_once_it_ended_well() -> None:
+    progress = Progress(done=0, total=1, at_ns=NOW, source="counter")
+    one = run("synthesize", "done", mode="single", progress=progress)
+    assert lines(jobs=(job("synthesize"),), runs=(one,))[0].startswith("✓ synthesi… (1) ████████ ")
+    assert " 1/1 " in lines(jobs=(job("synthesize"),), runs=(one,))[0] + " "
+    assert " 0/1 " in lines(jobs=(job("synthesize"),), runs=(replaced(one, state="stopped"),))[0] + " "
 
 
 def test_a_run_without_progress_tells_how_long_it_runs() -> None:
@@ -194,6 +203,9 @@ async def test_the_filter_is_typed_kept_and_cleared(engine: FakeEngine) -> None:
         await until(pilot, lambda: "report" in screen_text(app))
         await pilot.press("slash", *"rep")
         await until(pilot, lambda: "synthesize" not in screen_text(app).split("Processes")[0])
+        keys = screen_text(app).splitlines()[-1]
+        assert "⏎ keep" in keys and "esc clear" in keys
+        assert "/ filter" not in keys and "? help" not in keys
         await pilot.press("enter")
         assert "/rep" in screen_text(app)
         await pilot.press("escape")

@@ -19,7 +19,7 @@ from nightdesk.tui.panes.log_buffer import LINES_KEPT, LogBuffer, Request
 from nightdesk.tui.panes.logs import LogsPane, progress_parts, select, selector
 from nightdesk.tui.text import line
 from nightdesk.tui.widgets.loglines import LogLines, level_of, log_pieces
-from tests.support.viewer import NOW, FakeEngine, mirror, replaced, screen_text, snapshot, until, viewer
+from tests.support.viewer import NOW, FakeEngine, mirror, replaced, run, screen_text, snapshot, until, viewer
 
 NS = 10**9
 HOSTILE = "\x1b]52;c;aGk=\x07\x1b[2J[/] [@click=app.quit]x[/] \u202eabc\u202c \x9b31m \x00"
@@ -185,9 +185,29 @@ def test_the_file_written_last_is_shown_and_stays_while_others_are_written_too(t
     assert select(mirror(logs=(one, replaced(two, modified_ns=NOW - 90 * NS))), NOW, None, "2").file == one
     assert select(mirror(logs=(one, two)), NOW, "2", "1").file == two
     assert select(mirror(logs=(one,)), NOW, "gone").file == one
-    run = replaced(two, id="3", origin="run")
-    assert select(mirror(logs=(one, run)), NOW, None, "1").file == run
-    assert select(mirror(logs=(one, replaced(run, modified_ns=NOW - 90 * NS))), NOW, None, "3").file == one
+    ran = replaced(two, id="3", origin="run")
+    assert select(mirror(logs=(one, ran)), NOW, None, "1").file == ran
+    assert select(mirror(logs=(one, replaced(ran, modified_ns=NOW - 90 * NS))), NOW, None, "3").file == one
+
+
+def test_the_log_of_a_run_in_progress_is_shown_before_one_that_has_just_ended(tmp_path: Path) -> None:
+    old = log_file(tmp_path / "old.log", id="1", origin="run", run="a-1")
+    new = log_file(tmp_path / "new.log", id="2", origin="run", run="a-2", modified_ns=NOW - 5 * NS)
+    both, runs = (old, new), (run("a", "stopped", id="a-1"), run("a", "running", id="a-2"))
+    assert select(mirror(logs=both, runs=runs), NOW, None, "1").file == new
+    told = Progress(done=1, total=9, eta_ns=60 * NS, at_ns=NOW, source="counter")
+    third = replaced(new, id="3", run="a-3", progress=told)
+    runs = (*runs, run("a", "running", id="a-3"))
+    assert select(mirror(logs=(*both, third), runs=runs), NOW, None, "1").file == third
+
+
+def test_a_run_that_is_over_has_no_time_left(tmp_path: Path) -> None:
+    told = Progress(done=1, total=9, eta_ns=60 * NS, at_ns=NOW, source="counter")
+    file = log_file(tmp_path / "old.log", id="1", origin="run", run="a-1", progress=told)
+    assert select(mirror(logs=(file,), runs=(run("a", "running", id="a-1"),)), NOW, None).left_ns == 60 * NS
+    assert select(mirror(logs=(file,), runs=(run("a", "stopped", id="a-1"),)), NOW, None).left_ns is None
+    quiet = log_file(tmp_path / "x.log", id="1", progress=told, modified_ns=NOW)
+    assert select(mirror(logs=(quiet,)), NOW + 70 * NS, None).left_ns is None
 
 
 def test_the_selector_marks_the_shown_file_and_counts_errors(tmp_path: Path) -> None:

@@ -141,3 +141,15 @@ async def test_the_reason_of_an_orphan_stands_at_the_border_when_the_line_is_too
         await until(pilot, lambda: "3900: its run is gone" in screen_text(app))
         await pilot.press("4", "j")
         await until(pilot, lambda: "3900: its run is gone" not in screen_text(app))
+
+
+async def test_enter_is_offered_only_on_the_line_that_unfolds(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await until(pilot, lambda: "100 others" in screen_text(app))
+        await pilot.press("4", "g")
+        await until(pilot, lambda: "x stop" in screen_text(app) and "⏎ open" not in screen_text(app))
+        await pilot.press("G")
+        await until(pilot, lambda: "⏎ open" in screen_text(app) and "x stop" not in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "100 others" not in screen_text(app))

@@ -67,7 +67,7 @@ def run_cells(run: Run, now_ns: int) -> tuple[str, str, str, str, str]:
 
     done = ""
     if run.progress and run.progress.total:
-        done = f"{run.progress.done:.0f}/{run.progress.total:.0f}"
+        done = f"{run.progress.done_of_whole(run.state == 'done'):.0f}/{run.progress.total:.0f}"
         if run.progress.eta_ns is not None and run.ended_ns is None:
             done += f" ETA {format_duration(run.progress.eta_ns)}"
     began = run.started_ns or run.created_ns

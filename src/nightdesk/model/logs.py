@@ -25,6 +25,11 @@ class Progress(Noun, frozen=True, kw_only=True):
     source: str
     """Which kind of line this was read from: ``counter``, ``tqdm``, ``percent`` …"""
 
+    def done_of_whole(self, ended_well: bool) -> float:
+        """Units finished; after a good end also the one that the last counter line had only begun."""
+        begun_last = self.source == "counter" and self.total is not None and self.done == self.total - 1
+        return self.done + 1 if ended_well and begun_last else self.done
+
 
 class LogFile(Noun, frozen=True, kw_only=True):
     """A log file that the engine follows."""

@@ -267,9 +267,7 @@ class Viewer(App[int]):
 
     def action_help(self) -> None:
         """Help on the focused pane."""
-        if isinstance(self.screen, HelpScreen):
-            self.screen.dismiss(None)
-        elif self.screen is self.desk_screen:
+        if self.screen is self.desk_screen:
             pane = self.desk_screen.panes[self.desk_screen.current]
             self.push_screen(HelpScreen(pane.TITLE, pane.HELP, keys_for(self.screen)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
+from rich.cells import cell_len
 from rich.style import Style
 from textual.content import Content
 from textual.widget import Widget
@@ -109,3 +110,19 @@ def _one_line(part: Part) -> Part:
 def cell(text: str, tone: Tone = "", limit: int = 1024) -> Cell:
     """One harmless line of a grid."""
     return Cell(safe_line(text, limit), tone)
+
+
+def shortened(text: str, width: int, cut: str, *, tail: bool = False) -> str:
+    """``text`` in at most ``width`` cells, with ``cut`` for what is left out.
+
+    ``tail``: its end stays as well, where numbers and endings stand.
+    """
+    if cell_len(text) <= width:
+        return text
+    behind = text[len(text) - (width // 2 - 1) :] if tail and width > 3 else ""
+    while behind and cell_len(behind) > width // 2 - 1:
+        behind = behind[1:]
+    head = text[: max(0, width)]
+    while head and cell_len(head + cut + behind) > width:
+        head = head[:-1]
+    return head + cut + behind

@@ -19,18 +19,18 @@ from nightdesk.model.units import NS, format_duration
 from nightdesk.tui.asks import OpenJob, RunActionRequested, SingleRequested, StartRequested
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
-from nightdesk.tui.text import Cell, Part, Tone
+from nightdesk.tui.text import Cell, Part, Tone, shortened
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.meter import format_rate, is_percent, progress_bar
 
-BAR, SHORT_BAR = 16, 8
+NAME, BAR, SHORT_BAR = 13, 16, 8
 WIDE = 74
 """Cells of grid from which on there is room for a bar of full length."""
 BRIEF_BELOW = 64
 """Cells of grid below which there is no room for a rate."""
 COLUMNS = (
     Column("state", "", width=1),
-    Column("job", "job", width=13),
+    Column("job", "job", width=NAME),
     Column("short", "", width=SHORT_BAR, least=48, most=WIDE),
     Column("bar", "", width=BAR, least=WIDE),
     Column("count", "done", width=8, align="right"),
@@ -116,7 +116,8 @@ def _cells(line: JobLine, now_ns: int, glyphs: Glyphs) -> tuple[Cell, ...]:
         note = job.description or "not started yet"
         told = Cell(note, "faint")
         return Cell(glyphs.idle, "faint"), Cell(job.name), *[Cell("")] * 3, told, told
-    name = job.name if run.mode == "full" else f"{job.name} {_mode_word(run.mode)}"
+    mode = {"single": " (1)", "dry": " (dry)"}.get(run.mode, "")
+    name = shortened(job.name, NAME - len(mode), glyphs.cut) + mode
     short, bar, count = progress_cells(run, glyphs)
     return (
         state_cell(run.state, glyphs),
@@ -127,10 +128,6 @@ def _cells(line: JobLine, now_ns: int, glyphs: Glyphs) -> tuple[Cell, ...]:
         note_of(run, now_ns, glyphs, brief=True),
         note_of(run, now_ns, glyphs),
     )
-
-
-def _mode_word(mode: RunMode) -> str:
-    return {"single": "(1)", "dry": "(dry)"}.get(mode, "")
 
 
 def progress_cells(run: Run, glyphs: Glyphs) -> tuple[Cell, Cell, Cell]:
@@ -152,7 +149,7 @@ def _done_of(run: Run) -> tuple[float | None, float | None]:
     if run.items_total is not None:
         return run.items_done, run.items_total
     if run.progress is not None:
-        return run.progress.done, run.progress.total
+        return run.progress.done_of_whole(run.state == "done"), run.progress.total
     return None, None
 
 

@@ -19,6 +19,7 @@ from textual.widgets import Static
 from nightdesk.client.mirror import Mirror
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.errors import NightdeskError
+from nightdesk.model.job import ENDED
 from nightdesk.model.logs import LogFile, LogWindow, Progress
 from nightdesk.model.units import NS, format_bytes, format_duration
 from nightdesk.tui.asks import Ask
@@ -54,24 +55,35 @@ def select(
     files = sorted(desk.logs.values(), key=lambda file: (-(file.modified_ns // QUIET_NS), file.name))
     if not files:
         return LogsView((), None)
-    file = desk.logs.get(chosen or "") or foremost(files, desk.logs.get(shown or ""))
+    busy = frozenset(run.id for run in desk.runs.values() if run.state not in ENDED)
+    file = desk.logs.get(chosen or "") or foremost(files, desk.logs.get(shown or ""), busy)
     left = None
-    if file.progress is not None and file.progress.eta_ns is not None:
+    if file.progress is not None and file.progress.eta_ns is not None and _goes_on(file, now_ns, busy):
         left = max(0, file.progress.eta_ns - max(0, now_ns - file.progress.at_ns)) // NS * NS
     names = tuple((each.id, each.name, each.errors) for each in files)
     return LogsView(names, file, max(0, now_ns - file.modified_ns) // NS * NS, left, needle)
 
 
-def foremost(files: Sequence[LogFile], shown: LogFile | None) -> LogFile:
-    """The file to show unasked: of those written in the last minute a run's before others, then the newest.
+def _goes_on(file: LogFile, now_ns: int, busy: frozenset[str]) -> bool:
+    """Whether a time left means anything: the run is not over, or the file of another was written lately."""
+    if file.run is not None:
+        return file.run in busy
+    late = file.progress is not None and now_ns - file.progress.at_ns > (file.progress.eta_ns or 0)
+    return not late or now_ns - file.modified_ns <= QUIET_NS
+
+
+def foremost(files: Sequence[LogFile], shown: LogFile | None, busy: frozenset[str]) -> LogFile:
+    """The file to show unasked: of a run in progress (``busy``), one that tells how far it is first; of those
+    written in the last minute a run's before others; then the newest.
 
     The one ``shown`` stays while that would only change it for another of its kind.
     """
     newest_ns = max(file.modified_ns for file in files)
 
-    def rank(file: LogFile) -> tuple[bool, bool]:
+    def rank(file: LogFile) -> tuple[bool, bool, bool, bool]:
+        runs = file.run is not None and file.run in busy
         active = newest_ns - file.modified_ns <= QUIET_NS
-        return active, active and file.origin == "run"
+        return runs, runs and file.progress is not None, active, active and file.origin == "run"
 
     best = max(files, key=lambda file: (*rank(file), file.modified_ns))
     return shown if shown is not None and rank(shown) == rank(best) else best
@@ -122,7 +134,7 @@ class LogsPane(Pane[LogsView]):
 
     NUMBER = 5
     TITLE = "Logs"
-    PARTS = ("logs",)
+    PARTS = ("logs", "runs")
     SOURCE = "logs"
     TICKS = True
     BINDING_GROUP_TITLE = "Logs"

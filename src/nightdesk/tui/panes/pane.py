@@ -68,7 +68,8 @@ class FilterLine(Input):
     FilterLine:focus { border: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Clear the filter", id="filter.clear"),
+        Binding("enter", "submit", "keep", id="filter.keep", tooltip="Keep the filter"),
+        Binding("escape", "leave", "clear", key_display="esc", id="filter.clear", tooltip="Clear the filter"),
     ]
 
     def action_leave(self) -> None:

@@ -284,7 +284,8 @@ if its number has been used again meanwhile, nothing is hit.
         return super().check_action(action, parameters)
 
     @on(Grid.Moved)
-    def _moved(self) -> None:
+    def _moved(self, event: Grid.Moved) -> None:
+        event.grid.opens = event.key == FOLD
         self.show_remark()
 
     @on(Grid.Opened)

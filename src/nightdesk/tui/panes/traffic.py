@@ -222,10 +222,7 @@ state and text.
             grid.scroll_to(y=offset + moved, animate=False, immediate=True)
         self.call_after_refresh(self._fit)
 
-    def on_resize(self) -> None:
-        """The text may have another width."""
-        self.call_after_refresh(self._fit)
-
+    @on(Grid.Resized)
     def _fit(self) -> None:
         """Draw again where the table has got another width: its first layout, a scroll bar."""
         if self.is_mounted and self._text_width() != self._width:

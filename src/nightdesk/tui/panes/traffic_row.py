@@ -10,7 +10,7 @@ from nightdesk.core.foreign import safe_line
 from nightdesk.model.exchange import ExchangeRow, ExchangeState
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_count, format_duration
 from nightdesk.tui.glyphs import Glyphs
-from nightdesk.tui.text import Cell, Tone
+from nightdesk.tui.text import Cell, Tone, shortened
 from nightdesk.tui.widgets.grid import Column, Row
 
 FOR_WIDE, FOR, FOR_NARROW = 34, 30, 24
@@ -96,23 +96,12 @@ def for_cell(row: ExchangeRow, glyphs: Glyphs, width: int) -> Cell:
         if not item:
             return Cell(job, "accent")
         room = width - 3 - cell_len(item)
-        job = shortened(job, max(JOB_LEAST, room), glyphs)
-        item = shortened(item, width - 3 - cell_len(job), glyphs, tail=True)
+        job = shortened(job, max(JOB_LEAST, room), glyphs.cut)
+        item = shortened(item, width - 3 - cell_len(job), glyphs.cut, tail=True)
         return Cell(job, "accent", ((f" {glyphs.part_of} {item}", "muted"),))
     if row.process is not None:
         return Cell(row.process, "muted", ((f" {row.pid}" if row.pid else "", "faint"),))
     return Cell(UNKNOWN, "faint")
-
-
-def shortened(text: str, width: int, glyphs: Glyphs, *, tail: bool = False) -> str:
-    """``text`` in at most ``width`` cells. ``tail``: its end stays as well, where numbers and endings stand."""
-    if cell_len(text) <= width:
-        return text
-    behind = newest(text, width // 2, glyphs) if tail else glyphs.cut
-    head = text[: max(0, width - cell_len(behind))]
-    while cell_len(head) + cell_len(behind) > width and head:
-        head = head[:-1]
-    return head + behind
 
 
 def _count_cell(count: int | None, sign: str) -> Cell:

@@ -68,7 +68,7 @@ class ConfirmScreen(Sheet[bool]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "yes", "yes", id="confirm.yes"),
-        Binding("n", "close", "no", id="confirm.no"),
+        Binding("n", "no", "no", id="confirm.no"),
     ]
 
     def __init__(self, question: Question) -> None:
@@ -106,6 +106,10 @@ class ConfirmScreen(Sheet[bool]):
     def action_yes(self) -> None:
         """Do it."""
         self.dismiss(True)
+
+    def action_no(self) -> None:
+        """Leave it alone."""
+        self.dismiss(False)
 
     def action_close(self) -> None:
         """Leave it alone."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Markdown, Static
@@ -44,6 +45,15 @@ class HelpScreen(Sheet[None]):
     """Shows text and keys that the desk screen has gathered."""
 
     TALL = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1", "close", "Back", show=False, id="help.close"),
+        Binding("k", "scroll('scroll_up')", "Up", show=False, id="help.up"),
+        Binding("j", "scroll('scroll_down')", "Down", show=False, id="help.down"),
+        Binding("g", "scroll('scroll_home')", "Top", show=False, id="help.top"),
+        Binding("G", "scroll('scroll_end')", "End", show=False, id="help.end"),
+        Binding("space,ctrl+d", "scroll('scroll_page_down')", "Page down", show=False, id="help.page_down"),
+        Binding("ctrl+u", "scroll('scroll_page_up')", "Page up", show=False, id="help.page_up"),
+    ]
 
     def __init__(self, title: str, text: str, keys: list[tuple[str, str, str]]) -> None:
         super().__init__()
@@ -65,3 +75,7 @@ class HelpScreen(Sheet[None]):
             parts += [Cell(f"{keys:<14}", "accent"), f" {words:<46} ", Cell(name, "faint"), "\n"]
         self.query_one("#key-table", Static).update(content(*parts))
         self.query_one(VerticalScroll).focus()
+
+    def action_scroll(self, how: str) -> None:
+        """Scroll as the lists do."""
+        getattr(self.query_one(VerticalScroll), how)(animate=False)

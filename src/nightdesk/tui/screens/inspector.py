@@ -41,7 +41,6 @@ class InspectorScreen(Sheet[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "close", "Back", show=False, id="inspector.close"),
         Binding("tab", "turn(1)", "next page", id="inspector.next_page"),
         Binding("shift+tab", "turn(-1)", "Page before", show=False, id="inspector.page_before"),
         *(

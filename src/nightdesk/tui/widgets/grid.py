@@ -117,6 +117,17 @@ class Grid(ScrollView, can_focus=True):
             return self.grid
 
     @dataclass
+    class Resized(Message):
+        """The columns may have other widths."""
+
+        grid: Grid
+
+        @property
+        def control(self) -> Grid:
+            """The grid."""
+            return self.grid
+
+    @dataclass
     class TitleClicked(Message):
         """A click on a column's title."""
 
@@ -307,6 +318,7 @@ class Grid(ScrollView, can_focus=True):
         self._forget()
         if self.rows:
             self.scroll_to_cursor()
+        self.post_message(self.Resized(self))
 
     def notify_style_update(self) -> None:
         """Forget lines in old colours."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from textual import events
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from nightdesk.tui.text import Cell, Part, line
 
@@ -30,11 +30,13 @@ def keys_of(screen: Screen[Any]) -> tuple[list[Key], list[Key]]:
     """Keys shown at the left (the focused widget's first) and at the right end."""
     left: dict[str, Key] = {}
     right: dict[str, Key] = {}
+    typing = isinstance(screen.focused, Input)
     for active in screen.active_bindings.values():
         binding = active.binding
-        if not binding.show or not active.enabled:
+        sign = screen.app.get_key_display(binding)
+        if not binding.show or not active.enabled or (typing and is_typed(sign)):
             continue
-        key = Key(screen.app.get_key_display(binding), binding.description, binding.key)
+        key = Key(sign, binding.description, binding.key)
         side = right if binding.id in ALWAYS else left
         side.setdefault(binding.action, key)
     order = {name: index for index, name in enumerate(ALWAYS)}
@@ -42,6 +44,11 @@ def keys_of(screen: Screen[Any]) -> tuple[list[Key], list[Key]]:
     common = ("pane.", "desk.")
     own = sorted(left, key=lambda action: ids[action].startswith(common))
     return [left[a] for a in own], [right[a] for a in sorted(right, key=lambda a: order.get(ids[a], 9))]
+
+
+def is_typed(sign: str) -> bool:
+    """True for a key that writes a character where a text is typed."""
+    return len(sign) == 1 and sign.isascii()
 
 
 class KeyLine(Static):

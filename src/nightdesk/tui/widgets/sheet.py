@@ -33,7 +33,7 @@ class Sheet(ModalScreen[Answer], Generic[Answer]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "back", key_display="esc", id="sheet.close"),
+        Binding("escape,q", "close", "back", key_display="esc", id="sheet.close"),
         Binding("ctrl+q", "app.leave", "Leave", show=False, id="sheet.leave"),
     ]
     TALL: ClassVar[bool] = False
