@@ -13,6 +13,7 @@ import pytest
 
 from nightdesk.engine.capture import owners
 from nightdesk.engine.capture.owners import Finder, find_run
+from nightdesk.engine.capture.servers import Servers
 
 CLIENT = """
 import socket, sys
@@ -84,3 +85,39 @@ def test_a_connection_that_does_not_exist_has_no_owner() -> None:
 
 def test_a_process_outside_of_all_runs_has_none() -> None:
     assert find_run(1) == (None, None)
+
+
+THREADED = """
+import socket, sys, threading
+def ask():
+    c = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+    c.recv(1)
+more = threading.Thread(target=ask)
+more.start()
+more.join()
+"""
+
+
+@LINUX_ONLY
+def test_a_client_that_asks_from_a_thread_is_named_by_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "CLIENT", THREADED)
+    with connected() as (client, here, there):
+        owner = Finder().find(here, there)
+    assert owner is not None and owner.process.pid == client.pid
+
+
+def test_the_process_behind_a_server_port_is_found_and_noticed_when_another_takes_its_place() -> None:
+    serve = (
+        "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+        "print(s.getsockname()[1], flush=True); sys.stdin.read()"
+    )
+    known, port = Servers(), "0"
+    for _ in range(2):
+        argv = [sys.executable, "-c", serve, port]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout and server.stdin
+            port = server.stdout.readline().strip()
+            found = [known.find(f"127.0.0.1:{port}") for _ in range(2)]
+            assert [process.pid for process in found if process] == [server.pid] * 2
+            server.stdin.close()
+    assert known.find(f"127.0.0.1:{port}") is None

@@ -126,6 +126,8 @@ class Exchange(Noun, frozen=True, kw_only=True):
     missing_bytes: MissingBytes
     aborted_by: Literal["client", "server"] | None = None
     process: ProcessRef | None = None
+    server_process: ProcessRef | None = None
+    """Who listens on the server's port; only in a live capture, and only where the server runs on this machine."""
     run: str | None = None
     job: str | None = None
     item: str | None = None

@@ -13,6 +13,7 @@ from nightdesk.core.exchanges import Assembler, CaptureEvent, ConnectionOpened
 from nightdesk.engine.capture.owners import Owner, Owners
 from nightdesk.engine.capture.sources import Frame
 from nightdesk.model.exchange import CaptureStatus, Exchange, ExchangeGrew, ExchangeSeen, capture_encoder
+from nightdesk.model.process import ProcessRef
 
 OWN_AGENT = "nightdesk/"
 """Requests of the engine itself begin their User-Agent like this; nobody wants to see them."""
@@ -41,6 +42,7 @@ class Recorder:
         self._ours: set[int] = set()
         self._waiting: dict[int, _Waiting] = {}
         self._held: dict[int, int] = {}
+        self._servers: dict[str, ProcessRef] = {}
 
     def frames(self, frames: Iterable[Frame]) -> None:
         """Record a burst of packets."""
@@ -67,7 +69,9 @@ class Recorder:
 
     def absorb(self) -> None:
         """Put the owners found since the last call to their exchanges."""
-        for connection, owner in self.owners.answers():
+        for connection, owner, address, server in self.owners.answers():
+            if server is not None:
+                self._servers[address] = server
             updates: list[CaptureEvent] = []
             if owner:
                 updates = self.assembler.attribute(connection, owner.process, owner.run, owner.item)
@@ -119,6 +123,8 @@ class Recorder:
         if isinstance(event, ExchangeSeen):
             is_ours = _is_ours(event.exchange)
             self._remember(event.exchange, is_ours)
+            if server := self._servers.get(event.exchange.server_addr):
+                event = ExchangeSeen(exchange=msgspec.structs.replace(event.exchange, server_process=server))
         else:
             is_ours = event.id in self._ours
         if not is_ours:
