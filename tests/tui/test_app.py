@@ -58,6 +58,7 @@ async def test_a_terminal_that_is_too_small_gets_one_sentence_and_recovers(engin
         assert "Nightdesk needs at least 60×15; this terminal is 40×10." in joined
         await pilot.resize_terminal(120, 40)
         await until(pilot, lambda: "transcribe" in screen_text(app))
+        await until(pilot, lambda: "s start" in screen_lines(app)[-1])
         await pilot.resize_terminal(1, 1)
         await pilot.resize_terminal(80, 24)
         await until(pilot, lambda: "[1 Jobs]" in screen_text(app))

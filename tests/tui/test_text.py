@@ -84,4 +84,5 @@ def test_tab_names_get_short_before_one_is_left_out() -> None:
     names = [(1, "Jobs"), (2, "Accelerators"), (3, "Traffic")]
     assert labels_of(names, 1, 80) == (["[1 Jobs]", " 2 Accelerators ", " 3 Traffic "], "  ")
     assert labels_of(names, 1, 36) == (["[1 Jobs]", " 2 Accelerators ", " 3 Traffic "], "")
-    assert labels_of(names, 2, 27) == ([" 1 Jobs ", "[2 Accel]", " 3 Traff "], "")
+    assert labels_of(names, 1, 27) == (["[1 Jobs]", " 2 Accel ", " 3 Traff "], "")
+    assert labels_of(names, 2, 27)[0][1] == "[2 Accelerators]"

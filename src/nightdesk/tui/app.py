@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -17,19 +18,18 @@ from nightdesk.client.desk import Desk
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED
 from nightdesk.tui import asks, orders, terminal, themes
-from nightdesk.tui.commands import NightdeskCommands
 from nightdesk.tui.glyphs import ASCII, UNICODE, PlainFilter, SafeFilter
 from nightdesk.tui.guard import guard_is_gone
 from nightdesk.tui.keymap import check_keymap
 from nightdesk.tui.link import Engine, Link
 from nightdesk.tui.panes.logs import LogsPane
 from nightdesk.tui.screens.desk import DeskScreen
-from nightdesk.tui.screens.help import HelpScreen, keys_for
-from nightdesk.tui.screens.inspector import InspectorScreen
-from nightdesk.tui.screens.job import JobScreen
 from nightdesk.tui.text import line, tone_css
 from nightdesk.tui.widgets.header import select as select_header
 from nightdesk.tui.widgets.sheet import Sheet
+
+if TYPE_CHECKING:
+    from textual.command import Provider
 
 TICK_SECONDS = 0.2
 TICKS_PER_PULSE = 5
@@ -41,6 +41,13 @@ KEY_WORDS = {"⏎": "enter", "↑": "up", "↓": "down", "←": "left", "→": "
 Severity = Literal["information", "warning", "error"]
 
 
+def _commands() -> type[Provider]:
+    # Loaded when first asked for, like help, inspector and job: a fifth of the time to the first picture.
+    from nightdesk.tui.commands import NightdeskCommands
+
+    return NightdeskCommands
+
+
 class Viewer(App[int]):
     """One screen with five panes, and what lies over it."""
 
@@ -48,7 +55,7 @@ class Viewer(App[int]):
     CSS_PATH = "screens/desk.tcss"
     """Of the first screen: Textual loads a default screen without its own file."""
     CSS = tone_css()
-    COMMANDS: ClassVar[set[Any]] = {NightdeskCommands}
+    COMMANDS: ClassVar[set[Any]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,f1", "help", "help", key_display="?", id="app.help"),
         Binding("ctrl+p,colon", "command_palette", "palette", key_display="^p", id="app.palette"),
@@ -119,7 +126,7 @@ class Viewer(App[int]):
             self.terminal = terminal.terminal_descriptor()
         terminal.follow_signals(self._leave_now)
         self.set_interval(TICK_SECONDS, self._tick)
-        self.call_after_refresh(self._start_link)
+        self.call_after_refresh(self._settle)
 
     def _prepare_looks(self) -> None:
         loaded, problems = themes.load_themes(themes.shipped_folder(), themes.user_folder())
@@ -156,6 +163,12 @@ class Viewer(App[int]):
         if names not in self._clashes:
             self._clashes.add(names)
             self.tell(f"[viewer.keys] takes the key of {', '.join(sorted(names))}.", severity="warning")
+
+    def _settle(self) -> None:
+        """After the first picture: garbage is collected again, but what was loaded at the start is no garbage."""
+        gc.freeze()
+        gc.enable()
+        self._start_link()
 
     def _start_link(self) -> None:
         self.run_worker(self.link.follow(), name="link", exit_on_error=False)
@@ -234,10 +247,14 @@ class Viewer(App[int]):
 
     def on_open_job(self, message: asks.OpenJob) -> None:
         """Show a job."""
+        from nightdesk.tui.screens.job import JobScreen
+
         self.push_screen(JobScreen(message.job))
 
     def on_open_exchange(self, message: asks.OpenExchange) -> None:
         """Show an exchange."""
+        from nightdesk.tui.screens.inspector import InspectorScreen
+
         self.push_screen(InspectorScreen(message.id))
 
     def on_open_log(self, message: asks.OpenLog) -> None:
@@ -269,6 +286,8 @@ class Viewer(App[int]):
         """Help on the focused pane."""
         if self.screen is self.desk_screen:
             pane = self.desk_screen.panes[self.desk_screen.current]
+            from nightdesk.tui.screens.help import HelpScreen, keys_for
+
             self.push_screen(HelpScreen(pane.TITLE, pane.HELP, keys_for(self.screen)))
 
     def action_help_quit(self) -> None:

@@ -118,6 +118,13 @@ class DeskScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Another size may mean another arrangement."""
         self.show_panes()
+        if self._gone:
+            self.call_after_refresh(self._focus_again)
+
+    def _focus_again(self) -> None:
+        """Hidden widgets lose the focus; without one no key of a pane works."""
+        if self.focused is None and self.panes[self.current].is_on_screen:
+            self.panes[self.current].focus_body()
 
     def show_panes(self) -> None:
         """Show the panes that fit the mode and the size."""

@@ -67,12 +67,12 @@ class TabStrip(Static):
 
 
 def labels_of(names: Sequence[tuple[int, str]], current: int, width: int) -> tuple[list[str], str]:
-    """The labels and what stands between them, in ``width`` cells: closer, then cut, where there is little room."""
+    """The labels and what stands between them, in ``width`` cells: where there is no room, other names are cut."""
     longest = max((len(name) for _, name in names), default=0)
     labels: list[str] = []
     for gap, most in ((GAP, longest), *(("", most) for most in range(longest, 0, -1))):
         labels = [
-            f"[{number} {name[:most]}]" if number == current else f" {number} {name[:most]} "
+            f"[{number} {name}]" if number == current else f" {number} {name[:most]} "
             for number, name in names
         ]
         if len(gap) * (len(names) - 1) + sum(map(len, labels)) <= width:
