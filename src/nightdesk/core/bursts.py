@@ -4,39 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import TypeAlias
 
 Frame: TypeAlias = tuple[int, int, bytes]
 """Link type, time in nanoseconds since the epoch, bytes of the frame."""
 
+PADDING = bytes(64)
+"""Stands behind the last frame, so that headers can be read before their length is known."""
+
 
 @dataclass(slots=True)
 class Burst:
-    """Frames of one link type in ``data``."""
+    """Frames of one link type in ``data``, each ``gap`` bytes behind the one before."""
 
     link_type: int
     data: bytes
-    places: Iterable[tuple[int, int, int]]
-    """Of each frame: time (ns since the epoch), where it starts, where it stops. Can be gone through once."""
+    times: list[int]
+    """In nanoseconds since the epoch, one for each frame."""
+    starts: list[int]
+    """Where each frame begins, and where the one behind the last would."""
+    gap: int
 
     def frames(self) -> list[Frame]:
         """The same, each frame for itself."""
-        link_type, data = self.link_type, self.data
-        return [(link_type, at_ns, data[start:stop]) for at_ns, start, stop in self.places]
+        data, starts, gap = self.data, self.starts, self.gap
+        return [
+            (self.link_type, at_ns, data[start : following - gap])
+            for at_ns, start, following in zip(self.times, starts, starts[1:], strict=False)
+        ]
 
 
 def bursts_of(frames: Iterable[Frame]) -> Iterator[Burst]:
     """Frames as bursts, in the same order."""
     for link_type, group in groupby(frames, itemgetter(0)):
         alike = list(group)
-        yield Burst(link_type, b"".join([frame for _, _, frame in alike]), _laid_out(alike))
-
-
-def _laid_out(frames: list[Frame]) -> Iterator[tuple[int, int, int]]:
-    stop = 0
-    for _, at_ns, frame in frames:
-        start = stop
-        stop += len(frame)
-        yield at_ns, start, stop
+        pieces = [frame for _, _, frame in alike]
+        starts = list(accumulate(map(len, pieces), initial=0))
+        yield Burst(link_type, b"".join([*pieces, PADDING]), [at_ns for _, at_ns, _ in alike], starts, 0)

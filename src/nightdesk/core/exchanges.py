@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from itertools import islice, repeat
 from typing import Literal, TypeAlias
 
 from nightdesk.core.bursts import Burst, Frame, bursts_of
@@ -24,6 +25,7 @@ from nightdesk.core.packets import (
     FAST_MASK,
     FAST_TCP,
     RST,
+    SHORTEST,
     SLOW_LINK,
     SYN,
     PacketReader,
@@ -154,29 +156,27 @@ class Assembler:
     def _run_through(self, burst: Burst, at: int) -> int:
         """Takes each frame; returns the time of the last. All that most packets need is done in this one loop."""
         lanes, dirty, due = self._lanes, self._dirty, self._due
-        link, data = burst.link_type, burst.data
+        link, data, starts, gap = burst.link_type, burst.data, burst.starts, burst.gap
         unpack, ip_at, kinds = FAST_LINKS.get(link, SLOW_LINK)
-        smallest, options_at = ip_at + 40, ip_at + 20
-        for at, start, stop in burst.places:
+        options_at = ip_at + 20
+        # A frame that is too short shows bytes of the next one: no length in it fits before its own end.
+        heads = map(unpack, repeat(data), starts)
+        for at, start, following, (kind, total, place, key, seq, ack, flags) in zip(
+            burst.times, starts, islice(starts, 1, None), heads, strict=False
+        ):
             if at >= due:
                 self._expire(at)
                 due = self._due
-            if stop - start >= smallest:
-                kind, total, place, key, seq, ack, flags = unpack(data, start)
-                if place & FAST_MASK == FAST_TCP and kind in kinds:
-                    lane = lanes.get(key)
-                    if lane is None:
-                        if self._ports is not None and self._is_unwanted(key):
-                            continue
-                    elif seq == lane.next and not flags & 7:
-                        begin = start + options_at + (flags >> 10 & 0x3C)
-                        end = start + ip_at + total
-                        if begin == end:
-                            if lane.is_calm:
-                                peer = lane.peer
-                                if ack == peer.next or (peer.is_calm and (ack - peer.next) & MASK >= HALF):
-                                    continue
-                        elif lane.fast and ack == lane.due_ack and begin < end <= stop:
+            if place & FAST_MASK == FAST_TCP and kind in kinds:
+                lane = lanes.get(key)
+                if lane is None:
+                    if self._ports is not None and self._is_unwanted(key):
+                        continue
+                elif seq == lane.next and not flags & 7:
+                    begin = start + options_at + (flags >> 10 & 0x3C)
+                    end = start + ip_at + total
+                    if begin < end:
+                        if lane.fast and ack == lane.due_ack and end + gap <= following and flags >= SHORTEST:
                             ready = lane.ready
                             if not ready:
                                 dirty.append(lane)
@@ -184,7 +184,11 @@ class Assembler:
                             lane.times.append(at)
                             lane.next = (seq + end - begin) & MASK
                             continue
-            segment = self._packets.read(link, data[start:stop])
+                    elif begin == end and lane.is_calm and end + gap <= following and flags >= SHORTEST:
+                        peer = lane.peer
+                        if ack == peer.next or (peer.is_calm and (ack - peer.next) & MASK >= HALF):
+                            continue
+            segment = self._packets.read(link, data[start : following - gap])
             if segment is not None:
                 self._take(segment, at)
                 due = self._due

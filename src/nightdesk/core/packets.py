@@ -218,7 +218,9 @@ FAST_LINKS = {
 """For IPv4 without options one unpacking gives: protocol type with the first byte of IP, total length, fragment
 place with time to live and protocol, key, seq, ack, data offset with flags. Then where IP begins, and the values of
 the first that mean IPv4 without options."""
-SLOW_LINK = _fast(">3s", 1 << 40)
-"""For links that are always taken apart step by step: no frame is long enough."""
+SLOW_LINK = _fast(">12x3s", 14)
+"""For links that are always taken apart step by step: nothing counts as IPv4 without options."""
+SHORTEST = 0x5000
+"""The last value of a TCP header of 20 bytes; headers that claim less are damaged."""
 FAST_MASK, FAST_TCP = 0x3FFF00FF, 6
 """The third value, masked, of a TCP packet that is no fragment."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from nightdesk.core.bursts import Burst, Frame, bursts_of
+from nightdesk.core.bursts import PADDING, Burst, Frame, bursts_of
 from nightdesk.model.errors import CaptureError
 
 RECORD_LIMIT = 16 << 20
@@ -56,7 +56,7 @@ class PcapReader:
         return frames
 
     def bursts(self, data: bytes) -> Iterator[Burst]:
-        """The same without copying the frames. Each burst must be gone through before the next is asked for.
+        """The same without copying the frames; take all bursts before more is fed.
 
         Raises CaptureError like :meth:`feed`, but only behind the frames that came before the fault.
         """
@@ -128,31 +128,33 @@ class _Classic:
                 return
             self._link = struct.unpack_from(self._order + "I", data, 20)[0] & 0x0FFFFFFF
             self.used = 24
-        places = self._places(data)
-        yield Burst(self._link, data, places)
-        # What the taker left out is not seen again.
-        for _ in places:
-            pass
+        times, starts = self._records(data)
+        if times:
+            if starts[-1] + len(PADDING) > len(data):
+                data += PADDING
+            yield Burst(self._link, data, times, starts, 16)
         if self._claims > RECORD_LIMIT:
             raise _corrupt(offset + self.used, f"a record claims {self._claims} bytes")
 
-    def _places(self, data: bytes) -> Iterator[tuple[int, int, int]]:
+    def _records(self, data: bytes) -> tuple[list[int], list[int]]:
         unpack, fraction_ns = self._record.unpack_from, self._fraction_ns
-        stop = self.used
-        size = len(data)
-        end = size - 16
+        times: list[int] = []
+        starts = [self.used + 16]
+        add_time, add_start = times.append, starts.append
+        start, size = starts[0], len(data)
         second, base = -1, 0
-        while stop <= end:
-            seconds, fraction, captured = unpack(data, stop)
-            start = stop + 16
-            if start + captured > size:
+        while start <= size:
+            seconds, fraction, captured = unpack(data, start - 16)
+            start += captured + 16
+            if start - 16 > size:
                 self._claims = captured
                 break
-            stop = start + captured
             if seconds != second:
                 second, base = seconds, seconds * 1_000_000_000
-            yield base + fraction * fraction_ns, start, stop
-        self.used = stop
+            add_time(base + fraction * fraction_ns)
+            add_start(start)
+        self.used = starts[-1] - 16
+        return times, starts
 
 
 class _Blocks:
