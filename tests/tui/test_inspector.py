@@ -395,3 +395,12 @@ async def test_ten_megabytes_of_hostile_text_open_and_scroll() -> None:
             strip = shown.render_line(y)
             assert safe(strip.text) == strip.text and strip.cell_length == shown.size.width
         assert "\x1b" not in app.export_screenshot()
+
+
+@pytest.mark.parametrize("state", ["failed", "aborted", "incomplete"])
+async def test_an_exchange_that_is_not_whole_opens_where_the_reason_stands(state: str) -> None:
+    app = viewer(ExchangeEngine(exchange(state=state)), mode="traffic")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "qwen2.5-coder" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "[1 Overview]" in screen_text(app))

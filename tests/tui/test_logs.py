@@ -216,6 +216,8 @@ def test_the_selector_marks_the_shown_file_and_counts_errors(tmp_path: Path) -> 
     assert words.rstrip() == " 0.log   1.log  ✗1 [2.log] ✗2  3.log  ✗3  4.log  ✗4"
     narrow = line(*selector(select(mirror(logs=files), NOW, "2"), UNICODE, 30)).plain
     assert narrow == "+1  1.log  ✗1 [2.log] ✗2 +2"
+    least = line(*selector(select(mirror(logs=files), NOW, "2"), UNICODE, 22)).plain
+    assert least == "+2 [2.log] ✗2 +2"
 
 
 def test_progress_has_bar_count_rate_and_time_left() -> None:

@@ -31,6 +31,8 @@ from nightdesk.tui.widgets.loglines import LogLines
 from nightdesk.tui.widgets.meter import format_rate, is_percent, progress_bar
 
 QUIET_NS = 60 * NS
+MORE = 8
+"""Cells for how many names are left out at both ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,13 @@ def selector(view: LogsView, glyphs: Glyphs, width: int) -> list[Part]:
     labels = [_label(name, errors, index == at, glyphs) for index, (_, name, errors) in enumerate(view.names)]
     fits = sum(cell_len(label.plain) + 1 for label in labels) <= width
     first = 0 if fits else max(0, at - 1)
+    if sum(cell_len(label.plain) + 1 for label in labels[first : at + 1]) > width - MORE:
+        first = at
     parts: list[Part] = [Cell(f"+{first} ", "faint")] if first else []
     used = 0
     for index, label in enumerate(labels[first:], first):
         used += cell_len(label.plain) + 1
-        if used > width - 6 and index > at and not fits:
+        if used > width - MORE and index > at and not fits:
             parts.append(Cell(f"+{len(labels) - index}", "faint"))
             break
         parts += [label, " "]

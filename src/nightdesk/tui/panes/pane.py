@@ -119,7 +119,8 @@ class Pane(Vertical, Generic[View]):
         self.filter_text = ""
         self._link = LinkState("starting")
         self._drawn: Hashable = None
-        self._look = LIVE
+        self._look = LOADING
+        self.add_class("-notice")
         self._heading = Heading()
         self._remarks: list[Part] = []
         self._titled: tuple[Heading, Size] | None = None
@@ -209,13 +210,12 @@ class Pane(Vertical, Generic[View]):
         for widget in self.compose_body():
             widget.add_class("body")
             yield widget
-        yield Notice(id="notice", markup=False)
+        yield Notice(self._notice(LOADING), id="notice", markup=False)
         if self.FILTERS:
             yield FilterLine(placeholder="filter", id="filter", select_on_focus=False)
 
     def on_mount(self) -> None:
-        """Until data comes, say so."""
-        self._show_look(LOADING)
+        """Until data comes, the border says whose place it is."""
         self._show_heading(Heading())
 
     def _look_without_data(self) -> Look:
@@ -231,14 +231,17 @@ class Pane(Vertical, Generic[View]):
         self._look = look
         self.set_class(look.kind != "live", "-notice")
         if look.kind != "live":
-            sign = self.glyphs.fail + " " if look.kind == "failed" else ""
-            tone: Tone = "bad" if look.kind == "failed" else "muted"
-            parts: list[Part] = [Cell(sign + look.message, tone)]
-            if look.hint:
-                parts.append(Cell("\n" + look.hint, "muted"))
-            self.query_one("#notice", Notice).update(content(*parts))
+            self.query_one("#notice", Notice).update(self._notice(look))
         if had_focus:
             self.focus_body()
+
+    def _notice(self, look: Look) -> Content:
+        sign = self.glyphs.fail + " " if look.kind == "failed" else ""
+        tone: Tone = "bad" if look.kind == "failed" else "muted"
+        parts: list[Part] = [Cell(sign + look.message, tone)]
+        if look.hint:
+            parts.append(Cell("\n" + look.hint, "muted"))
+        return content(*parts)
 
     def show_remark(self) -> None:
         """Draw the lower border again: the cursor is on another line."""

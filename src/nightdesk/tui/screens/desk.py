@@ -64,6 +64,7 @@ class DeskScreen(Screen[None]):
     def __init__(self, mode: str = "desk") -> None:
         super().__init__()
         self.mode = mode if mode in MODES else "desk"
+        self.add_class(f"-{self.mode}")
         self.current = MODES[self.mode][0]
         """Number of the pane that has the focus, or had it last."""
         self.zoomed = False
@@ -130,16 +131,12 @@ class DeskScreen(Screen[None]):
         """Show the panes that fit the mode and the size."""
         width, height = self.app.size
         small = width < LEAST_WIDTH or height < LEAST_HEIGHT
-        self.set_class(small, "-small")
         self.query_one("#too-small", Static).update(
             line(f"Nightdesk needs at least {LEAST_WIDTH}×{LEAST_HEIGHT}; this terminal is {width}×{height}.")
         )
         tabs = self._one_at_a_time()
-        self.set_class(tabs, "-tabs")
-        self.set_class(self.zoomed, "-zoomed")
-        self.set_class(height < 32, "-low")
-        for mode in MODES:
-            self.set_class(mode == self.mode, f"-{mode}")
+        looks = {"-small": small, "-tabs": tabs, "-zoomed": self.zoomed, "-low": height < 32}
+        self._set_looks(looks | {f"-{mode}": mode == self.mode for mode in MODES})
         shown = set(self._shown())
         for pane in self.query(Pane):
             if pane.display != (pane.NUMBER in shown):
@@ -149,6 +146,14 @@ class DeskScreen(Screen[None]):
         names = [(number, self.panes[number].TITLE.split()[-1].capitalize()) for number in range(1, 6)]
         self.query_one(TabStrip).show(names, self.current)
         self.app.post_message(FeedRequested())
+
+    def _set_looks(self, looks: Mapping[str, bool]) -> None:
+        """All classes at once: each change by itself would match every widget against the style sheet again."""
+        changed = [name for name, wanted in looks.items() if wanted != self.has_class(name)]
+        for name in changed:
+            self.set_class(looks[name], name, update=False)
+        if changed:
+            self.update_node_styles()
 
     def _one_at_a_time(self) -> bool:
         width, height = self.app.size

@@ -115,7 +115,8 @@ class InspectorScreen(Sheet[None]):
         if isinstance(answer, Exchange):
             first = self.exchange is None
             self.exchange = answer
-            if not self._chose_page and (answer.verdicts or answer.error is not None):
+            broken = answer.state in ("failed", "aborted", "incomplete")
+            if not self._chose_page and (answer.verdicts or answer.error is not None or broken):
                 self.page = OVERVIEW
                 self._show_tabs()
             self._chose_page = True
