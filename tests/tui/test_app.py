@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,6 +193,12 @@ async def test_keys_of_the_configuration_replace_ours(engine: FakeEngine) -> Non
         assert "by cpu" in screen_text(app)
         await pilot.press("ctrl+o")
         assert "by mem" in screen_text(app)
+
+
+def test_keys_of_screens_that_are_not_loaded_yet_can_be_given_too() -> None:
+    code = "from nightdesk.tui.keymap import check_keymap; print(check_keymap({'inspector.next': 'm'}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "({'inspector.next': 'm'}, [])"
 
 
 def test_a_keymap_names_each_entry_that_can_not_be_used() -> None:

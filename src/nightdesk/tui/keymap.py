@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterator, Mapping
 
 from textual.binding import Binding, BindingsMap
 from textual.dom import DOMNode
 from textual.keys import Keys
 
+from nightdesk.tui import screens
+
 OURS = "nightdesk.tui"
 NAMED = frozenset(key.value for key in Keys)
 
 
 def binding_ids() -> dict[str, str]:
-    """Id → default keys of every binding of the viewer's loaded classes."""
+    """Id → default keys of every binding of the viewer."""
     return {name: binding.key for name, binding in all_bindings().items()}
 
 
 def all_bindings() -> dict[str, Binding]:
-    """Id → every binding of the viewer's loaded classes."""
+    """Id → every binding of the viewer, also of the screens that are loaded only when they are opened."""
+    for module in pkgutil.iter_modules(screens.__path__, screens.__name__ + "."):
+        importlib.import_module(module.name)
     found: dict[str, Binding] = {}
     for node in _classes(DOMNode):
         for binding in _bindings(node):
@@ -42,7 +48,7 @@ def _bindings(node: type[DOMNode]) -> Iterator[Binding]:
 
 def check_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The entries that can be used, and one sentence for each that can't."""
-    known = binding_ids()
+    known = binding_ids() if keys else {}
     good: dict[str, str] = {}
     problems: list[str] = []
     for name, value in keys.items():
