@@ -6,6 +6,8 @@ import hashlib
 import json
 import random
 
+from nightdesk.core.exchanges import CHECK_BYTES, TOTAL_BYTES, Assembler
+from nightdesk.model.exchange import ExchangeSeen
 from tests.support.wire import ACK, FIN, LAST, PSH, STREAM_HEAD, Talk, chunk, exchanges, piece, request
 
 
@@ -101,3 +103,16 @@ def test_the_servers_own_traffic_with_its_runner_stays_apart() -> None:
         "127.0.0.1:11434": ("outer", "/api/generate"),
         "127.0.0.1:39123": ("", "/completion"),
     }
+
+
+def test_many_lines_that_never_end_cost_bounded_memory() -> None:
+    assembler = Assembler(frozenset({11434}), grow_every_ns=None)
+    for port in range(30_000, 30_040):
+        talk = Talk(port).open().send(request({"model": "m", "prompt": "x"}))
+        head = STREAM_HEAD.replace(b"Transfer-Encoding: chunked", b"X: y")
+        cut(talk, 1, head + b'{"context":[' + b"1," * 2_000_000, 65_000)
+        assembler.feed_frames(talk.frames)
+    held = sum(draft.held_bytes for tracked in assembler._tracked.values() for draft in tracked.http.waiting)
+    assert held <= TOTAL_BYTES + CHECK_BYTES + 4_000_000
+    ends = [event.exchange for event in assembler.finish(1) if isinstance(event, ExchangeSeen)]
+    assert len(ends) == 40 and sum("too much was in flight" in (e.note or "") for e in ends) >= 20

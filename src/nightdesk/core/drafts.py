@@ -72,6 +72,7 @@ class Draft:
         self.limit = limit
         self.request, self.response = Side(), Side()
         self.reply = Reply(limit)
+        self._room = limit
         self.reader: ReplyReader = GuessingReader(self.reply)
         self.dialect: Dialect = "http"
         self.operation: Operation = "other"
@@ -431,9 +432,19 @@ class Draft:
             body = self._plain(body, self.response.headers, "response")[: self.limit]
         return body.decode("utf-8", "replace")
 
+    @property
+    def held_bytes(self) -> int:
+        """Everything that is kept of the exchange so far: bodies, text, and a line that has not ended."""
+        return self.memory + self._line_size + self._room - max(0, self.reply.room)
+
     def shed(self) -> int:
         """Gives up the kept bodies because memory is short; returns how many bytes that frees."""
-        freed = self.request.drop() + self.response.drop() + self._document_size
+        freed = self.request.drop() + self.response.drop() + self._document_size + self._line_size
+        if self._line_size:
+            self._drop_line()
+            self._skips_line = True
+        self._room -= max(0, self.reply.room)
+        self.reply.room = 0
         if self._document_size:
             self._document, self._document_size = [], READ_LIMIT + 1
         self.limit = 0

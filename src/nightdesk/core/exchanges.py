@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Literal, TypeAlias
 
 from nightdesk.core.bursts import Burst, Frame, bursts_of
@@ -156,13 +156,13 @@ class Assembler:
     def _run_through(self, burst: Burst, at: int) -> int:
         """Takes each frame; returns the time of the last. All that most packets need is done in this one loop."""
         lanes, dirty, due = self._lanes, self._dirty, self._due
-        link, data, starts, gap = burst.link_type, burst.data, burst.starts, burst.gap
+        link, data, starts = burst.link_type, burst.data, burst.starts
         unpack, ip_at, kinds = FAST_LINKS.get(link, SLOW_LINK)
         options_at = ip_at + 20
         # A frame that is too short shows bytes of the next one: no length in it fits before its own end.
         heads = map(unpack, repeat(data), starts)
-        for at, start, following, (kind, total, place, key, seq, ack, flags) in zip(
-            burst.times, starts, islice(starts, 1, None), heads, strict=False
+        for at, start, stop, (kind, total, place, key, seq, ack, flags) in zip(
+            burst.times, starts, burst.stops, heads, strict=True
         ):
             if at >= due:
                 self._expire(at)
@@ -176,7 +176,7 @@ class Assembler:
                     begin = start + options_at + (flags >> 10 & 0x3C)
                     end = start + ip_at + total
                     if begin < end:
-                        if lane.fast and ack == lane.due_ack and end + gap <= following and flags >= SHORTEST:
+                        if lane.fast and ack == lane.due_ack and end <= stop and flags >= SHORTEST:
                             ready = lane.ready
                             if not ready:
                                 dirty.append(lane)
@@ -184,11 +184,11 @@ class Assembler:
                             lane.times.append(at)
                             lane.next = (seq + end - begin) & MASK
                             continue
-                    elif begin == end and lane.is_calm and end + gap <= following and flags >= SHORTEST:
+                    elif begin == end and lane.is_calm and end <= stop and flags >= SHORTEST:
                         peer = lane.peer
                         if ack == peer.next or (peer.is_calm and (ack - peer.next) & MASK >= HALF):
                             continue
-            segment = self._packets.read(link, data[start : following - gap])
+            segment = self._packets.read(link, data[start:stop])
             if segment is not None:
                 self._take(segment, at)
                 due = self._due
@@ -493,8 +493,8 @@ class Assembler:
     def _bound_memory(self) -> None:
         everything = [*self._tracked.values(), *self._relayed.values()]
         drafts = [draft for tracked in everything for draft in tracked.http.waiting]
-        excess = sum(draft.memory for draft in drafts) - TOTAL_BYTES
-        for draft in sorted(drafts, key=lambda draft: -draft.memory):
+        excess = sum(draft.held_bytes for draft in drafts) - TOTAL_BYTES
+        for draft in sorted(drafts, key=lambda draft: -draft.held_bytes):
             if excess <= 0:
                 break
             excess -= draft.shed()
