@@ -197,8 +197,8 @@ def test_the_log_of_a_run_in_progress_is_shown_before_one_that_has_just_ended(tm
     assert select(mirror(logs=both, runs=runs), NOW, None, "1").file == new
     told = Progress(done=1, total=9, eta_ns=60 * NS, at_ns=NOW, source="counter")
     third = replaced(new, id="3", run="a-3", progress=told)
-    runs = (*runs, run("a", "running", id="a-3"))
-    assert select(mirror(logs=(*both, third), runs=runs), NOW, None, "1").file == third
+    three = (*runs, run("a", "running", id="a-3"))
+    assert select(mirror(logs=(*both, third), runs=three), NOW, None, "1").file == third
 
 
 def test_a_run_that_is_over_has_no_time_left(tmp_path: Path) -> None:

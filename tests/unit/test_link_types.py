@@ -65,7 +65,7 @@ PACKINGS: dict[str, tuple[int, Pack]] = {
 
 def content(found: list[Exchange]) -> list[tuple[object, ...]]:
     """Everything but addresses."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for e in found:
         said = (
             e.text,
