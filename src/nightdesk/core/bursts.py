@@ -17,23 +17,19 @@ PADDING = bytes(64)
 
 @dataclass(slots=True)
 class Burst:
-    """Frames of one link type in ``data``, each ``gap`` bytes behind the one before."""
+    """Frames of one link type in ``data``, and ``PADDING`` or more behind the beginning of the last."""
 
     link_type: int
     data: bytes
     times: list[int]
-    """In nanoseconds since the epoch, one for each frame."""
+    """In nanoseconds since the epoch, one for each frame, as of the following."""
     starts: list[int]
-    """Where each frame begins, and where the one behind the last would."""
-    gap: int
+    stops: list[int]
 
     def frames(self) -> list[Frame]:
         """The same, each frame for itself."""
-        data, starts, gap = self.data, self.starts, self.gap
-        return [
-            (self.link_type, at_ns, data[start : following - gap])
-            for at_ns, start, following in zip(self.times, starts, starts[1:], strict=False)
-        ]
+        places = zip(self.times, self.starts, self.stops, strict=True)
+        return [(self.link_type, at_ns, self.data[start:stop]) for at_ns, start, stop in places]
 
 
 def bursts_of(frames: Iterable[Frame]) -> Iterator[Burst]:
@@ -41,5 +37,6 @@ def bursts_of(frames: Iterable[Frame]) -> Iterator[Burst]:
     for link_type, group in groupby(frames, itemgetter(0)):
         alike = list(group)
         pieces = [frame for _, _, frame in alike]
-        starts = list(accumulate(map(len, pieces), initial=0))
-        yield Burst(link_type, b"".join([*pieces, PADDING]), [at_ns for _, at_ns, _ in alike], starts, 0)
+        stops = list(accumulate(map(len, pieces)))
+        times = [at_ns for _, at_ns, _ in alike]
+        yield Burst(link_type, b"".join([*pieces, PADDING]), times, [0, *stops[:-1]], stops)

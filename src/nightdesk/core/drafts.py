@@ -425,7 +425,8 @@ class Draft:
         return without_images(text) if self.operation in ("chat", "generate") else text
 
     def _response_text(self) -> str | None:
-        if not self.response.data:
+        if not self.response.data or self.reply.embeddings is not None:
+            # Of vectors only number and length are of interest; the hash tells whether two were alike.
             return None
         body = b"".join(self.response.data)
         if not self.response.missing:

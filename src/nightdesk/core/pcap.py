@@ -128,33 +128,38 @@ class _Classic:
                 return
             self._link = struct.unpack_from(self._order + "I", data, 20)[0] & 0x0FFFFFFF
             self.used = 24
-        times, starts = self._records(data)
+        times, starts, stops = self._records(data)
         if times:
             if starts[-1] + len(PADDING) > len(data):
                 data += PADDING
-            yield Burst(self._link, data, times, starts, 16)
+            yield Burst(self._link, data, times, starts, stops)
         if self._claims > RECORD_LIMIT:
             raise _corrupt(offset + self.used, f"a record claims {self._claims} bytes")
 
-    def _records(self, data: bytes) -> tuple[list[int], list[int]]:
+    def _records(self, data: bytes) -> tuple[list[int], list[int], list[int]]:
         unpack, fraction_ns = self._record.unpack_from, self._fraction_ns
         times: list[int] = []
-        starts = [self.used + 16]
-        add_time, add_start = times.append, starts.append
-        start, size = starts[0], len(data)
+        starts: list[int] = []
+        stops: list[int] = []
+        add_time, add_start, add_stop = times.append, starts.append, stops.append
+        at, size = self.used, len(data)
+        end = size - 16
         second, base = -1, 0
-        while start <= size:
-            seconds, fraction, captured = unpack(data, start - 16)
-            start += captured + 16
-            if start - 16 > size:
+        while at <= end:
+            seconds, fraction, captured = unpack(data, at)
+            start = at + 16
+            stop = start + captured
+            if stop > size:
                 self._claims = captured
                 break
             if seconds != second:
                 second, base = seconds, seconds * 1_000_000_000
             add_time(base + fraction * fraction_ns)
             add_start(start)
-        self.used = starts[-1] - 16
-        return times, starts
+            add_stop(stop)
+            at = stop
+        self.used = at
+        return times, starts, stops
 
 
 class _Blocks:

@@ -76,8 +76,23 @@ class ReplyReader:
             self.reply.error = error
 
 
+class _Failure(msgspec.Struct):
+    error: Any = None
+
+
+_failures = msgspec.json.Decoder(_Failure)
+
+
 class PlainReader(ReplyReader):
     """Anything else than a model's reply: only a top-level ``error`` of a failed request means something."""
+
+    def read_document(self, data: bytes) -> None:
+        """Looks for an error without building the rest."""
+        try:
+            self.read_object({"error": _failures.decode(data).error})
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            # No object, or none that can be read.
+            return
 
     def read_object(self, value: dict[str, Any]) -> None:
         """Looks for an error."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from nightdesk.core.bursts import Burst
 from nightdesk.core.exchanges import Assembler, CaptureEvent, ConnectionOpened
 from nightdesk.engine.capture.owners import Owner, Owners
-from nightdesk.engine.capture.sources import Frame
 from nightdesk.model.exchange import CaptureStatus, Exchange, ExchangeGrew, ExchangeSeen, capture_encoder
 from nightdesk.model.process import ProcessRef
 
@@ -44,9 +44,9 @@ class Recorder:
         self._held: dict[int, int] = {}
         self._servers: dict[str, ProcessRef] = {}
 
-    def frames(self, frames: Iterable[Frame]) -> None:
-        """Record a burst of packets."""
-        self.take(self.assembler.feed_frames(frames))
+    def packets(self, bursts: Iterable[Burst]) -> None:
+        """Record bursts of packets."""
+        self.take(self.assembler.feed_bursts(bursts))
 
     def take(self, events: Iterable[CaptureEvent]) -> None:
         """Keep the lines of these events for the next flush, and ask who opened new connections."""

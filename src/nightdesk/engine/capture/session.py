@@ -109,7 +109,7 @@ def _watch(source: Source, ports: tuple[int, ...], lacks: str, recorder: Recorde
             if not source.packets:
                 # That the first packet came is news: capture works.
                 report_at = 0.0
-            recorder.frames(source.read())
+            recorder.packets(source.read())
             heard_at, tick_at = now, min(tick_at, now + TICK_SECONDS)
         if len(ready) != (here in ready):
             ending.look(ready)

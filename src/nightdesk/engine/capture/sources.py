@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Protocol
 
+from nightdesk.core.bursts import Burst
 from nightdesk.model.errors import CaptureError
-
-Frame = tuple[int, int, bytes]
-"""Link type, time (ns since the epoch), the bytes of the frame."""
 
 
 class Source(Protocol):
@@ -23,7 +21,7 @@ class Source(Protocol):
         """The descriptor to wait on."""
         ...
 
-    def read(self) -> list[Frame]:
+    def read(self) -> list[Burst]:
         """The frames that wait, perhaps none; never blocks. Raises CaptureError when the source has ended."""
         ...
 

@@ -17,10 +17,11 @@ import time
 from collections import deque
 from pathlib import Path
 
+from nightdesk.core.bursts import Burst
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.pcap import PcapReader
 from nightdesk.core.privileged import PRIVILEGED_PORT, SUDO, tcpdump_argv
-from nightdesk.engine.capture.sources import Frame, loopback_name
+from nightdesk.engine.capture.sources import loopback_name
 from nightdesk.model.errors import CaptureError
 
 READY_SECONDS = 5.0
@@ -86,7 +87,7 @@ class TcpdumpSource:
         self._sudo = argv[0] == SUDO[0]
         self._label = "sudo tcpdump" if self._sudo else Path(argv[0]).name
         self._reader = PcapReader()
-        self._frames: list[Frame] = []
+        self._bursts: list[Burst] = []
         self._said: deque[str] = deque(maxlen=20)
         self._dropped: int | None = None
         self._is_listening = False
@@ -110,18 +111,18 @@ class TcpdumpSource:
         """The pipe."""
         return self._out
 
-    def read(self) -> list[Frame]:
+    def read(self) -> list[Burst]:
         """The packets in the pipe. Raises CaptureError when the program is gone."""
-        waiting, self._frames = self._frames, []
+        waiting, self._bursts = self._bursts, []
         try:
             raw = os.read(self._out, _READ_BYTES)
         except BlockingIOError:
             return waiting
         if not raw:
             raise self._death()
-        frames = waiting + self._reader.feed(raw)
-        self.packets += len(frames)
-        return frames
+        bursts = [*waiting, *self._reader.bursts(raw)]
+        self.packets += sum(len(burst.times) for burst in bursts)
+        return bursts
 
     def dropped(self) -> int | None:
         """As of the question before: the program is asked by a signal and answers later."""
@@ -153,7 +154,7 @@ class TcpdumpSource:
         raw = os.read(self._out, _READ_BYTES)
         if not raw:
             raise self._death()
-        self._frames = self._reader.feed(raw)
+        self._bursts = list(self._reader.bursts(raw))
 
     def _death(self) -> CaptureError:
         self.close()
