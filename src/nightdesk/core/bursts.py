@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, groupby
+from mmap import mmap
 from operator import itemgetter
 from typing import TypeAlias
 
@@ -20,7 +21,7 @@ class Burst:
     """Frames of one link type in ``data``, and ``PADDING`` or more behind the beginning of the last."""
 
     link_type: int
-    data: bytes
+    data: bytes | mmap
     times: list[int]
     """In nanoseconds since the epoch, one for each frame, as of the following."""
     starts: list[int]

@@ -106,7 +106,7 @@ class MessageReader:
         self._is_bodiless = is_bodiless
         """Asked at each final response head: does the request's method forbid a body?"""
         self._state = IDLE
-        self._held = b""
+        self._held = bytearray()
         self._left = 0
         self._is_open = False
         self._is_behind_gap = False
@@ -141,16 +141,19 @@ class MessageReader:
     def feed(self, data: bytes) -> list[Event]:
         """Events of the next bytes of the stream. Never raises for what the bytes are."""
         held = len(self._held)
+        if held + len(data) < self._look_again:
+            self._held += data
+            return []
         if held:
-            data = self._held + data
-            self._held = b""
+            data = b"".join((self._held, data))
+            self._held = bytearray()
         events: list[Event] = []
         self._may_burst = True
         at, size = 0, len(data)
         while at < size:
             step = _STEPS[self._state](self, data, at, held, events)
             if step < 0:
-                self._held = data[at:]
+                self._held += data[at:]
                 break
             at = step
         return events
@@ -181,7 +184,7 @@ class MessageReader:
         if self._is_open:
             events.append(End(0, clean=False))
         self._is_open = False
-        self._held = b""
+        self._held = bytearray()
         self._get_lost(is_behind_gap=True)
         return events
 
@@ -189,7 +192,7 @@ class MessageReader:
         """The sender closed. A body without length is complete now; what else is open stays so."""
         events: list[Event] = []
         if self._state == LOST and self._held and self._side == "response":
-            data, self._held = self._held, b""
+            data, self._held = bytes(self._held), bytearray()
             at = self._lost_response(data, 0, len(data), events, is_all=True)
             if self._state != LOST:
                 events.extend(self.feed(data[max(0, at) :]))
@@ -199,7 +202,7 @@ class MessageReader:
 
     def _lose(self, size: int, events: list[Event]) -> None:
         events.append(Gap(0, size))
-        self._held = b""
+        self._held = bytearray()
         # What the client sent in a gap between two requests is a request: only a request line ends it.
         self._is_open |= self._side == "request"
         self._get_lost(is_behind_gap=True)
@@ -383,8 +386,6 @@ class MessageReader:
 
     def _lost_response(self, data: bytes, at: int, held: int, events: list[Event], *, is_all: bool) -> int:
         """Looks for a head or for a chunk that is confirmed; waits for the end of one that may be."""
-        if not is_all and at == 0 and len(data) < self._look_again:
-            return -1
         self._look_again = 0
         undecided = -1
         first = _FIRST_CANDIDATE.match(data) if self._is_behind_gap and at == 0 else None
@@ -412,6 +413,7 @@ class MessageReader:
     def _resume(self, found: re.Match[bytes], held: int, events: list[Event]) -> int:
         start = found.start(2) if found[2] else found.start(1)
         at = start - held + 1
+        self._look_again = 0
         self._is_behind_gap = False
         if found[2] and self._is_open:
             events.append(End(at, clean=False))

@@ -203,7 +203,7 @@ def _segment(addresses: bytes, body: bytes) -> Segment | None:
     return Segment(addresses + ports, seq, ack, flags, body[start:])
 
 
-Unpack: TypeAlias = Callable[[bytes, int], tuple[Any, ...]]
+Unpack: TypeAlias = Callable[[Any, int], tuple[Any, ...]]
 
 
 def _fast(link_head: str, ip_at: int, *kinds: bytes) -> tuple[Unpack, int, frozenset[bytes]]:

@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from nightdesk.core.bursts import PADDING, Burst, Frame, bursts_of
@@ -160,26 +160,28 @@ class _RingSource(_LinuxSource):
             # A gigabyte a second fills the ring in 32 ms: on a busy machine our turn must come sooner than that.
             os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
 
-    def read(self) -> list[Burst]:
-        """The packets of one block; the block goes back to the kernel at once."""
+    def read(self) -> Iterator[Burst]:
+        """The packets of one block, where the kernel wrote them; it gets the block back afterwards."""
         base = self._next * _BLOCK_BYTES
         ready, count, offset, used = _BLOCK_HEAD.unpack_from(self._memory, base + 8)
         if not ready & 1:
             self._check()
-            return []
-        data = self._memory[base : base + used] + PADDING
+            return
+        data: bytes | mmap.mmap = self._memory
+        if base + used + len(PADDING) > BUFFER_BYTES:
+            data, offset = self._memory[base:] + PADDING, offset - base
+        self.packets += count
+        yield _block_burst(self._link_type, data, count, base + offset)
         struct.pack_into("=I", self._memory, base + 8, 0)
         self._next = (self._next + 1) % self._blocks
-        self.packets += count
-        return [_block_burst(self._link_type, data, count, offset)]
 
     def close(self) -> None:
         self._memory.close()
         super().close()
 
 
-def _block_burst(link_type: int, data: bytes, count: int, at: int) -> Burst:
-    """The packets in a block of the ring, the first of which is described at ``at``."""
+def _block_burst(link_type: int, data: bytes | mmap.mmap, count: int, at: int) -> Burst:
+    """So many packets, the first of which is described at ``at``."""
     unpack = _PACKET_HEAD.unpack_from
     times: list[int] = []
     starts: list[int] = []
@@ -205,7 +207,7 @@ class _ReceivingSource(_LinuxSource):
         except OSError:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
 
-    def read(self) -> list[Burst]:
+    def read(self) -> Iterable[Burst]:
         """What has arrived, at most a burst of it."""
         frames: list[Frame] = []
         for _ in range(_BURST):
@@ -239,7 +241,7 @@ class _BpfSource:
     def fileno(self) -> int:
         return int(self._listening.fileno())
 
-    def read(self) -> list[Burst]:
+    def read(self) -> Iterable[Burst]:
         """The packets of one read of the device."""
         try:
             raw = os.read(self.fileno(), self._size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Protocol
 
 from nightdesk.core.bursts import Burst
@@ -21,8 +22,11 @@ class Source(Protocol):
         """The descriptor to wait on."""
         ...
 
-    def read(self) -> list[Burst]:
-        """The frames that wait, perhaps none; never blocks. Raises CaptureError when the source has ended."""
+    def read(self) -> Iterable[Burst]:
+        """The frames that wait, perhaps none; never blocks. A burst is valid until the next is asked for.
+
+        Raises CaptureError when the source has ended.
+        """
         ...
 
     def dropped(self) -> int | None:
