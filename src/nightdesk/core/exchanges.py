@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Literal, TypeAlias
 
@@ -69,35 +69,21 @@ class ConnectionOpened:
 CaptureEvent: TypeAlias = ConnectionOpened | ExchangeSeen | ExchangeGrew
 
 
+@dataclass(slots=True, eq=False)
 class _Tracked:
     """A connection with its addresses, its process, and its TCP state (absent behind a relay)."""
 
-    __slots__ = (
-        "client",
-        "flow",
-        "http",
-        "item",
-        "key",
-        "last_ns",
-        "number",
-        "place",
-        "process",
-        "run",
-        "server",
-    )
-
-    def __init__(self, number: int, client: str, server: str, key: bytes) -> None:
-        self.number = number
-        self.client = client
-        self.server = server
-        self.key = key
-        self.http: Connection
-        self.flow: Flow | None = None
-        self.process: ProcessRef | None = None
-        self.run: str | None = None
-        self.item: str | None = None
-        self.place = 0
-        self.last_ns = 0
+    number: int
+    client: str
+    server: str
+    key: bytes
+    http: Connection = field(init=False)
+    flow: Flow | None = None
+    process: ProcessRef | None = None
+    run: str | None = None
+    item: str | None = None
+    place: int = 0
+    last_ns: int = 0
 
 
 class Assembler:
@@ -348,17 +334,31 @@ class Assembler:
         data: bytes,
     ) -> list[CaptureEvent]:
         """The events of bytes that a relay passed on; nothing of them is missing or out of order."""
+        return self.feed_pieces(connection, client_addr, server_addr, direction, [at_ns], [data])
+
+    def feed_pieces(
+        self,
+        connection: Hashable,
+        client_addr: str,
+        server_addr: str,
+        direction: Literal["request", "response"],
+        times: list[int],
+        pieces: list[bytes],
+    ) -> list[CaptureEvent]:
+        """The same for some pieces of one direction, each with its time."""
         tracked = self._relayed.get(connection)
         if tracked is None:
-            tracked = self._relayed[connection] = self._track(client_addr, server_addr, b"", at_ns)
-        tracked.last_ns = at_ns
-        if direction == "request":
-            tracked.http.request_data(data, at_ns, tracked.place)
+            tracked = self._relayed[connection] = self._track(client_addr, server_addr, b"", times[0])
+        tracked.last_ns = times[-1]
+        size = sum(map(len, pieces))
+        if direction == "response":
+            tracked.http.response_data(pieces, times, tracked.place)
+            tracked.place = (tracked.place + size) & MASK
         else:
-            tracked.http.response_data([data], [at_ns], tracked.place)
-            tracked.place = (tracked.place + len(data)) & MASK
-        self._unchecked += len(data)
-        return self._settle_up(at_ns)
+            for at_ns, data in zip(times, pieces, strict=True):
+                tracked.http.request_data(data, at_ns, tracked.place)
+        self._unchecked += size
+        return self._settle_up(times[-1])
 
     def close_bytes(
         self, connection: Hashable, direction: Literal["request", "response"], at_ns: int

@@ -13,10 +13,10 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal
 
-from nightdesk.core.exchanges import CaptureEvent
 from nightdesk.engine.capture.ending import Ending
 from nightdesk.engine.capture.recorder import Recorder
 from nightdesk.model.errors import CaptureError
@@ -29,6 +29,9 @@ SERVER_HOSTS = ("127.0.0.1", "::1")
 """Where the model server is looked for, in this order."""
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends a reset."""
+JOURNAL_SECONDS = 0.02
+"""Much longer than a small request takes, too short to be seen on the screen."""
+JOURNAL_BYTES = 1 << 20
 TICK_SECONDS = 0.1
 STATUS_SECONDS = 5.0
 
@@ -36,44 +39,72 @@ STATUS_SECONDS = 5.0
 class Connection:
     """One client, its connection to the server, and the copy for the recorder."""
 
-    def __init__(self, number: int, port: int, recorder: Recorder) -> None:
+    def __init__(self, number: int, port: int, journal: Journal) -> None:
         self.number = number
         self.port = port
-        self._recorder: Recorder | None = recorder
+        self.recorder: Recorder | None = journal.recorder
+        self._journal = journal
         self._addresses = ("", "")
 
     def begin(self, client: socket.socket) -> None:
         """Take note of both ends: the client is looked up while it surely lives."""
         peer, here = client.getpeername(), client.getsockname()
         self._addresses = (f"{peer[0]}:{peer[1]}", f"{HOST}:{self.port}")
-        if self._recorder:
-            self._recorder.owners.foresee(self._addresses[0], f"{here[0]}:{here[1]}")
+        if self.recorder:
+            self.recorder.owners.foresee(self._addresses[0], f"{here[0]}:{here[1]}")
 
     def record(self, direction: Direction, data: bytes) -> None:
-        """Record a copy of what has been forwarded."""
-        if self._recorder:
-            client, server = self._addresses
-            self._safely(
-                lambda recorder: recorder.assembler.feed_bytes(
-                    self.number, client, server, direction, time.time_ns(), data
-                )
-            )
+        """Note a copy of what has been forwarded."""
+        if self.recorder:
+            self._journal.add(self, direction, data)
 
     def ended(self, direction: Direction) -> None:
-        """Record that no more will come in this direction."""
-        self._safely(lambda recorder: recorder.assembler.close_bytes(self.number, direction, time.time_ns()))
+        """Note that no more will come in this direction."""
+        if self.recorder:
+            self._journal.add(self, direction, b"")
 
-    def _safely(self, feed: Callable[[Recorder], list[CaptureEvent]]) -> None:
-        recorder = self._recorder
+    def write_down(self, direction: Direction, times: list[int], pieces: list[bytes]) -> None:
+        """Record what was noted; no bytes mean the end of the direction."""
+        recorder = self.recorder
         if recorder is None:
             return
+        assembler = recorder.assembler
         try:
-            recorder.take(feed(recorder))
+            if pieces[0]:
+                recorder.take(assembler.feed_pieces(self.number, *self._addresses, direction, times, pieces))
+            else:
+                recorder.take(assembler.close_bytes(self.number, direction, times[0]))
         except Exception:  # noqa: BLE001 - whatever the recording stumbles over, the user's traffic goes on
-            self._recorder = None
+            self.recorder = None
             recorder.troubled = (
                 f"Recording of connection {self.number} ended by a fault; it is still relayed."
             )
+
+
+class Journal:
+    """What was forwarded and is still to be recorded, so that no client waits for the recording."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._entries: list[tuple[Connection, Direction, bool, int, bytes]] = []
+        self._size = 0
+
+    def add(self, connection: Connection, direction: Direction, data: bytes) -> None:
+        """Note bytes, or an end. They are recorded a moment later, or now if that would be too much to keep."""
+        if not self._entries:
+            asyncio.get_running_loop().call_later(JOURNAL_SECONDS, self.write_down)
+        self._entries.append((connection, direction, bool(data), time.time_ns(), data))
+        self._size += len(data)
+        if self._size > JOURNAL_BYTES:
+            self.write_down()
+
+    def write_down(self) -> None:
+        """Record everything noted so far, in its order."""
+        entries, self._entries, self._size = self._entries, [], 0
+        for (connection, direction, _), group in groupby(entries, itemgetter(0, 1, 2)):
+            alike = list(group)
+            times, pieces = [entry[3] for entry in alike], [entry[4] for entry in alike]
+            connection.write_down(direction, times, pieces)
 
 
 class Side(asyncio.Protocol):
@@ -185,6 +216,7 @@ class Relays:
         self.connections = 0
         self._first_port = first_port
         self._recorder = recorder
+        self.journal = Journal(recorder)
 
     async def listen(self, tasks: asyncio.TaskGroup) -> list[asyncio.Server]:
         """Open the listening sockets. Raises CaptureError where the wished port is taken."""
@@ -200,7 +232,7 @@ class Relays:
     async def _open(self, wished: int, port: int, tasks: asyncio.TaskGroup) -> asyncio.Server:
         def accept() -> ClientSide:
             self.connections += 1
-            return ClientSide(Connection(self.connections, port, self._recorder), tasks)
+            return ClientSide(Connection(self.connections, port, self.journal), tasks)
 
         try:
             return await asyncio.get_running_loop().create_server(accept, HOST, wished)
@@ -246,6 +278,7 @@ async def _relay(relays: Relays, lacks: str, recorder: Recorder, ending: Ending)
             finally:
                 for server in servers:
                     server.close()
+                relays.journal.write_down()
     except BaseExceptionGroup as group:
         # The first fault is the reason; it is what the user reads.
         raise group.exceptions[0] from group
