@@ -17,6 +17,8 @@ from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import CaptureStatus
 
 TICK_SECONDS = 0.1
+GRACE_SECONDS = 0.06
+"""A tick may be late by this: where packets come all the time, they wake us up often enough."""
 QUIET_TICK_SECONDS = 1.0
 """While no packets come: what is still due by then takes seconds or hours."""
 QUIET_AFTER_SECONDS = 2.0
@@ -104,7 +106,7 @@ def _watch(source: Source, ports: tuple[int, ...], lacks: str, recorder: Recorde
         if now >= report_at:
             recorder.status(_live(source, ports, lacks))
             report_at = now + STATUS_SECONDS
-        ready = select.select(waits, [], [], max(0.0, min(tick_at, report_at) - now))[0]
+        ready = select.select(waits, [], [], max(0.0, min(tick_at + GRACE_SECONDS, report_at) - now))[0]
         if here in ready:
             if not source.packets:
                 # That the first packet came is news: capture works.
