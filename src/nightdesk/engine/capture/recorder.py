@@ -77,8 +77,8 @@ class Recorder:
                 updates = self.assembler.attribute(connection, owner.process, owner.run, owner.item)
             if connection in self._waiting:
                 self._release(connection, owner)
-            else:
-                self.take(updates)
+            # Also then: they hold the text that had come since the last report.
+            self.take(updates)
 
     def tick(self) -> None:
         """Let out what is due by time."""
