@@ -35,14 +35,14 @@ def test_text_that_came_while_the_client_was_looked_up_is_not_lost() -> None:
     recorder = Recorder(Assembler(frozenset({11434})), owners, writing)
     talk = Talk().open().send(request({"model": "m", "prompt": "x"})).answer(STREAM_HEAD + piece("one "))
     first = len(talk.frames)
-    recorder.frames(talk.frames[:first])
+    recorder.take(recorder.assembler.feed_frames(talk.frames[:first]))
     talk.answer(piece("two ")).answer(piece("three"))
-    recorder.frames(talk.frames[first:])
+    recorder.take(recorder.assembler.feed_frames(talk.frames[first:]))
     owners.ready.append(owners.waiting)
     recorder.absorb()
     recorder.flush()
     os.close(writing)
-    with open(reading, "rb") as lines:
+    with os.fdopen(reading, "rb") as lines:
         said = [capture_decoder.decode(line) for line in lines]
     text = ""
     for line in said:
