@@ -135,3 +135,15 @@ def test_samples_are_kept_in_three_resolutions(tmp_path: Path) -> None:
     counts = [len(store.samples(0, 2**62, resolution)) for resolution in (1, 10, 60)]
     store.close()
     assert counts == [120, 12, 2]
+
+
+def test_an_exchange_can_be_read_from_the_moment_it_is_given(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    with sqlite3.connect(tmp_path / "desk.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")  # the writer thread has to wait
+        store.save_exchange(exchange(1))
+        assert store.exchange(1) == exchange(1)
+        other.execute("ROLLBACK")
+    store.flush()
+    assert store.exchange(1) == exchange(1)
+    store.close()

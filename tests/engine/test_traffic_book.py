@@ -68,7 +68,7 @@ def test_a_running_exchange_names_job_and_item_and_grows_while_it_streams() -> N
     row = desk.rows()[-1].row
     assert (row.id, row.job, row.item) == (41, "synthesize", "interview_09.mp3")
     assert (row.tail, row.fragments, row.first_token_ns, row.state) == ("A golden river", 3, 5, "running")
-    whole = desk.book.running(41)
+    whole = desk.book.held(41)
     assert whole and whole.text == "A golden river"
     assert desk.book.counts.running == 1
 
@@ -80,7 +80,7 @@ def test_an_ended_exchange_is_saved_once_under_the_number_that_users_saw() -> No
     desk.book.take(ExchangeSeen(exchange=ended))
     assert [(e.id, e.text, e.job) for e in desk.saved] == [(41, "A golden river.", "synthesize")]
     assert desk.book.counts.done == 1 and desk.book.counts.running == 0
-    assert desk.book.running(41) is None
+    assert desk.book.held(41) is None
 
 
 def test_a_new_capture_process_that_counts_from_one_again_never_touches_older_exchanges() -> None:
@@ -92,7 +92,7 @@ def test_a_new_capture_process_that_counts_from_one_again_never_touches_older_ex
     desk.book.take(ExchangeGrew(id=1, at_ns=1, fragments=1, text="second"))
     assert [(e.id, e.state, e.text) for e in desk.saved] == [(41, "partial", "first")]
     assert "signal 9" in (desk.saved[0].note or "")
-    second = desk.book.running(42)
+    second = desk.book.held(42)
     assert second and second.text == "second"
 
 
@@ -116,3 +116,12 @@ def test_the_label_of_a_bar_is_not_taken_for_an_item() -> None:
     desk = Desk(run=msgspec.structs.replace(RUN, progress=bar))
     desk.book.take(ExchangeSeen(exchange=RUNNING))
     assert (desk.rows()[0].row.job, desk.rows()[0].row.item) == ("synthesize", None)
+
+
+def test_an_exchange_that_must_not_be_recorded_can_be_looked_at_without_its_content() -> None:
+    desk = Desk(record="none")
+    ended = msgspec.structs.replace(RUNNING, state="complete", text="A golden river.", ended_ns=10**18 + 9)
+    desk.book.take(ExchangeSeen(exchange=ended))
+    held = desk.book.held(41)
+    assert held and held.text == "" and held.model == "tiny" and "not recorded" in held.unknown["text"]
+    assert desk.saved == []

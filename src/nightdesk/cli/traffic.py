@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,15 @@ def traffic(choice: DeskChoice, limit: int, text: str, follow: bool, as_json: bo
     """List exchanges with model servers, oldest first. --json prints whole exchanges, JSON Lines."""
     from nightdesk.cli.output import print_json, print_line
     from nightdesk.model.desk import ExchangeChanged
+    from nightdesk.model.errors import UsageError
 
     engine = choice.running()
     listed = engine.exchanges(limit, text=text)
     for row in listed:
         if as_json:
-            print_json(engine.exchange(row.id))
+            # One may leave the store between the list and this question.
+            with contextlib.suppress(UsageError):
+                print_json(engine.exchange(row.id))
         else:
             print_line(exchange_line(row))
     if not listed and not follow and not as_json:
@@ -40,7 +44,8 @@ def traffic(choice: DeskChoice, limit: int, text: str, follow: bool, as_json: bo
     for change in engine.changes():
         if isinstance(change, ExchangeChanged) and change.row.ended_ns is not None:
             if as_json:
-                print_json(engine.exchange(change.row.id))
+                with contextlib.suppress(UsageError):
+                    print_json(engine.exchange(change.row.id))
             else:
                 print_line(exchange_line(change.row))
 

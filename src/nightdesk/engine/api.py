@@ -173,12 +173,12 @@ def _exchange_routes(service: Service) -> list[HTTPRouteHandler]:
         run: str | None = None,
     ) -> tuple[ExchangeRow, ...]:
         """Summaries, oldest first: the newest ``limit`` with an id below ``before`` that hold ``text``."""
-        return await service.exchanges(limit, before, text, run)
+        return await service.exchanges.newest(limit, before, text, run)
 
     @get("/exchanges/{exchange_id:int}")
     async def exchange(exchange_id: int) -> Exchange:
         """One exchange with its bodies; of a running one, what has come so far."""
-        return await service.exchange(exchange_id)
+        return await service.exchanges.one(exchange_id)
 
     return [exchanges, exchange]
 

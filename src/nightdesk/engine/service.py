@@ -20,6 +20,7 @@ from nightdesk import __version__
 from nightdesk.client.desk import Desk
 from nightdesk.engine.bus import Bus
 from nightdesk.engine.children import ChildProcess
+from nightdesk.engine.exchanges import Exchanges
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.processes import signals
@@ -44,7 +45,7 @@ from nightdesk.model.desk import (
     Status,
 )
 from nightdesk.model.errors import ConfigError, UsageError
-from nightdesk.model.exchange import CaptureLine, CaptureStatus, Exchange, ExchangeRow, capture_decoder
+from nightdesk.model.exchange import CaptureLine, CaptureStatus, capture_decoder
 from nightdesk.model.job import ENDED, Run
 from nightdesk.model.logs import LogWindow
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
@@ -107,6 +108,7 @@ class Service:
             self._record_of,
         )
         self.traffic.load(self.store.exchanges(limit=200))
+        self.exchanges = Exchanges(self.traffic, self.store)
         self._capture = ChildProcess("capture", self._capture_argv(), self._capture_line, self._capture_ended)
         self._sensors = ChildProcess("sensors", self._sensor_argv(), self._sensor_line, self._sensors_ended)
 
@@ -213,30 +215,6 @@ class Service:
         if run is None:
             raise UsageError(f"There is no run {run_id}.", "nightdesk status lists them.")
         return run
-
-    async def exchanges(
-        self, limit: int, before: int | None, text: str, run: str | None
-    ) -> tuple[ExchangeRow, ...]:
-        """Recorded exchanges, and the running ones among them where no text is searched."""
-        stored = await asyncio.to_thread(self.store.exchanges, limit, before, text, run)
-        if text:
-            return stored
-        known = {row.id: row for row in stored}
-        low = min(known, default=0)
-        for row in self.traffic.rows():
-            if row.id >= low and (before is None or row.id < before) and run in (None, row.run):
-                known[row.id] = row
-        return tuple(known[number] for number in sorted(known)[-limit:])
-
-    async def exchange(self, exchange_id: int) -> Exchange:
-        """One exchange with its bodies. Raises UsageError for an unknown id."""
-        running = self.traffic.running(exchange_id)
-        found = running or await asyncio.to_thread(self.store.exchange, exchange_id)
-        if found is None:
-            raise UsageError(
-                f"There is no exchange {exchange_id}.", "nightdesk traffic lists the recorded ones."
-            )
-        return found
 
     async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
         """A process and everything below it. Raises UsageError when it is gone."""

@@ -63,6 +63,8 @@ class TrafficBook:
         self._generation = 0
         self._ids: dict[tuple[int, int], int] = {}
         self._open: dict[int, _Open] = {}
+        self._unrecorded: OrderedDict[int, Exchange] = OrderedDict()
+        """Ended ones that must not be recorded, without content: to look at as long as they are in the list."""
         self._rows: OrderedDict[int, ExchangeRow] = OrderedDict()
         self._dirty: set[int] = set()
         self._grown = asyncio.Event()
@@ -84,11 +86,11 @@ class TrafficBook:
         self.flush()
         return tuple(self._rows.values())
 
-    def running(self, exchange_id: int) -> Exchange | None:
-        """A running exchange with all that has come so far."""
+    def held(self, exchange_id: int) -> Exchange | None:
+        """An exchange that the store does not have: a running one with all that has come so far, or an unrecorded."""
         entry = self._open.get(exchange_id)
         if entry is None:
-            return None
+            return self._unrecorded.get(exchange_id)
         return msgspec.structs.replace(
             entry.exchange,
             text=entry.exchange.text + "".join(entry.text),
@@ -110,7 +112,7 @@ class TrafficBook:
     def capture_ended(self, reason: str) -> None:
         """The capture process is gone: what it was watching is known in part."""
         for exchange_id in list(self._open):
-            exchange = self.running(exchange_id)
+            exchange = self.held(exchange_id)
             assert exchange
             self._end(
                 msgspec.structs.replace(
@@ -182,6 +184,10 @@ class TrafficBook:
         record = self._record_of(exchange.job or "")
         if record != "none":
             self._save(exchange, record == "full")
+            return
+        self._unrecorded[exchange.id] = exchange
+        while len(self._unrecorded) > ROWS_KEPT:
+            self._unrecorded.popitem(last=False)
 
     def _place(self, exchange: Exchange) -> Exchange:
         """Name job and item, and leave out what the job does not want recorded."""

@@ -14,6 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -47,6 +48,17 @@ _sample_decoder = msgspec.json.Decoder(Sample)
 Write = Callable[[sqlite3.Connection], object]
 
 
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """The write of one exchange."""
+
+    exchange: Exchange
+    searchable: bool
+
+    def __call__(self, database: sqlite3.Connection) -> None:
+        _write_exchange(database, self.exchange, self.searchable)
+
+
 class History:
     """The store. Writing methods return at once; reading methods block and belong in a thread."""
 
@@ -65,6 +77,8 @@ class History:
         self._max_bytes = max_bytes
         self._on_state = on_state
         self._writes: queue.Queue[Write | threading.Event | None] = queue.Queue(QUEUE_LIMIT)
+        self._unsaved: dict[int, Exchange] = {}
+        """Given, not yet written: readers find them here."""
         self._dropped = 0
         self._state = "live"
         self._tier_ends = dict.fromkeys((seconds for seconds, _ in TIERS), 0)
@@ -95,8 +109,9 @@ class History:
     # writing
 
     def save_exchange(self, exchange: Exchange, *, searchable: bool = True) -> None:
-        """Record an ended exchange."""
-        self._put(lambda database: self._write_exchange(database, exchange, searchable))
+        """Record an ended exchange; it can be read from now on."""
+        self._unsaved[exchange.id] = exchange
+        self._put(_Recording(exchange, searchable and self.can_search))
 
     def save_run(self, run: Run) -> None:
         """Record the present state of a run."""
@@ -129,31 +144,8 @@ class History:
             self._writes.put_nowait(write)
         except queue.Full:
             self._dropped += 1
+            self._forget([write])
             self._tell("degraded", f"The store is too slow: {self._dropped} records were dropped.")
-
-    def _write_exchange(self, database: sqlite3.Connection, exchange: Exchange, searchable: bool) -> None:
-        summary = _encode(row_of(exchange))
-        content = zlib.compress(_encode(exchange), 1)
-        database.execute(
-            "INSERT OR REPLACE INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                exchange.id,
-                exchange.started_ns,
-                exchange.ended_ns,
-                exchange.state,
-                exchange.model,
-                exchange.run,
-                exchange.job,
-                exchange.item,
-                summary,
-                content,
-            ),
-        )
-        if self.can_search and searchable:
-            database.execute(
-                "INSERT INTO exchange_text (rowid, prompt, reply) VALUES (?, ?, ?)",
-                (exchange.id, prompt_text(exchange)[:SEARCH_CHARS], exchange.text[:SEARCH_CHARS]),
-            )
 
     def _write_loop(self) -> None:
         last_prune = 0.0
@@ -196,6 +188,13 @@ class History:
             )
         else:
             self._tell("live", self.notice)
+        self._forget(group)
+
+    def _forget(self, group: list[Write]) -> None:
+        """These are in the database now, or lost."""
+        for write in group:
+            if isinstance(write, _Recording) and self._unsaved.get(write.exchange.id) is write.exchange:
+                del self._unsaved[write.exchange.id]
 
     def _tell(self, state: str, message: str | None) -> None:
         if state != self._state:
@@ -236,6 +235,8 @@ class History:
         """An exchange with its bodies."""
         if exchange_id >= 2**63:
             return None
+        if unsaved := self._unsaved.get(exchange_id):
+            return unsaved
         with self._reader_lock:
             row = self._reader.execute(
                 "SELECT content FROM exchanges WHERE id = ?", (exchange_id,)
@@ -303,6 +304,31 @@ class History:
                 (resolution_s, since_ns, until_ns),
             ).fetchall()
         return tuple(_sample_decoder.decode(row[0]) for row in rows)
+
+
+def _write_exchange(database: sqlite3.Connection, exchange: Exchange, searchable: bool) -> None:
+    summary = _encode(row_of(exchange))
+    content = zlib.compress(_encode(exchange), 1)
+    database.execute(
+        "INSERT OR REPLACE INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            exchange.id,
+            exchange.started_ns,
+            exchange.ended_ns,
+            exchange.state,
+            exchange.model,
+            exchange.run,
+            exchange.job,
+            exchange.item,
+            summary,
+            content,
+        ),
+    )
+    if searchable:
+        database.execute(
+            "INSERT INTO exchange_text (rowid, prompt, reply) VALUES (?, ?, ?)",
+            (exchange.id, prompt_text(exchange)[:SEARCH_CHARS], exchange.text[:SEARCH_CHARS]),
+        )
 
 
 def prompt_text(exchange: Exchange) -> str:
