@@ -143,6 +143,11 @@ class Exchange(Noun, frozen=True, kw_only=True):
     request_body: str | None = None
     """The body as text, cut at the recorder's limit; undecodable bytes are replaced."""
     response_body: str | None = None
+    fragment_gaps_ns: tuple[int, ...] = ()
+    """Packet time of each fragment since the one before it, of the first since ``started_ns``; cut at the
+    recorder's limit."""
+    replay_of: int | None = None
+    """Sent by Nightdesk as a replay of this exchange; no traffic of any job."""
     unknown: dict[str, str] = {}
 
 
@@ -171,6 +176,14 @@ class ExchangeRow(Noun, frozen=True, kw_only=True):
     generation_ns: int | None = None
     missing: int = 0
     error: str | None = None
+    done_reason: str | None = None
+    request_bytes: int = 0
+    response_bytes: int = 0
+    prompt_ns: int | None = None
+    load_ns: int | None = None
+    replay_of: int | None = None
+    mark: Literal["good", "bad"] | None = None
+    """What the user thinks of it."""
     verdicts: tuple[str, ...] = ()
     tail: str
     """The newest characters of the reply (of the thinking, before the reply begins), for the list."""
@@ -206,6 +219,12 @@ def row_of(exchange: Exchange) -> ExchangeRow:
         generation_ns=exchange.generation_ns,
         missing=exchange.missing_bytes.request + exchange.missing_bytes.response,
         error=None if exchange.error is None else str(exchange.error)[:TAIL_CHARS],
+        done_reason=exchange.done_reason,
+        request_bytes=exchange.request_bytes,
+        response_bytes=exchange.response_bytes,
+        prompt_ns=exchange.prompt_ns,
+        load_ns=exchange.load_ns,
+        replay_of=exchange.replay_of,
         verdicts=tuple(verdict.kind for verdict in exchange.verdicts),
         tail=reply[-TAIL_CHARS:],
     )
