@@ -93,6 +93,8 @@ class Viewer(App[int]):
         self._urgent_until = 0
         self._clashes: set[frozenset[str]] = set()
         self._mouse_taken = True
+        self.marked_exchange: int | None = None
+        """The left side of the next diff."""
         self.terminal: int | None = None
         """The descriptor that keys come from, once the viewer runs on a terminal."""
 

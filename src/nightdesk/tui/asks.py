@@ -10,6 +10,7 @@ from textual.message import Message
 
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.errors import NightdeskError
+from nightdesk.model.inspection import Feedback
 from nightdesk.model.job import RunAction, StartRun
 from nightdesk.model.process import TreeAction
 from nightdesk.tui.link import Engine
@@ -58,6 +59,64 @@ class OpenExchange(Message):
     """Show one exchange."""
 
     id: int
+
+
+@dataclass
+class MarkForDiff(Message):
+    """Keep this exchange as the left side of the next diff; the same one again takes the mark away."""
+
+    id: int
+
+
+@dataclass
+class OpenDiff(Message):
+    """Compare two exchanges."""
+
+    left: int
+    right: int
+
+
+@dataclass
+class OpenReplay(Message):
+    """Send the request of an exchange again, unchanged or edited."""
+
+    id: int
+
+
+@dataclass
+class OpenComparison(Message):
+    """Send the request of an exchange to several models and show the answers in a table."""
+
+    id: int
+
+
+@dataclass
+class CancelRequested(Message):
+    """End a running exchange, after asking by which way."""
+
+    id: int
+
+
+@dataclass
+class FeedbackGiven(Message):
+    """The user thinks this of an exchange."""
+
+    id: int
+    feedback: Feedback
+
+
+@dataclass
+class OpenConversation(Message):
+    """Show the exchanges of the client or run of this exchange in order, as a conversation."""
+
+    id: int
+
+
+@dataclass
+class OpenProfile(Message):
+    """Show where the time of the exchanges went that match ``query``."""
+
+    query: str = ""
 
 
 @dataclass
