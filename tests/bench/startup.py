@@ -31,13 +31,14 @@ def seconds_to_text(argv: list[str], text: bytes) -> float:
         return seconds
 
 
-def first_paints() -> tuple[float, float]:
-    """Median seconds to the first words of the viewer and of a minimal program, started in turn."""
-    viewer, minimal = [], []
+def first_paints() -> tuple[float, float, float]:
+    """Median seconds to the frames, to the first picture by Textual, and to that of a minimal program, in turn."""
+    frames, viewer, minimal = [], [], []
     for _ in range(ROUNDS):
-        viewer.append(seconds_to_text([NIGHTDESK], b"Processes"))
+        frames.append(seconds_to_text([NIGHTDESK], b"Processes"))
+        viewer.append(seconds_to_text([NIGHTDESK], b"Waiting for the engine"))
         minimal.append(seconds_to_text([sys.executable, "-c", MINIMAL], b"first words"))
-    return statistics.median(viewer), statistics.median(minimal)
+    return statistics.median(frames), statistics.median(viewer), statistics.median(minimal)
 
 
 def seconds_to_live() -> float:
@@ -58,7 +59,7 @@ def measure() -> list[tuple[str, str, str]]:
     with running_desk() as bench:
         bare = seconds_to_end([sys.executable, "-c", "pass"])
         status = seconds_to_end([NIGHTDESK, "status", "--json"])
-        paint, minimal = first_paints()
+        frames, paint, minimal = first_paints()
         live = seconds_to_live()
         memory = memory_mb(bench.parts)
         with crowd(300):
@@ -74,9 +75,14 @@ def measure() -> list[tuple[str, str, str]]:
         ("`nightdesk up`, until the engine answers", f"{up * 1000:.0f} ms", ""),
         ("minimal Textual program, first words", f"{minimal * 1000:.0f} ms", "floor of the viewer"),
         (
-            "viewer, first paint, engine running",
+            "viewer, first paint: frames and titles of the desk, engine running",
+            f"{frames * 1000:.0f} ms",
+            "under 600 ms",
+        ),
+        (
+            "viewer, painted by Textual, keys work",
             f"{paint * 1000:.0f} ms",
-            f"under 600 ms; {paint / minimal:.2f} × the minimal program",
+            f"{paint / minimal:.2f} × the minimal program; aim 1.3 ×",
         ),
         ("viewer, first data of the engine", f"{live * 1000:.0f} ms", "under 1 s"),
         ("engine and its children, idle, 300 more processes", f"{idle * 100:.2f} % of a core", "under 3 %"),

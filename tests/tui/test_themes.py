@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from textual.color import Color
 
-from nightdesk.tui.themes import load_themes, read_theme, shipped_folder
+from nightdesk.tui.theme_files import shipped_folder
+from nightdesk.tui.themes import load_themes, read_theme
 from tests.support.viewer import FakeEngine, screen_text, until, viewer
 
 SHIPPED = {"nightdesk-dark", "nightdesk-light", "nightdesk-contrast", "nightdesk-ansi"}

@@ -132,7 +132,7 @@ def _view(choice: DeskChoice) -> None:
 
 
 def _open(choice: DeskChoice) -> int:
-    from nightdesk.tui.app import run_viewer
+    from nightdesk.tui.start import run_viewer
 
     # The first picture does not wait for the engine; what keeps it from starting is shown in the viewer, too.
     starting = threading.Thread(target=_start_runs_quietly, args=(choice,), daemon=True)

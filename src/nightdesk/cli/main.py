@@ -103,10 +103,7 @@ def _view(choice: DeskChoice, theme: str | None, plain: bool, mode: str) -> int:
     desk = choice.shown_desk()
 
     def view() -> int:
-        import gc
-
-        gc.disable()  # a tenth of the time to the first picture; the viewer enables it again then
-        from nightdesk.tui.app import run_viewer
+        from nightdesk.tui.start import run_viewer
 
         return run_viewer(desk, theme=theme, ascii=plain, mode=mode, flags=choice.settings)
 

@@ -17,7 +17,7 @@ from textual.worker import Worker, WorkerState
 from nightdesk.client.desk import Desk
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED
-from nightdesk.tui import asks, orders, terminal, themes
+from nightdesk.tui import asks, orders, terminal, theme_files, themes
 from nightdesk.tui.glyphs import ASCII, UNICODE, PlainFilter, SafeFilter
 from nightdesk.tui.guard import guard_is_gone
 from nightdesk.tui.keymap import check_keymap
@@ -131,7 +131,7 @@ class Viewer(App[int]):
         self.call_after_refresh(self._settle)
 
     def _prepare_looks(self) -> None:
-        loaded, problems = themes.load_themes(themes.shipped_folder(), themes.user_folder())
+        loaded, problems = themes.load_themes(theme_files.shipped_folder(), theme_files.user_folder())
         for theme in loaded:
             self.register_theme(theme)
         self.theme = themes.DEFAULT if themes.DEFAULT in self.available_themes else "textual-dark"
@@ -330,19 +330,6 @@ class Viewer(App[int]):
         runs = {0: "", 1: " and 1 run"}.get(active, f" and {active} runs")
         verb = "go" if active else "goes"
         return f"viewer closed; engine{runs} {verb} on (nightdesk status)"
-
-
-def run_viewer(
-    desk: Desk,
-    *,
-    theme: str | None = None,
-    ascii: bool = False,  # noqa: A002 - the option's name
-    mode: str = "desk",
-    flags: tuple[str, ...] = (),
-) -> int:
-    """Show the desk until the user leaves; the exit status. ``flags`` go to an engine that has to be started."""
-    viewer = make_viewer(desk, theme=theme, ascii=ascii, mode=mode, flags=flags)
-    return show(viewer, mouse=desk.config.viewer.mouse)
 
 
 def make_viewer(

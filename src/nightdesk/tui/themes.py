@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -46,19 +45,6 @@ class ThemeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ansi: bool = False
     """True: only the terminal's own 16 colours."""
     variables: dict[str, str] = {}
-
-
-def shipped_folder() -> Path:
-    """Where our themes lie: package data in an installed wheel, the repository's folder in the source tree."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "themes"
-    return inside if inside.is_dir() else package.parents[1] / "themes"
-
-
-def user_folder(env: Mapping[str, str] = os.environ) -> Path:
-    """Where the user's own themes lie."""
-    data = env.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(data) / "nightdesk" / "themes"
 
 
 def load_themes(*folders: Path) -> tuple[list[Theme], list[str]]:

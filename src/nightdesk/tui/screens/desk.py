@@ -18,6 +18,7 @@ from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.tui.asks import FeedRequested
+from nightdesk.tui.first_picture import LEAST_HEIGHT, LEAST_WIDTH, TABS_BELOW_HEIGHT, TABS_BELOW_WIDTH
 from nightdesk.tui.link import LinkState
 from nightdesk.tui.panes.accelerators import AcceleratorsPane
 from nightdesk.tui.panes.jobs import JobsPane
@@ -29,9 +30,6 @@ from nightdesk.tui.text import line
 from nightdesk.tui.widgets.header import HeaderLine, HeaderView
 from nightdesk.tui.widgets.keyline import KeyLine
 from nightdesk.tui.widgets.tabs import TabStrip
-
-LEAST_WIDTH, LEAST_HEIGHT = 60, 15
-TABS_BELOW_WIDTH, TABS_BELOW_HEIGHT = 100, 24
 
 MODES: Mapping[str, tuple[int, ...]] = {
     "desk": (1, 2, 3, 4, 5),
