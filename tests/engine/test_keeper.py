@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nightdesk.engine.jobs.attempts import KEEPER, KeeperWatch, spawn_keeper
-from nightdesk.engine.jobs.runs import RunFolder
+from nightdesk.engine.jobs.runs import AttemptFolder
 from nightdesk.engine.processes.table import is_keeper, read_argv, read_entry
 
 
@@ -26,10 +26,12 @@ def eventually(check: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-def keep(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[RunFolder, int]:
+def keep(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> tuple[AttemptFolder, int]:
     """A keeper that has said that its command runs or can't."""
-    place = RunFolder(folder)
-    place.save_spec(7, str(folder), arguments, environment or {})
+    place = AttemptFolder(folder, 7)
+    place.save_spec(str(folder), arguments, environment or {})
     keeper, ready = spawn_keeper(place, folder / "out.log")
     assert select.select([ready], [], [], 20)[0]
     os.close(ready)
@@ -45,24 +47,24 @@ def test_the_result_tells_exit_status_times_and_resources(tmp_path: Path) -> Non
     before = time.time_ns()
     place, keeper = keep(tmp_path, *python(burn))
     os.waitpid(keeper, 0)
-    result = place.result(7)
+    result = place.result()
     assert result is not None
     assert (result.exit_status, result.signal) == (3, None)
     assert before <= result.started_ns < result.ended_ns <= time.time_ns()
     assert result.user_ns + result.system_ns >= 40_000_000
     assert result.max_rss_bytes > 1_000_000
-    assert place.result(8) is None
+    assert AttemptFolder(tmp_path, 8).result() is None
 
 
 def test_the_lock_is_held_exactly_while_the_keeper_lives(tmp_path: Path) -> None:
     place, keeper = keep(tmp_path, *python("import time; time.sleep(120)"))
-    record = place.pids(7)
+    record = place.pids()
     assert place.has_keeper() and record is not None and record.keeper.pid == keeper
     assert is_keeper(read_argv(keeper))
     os.kill(record.command.pid, signal.SIGKILL)
     os.waitpid(keeper, 0)
     assert not place.has_keeper()
-    result = place.result(7)
+    result = place.result()
     assert result is not None and (result.exit_status, result.signal) == (None, 9)
 
 
@@ -74,7 +76,7 @@ def test_signals_that_ask_a_keeper_to_end_change_nothing(tmp_path: Path, number:
     os.kill(keeper, number)
     (tmp_path / "go").touch()
     os.waitpid(keeper, 0)
-    result = place.result(7)
+    result = place.result()
     assert result is not None and result.exit_status == 0
 
 
@@ -98,14 +100,14 @@ def test_a_process_that_loses_its_parent_stays_below_the_keeper(tmp_path: Path) 
         return entry.ppid if entry else None
 
     eventually(lambda: parent() == keeper)
-    record = place.pids(7)
+    record = place.pids()
     assert record is not None
     os.kill(daemon, signal.SIGKILL)
     eventually(lambda: read_entry(daemon) is None)
-    assert place.result(7) is None
+    assert place.result() is None
     os.kill(record.command.pid, signal.SIGKILL)
     os.waitpid(keeper, 0)
-    result = place.result(7)
+    result = place.result()
     assert result is not None and result.signal == signal.SIGKILL
 
 
@@ -114,7 +116,7 @@ def test_bytes_that_are_no_text_reach_the_command_as_they_are(tmp_path: Path) ->
     place, keeper = keep(tmp_path, "printf", "%s|%s", name, "new\nline", environment={"X": name})
     os.waitpid(keeper, 0)
     assert (tmp_path / "out.log").read_bytes() == b"caf\xe9 \xff|new\nline"
-    assert place.result(7) is not None
+    assert place.result() is not None
 
 
 def test_the_first_line_of_a_script_is_needed_because_there_is_no_shell(tmp_path: Path) -> None:
@@ -123,17 +125,17 @@ def test_the_first_line_of_a_script_is_needed_because_there_is_no_shell(tmp_path
     script.chmod(0o755)
     place, keeper = keep(tmp_path, "./run me")
     os.waitpid(keeper, 0)
-    result = place.result(7)
+    result = place.result()
     assert result is not None and result.step == "command" and result.exit_status is None
 
 
 def test_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
-    place = RunFolder(tmp_path)
-    place.save_spec(1, str(tmp_path / "gone"), ["true"], {})
+    place = AttemptFolder(tmp_path, 1)
+    place.save_spec(str(tmp_path / "gone"), ["true"], {})
     keeper, ready = spawn_keeper(place, tmp_path / "out.log")
     os.close(ready)
     os.waitpid(keeper, 0)
-    result = place.result(1)
+    result = place.result()
     assert result is not None and (result.step, result.errno) == ("folder", 2)
 
 

@@ -63,6 +63,10 @@ class World:
     async def start(self, job: str, **request: Any) -> Run:
         return await self.supervisor.start(StartRun(job=job, **request))
 
+    def with_jobs(self, **jobs: JobSection) -> Desk:
+        """The desk with other jobs."""
+        return Desk(folder=self.desk.folder, config_path=None, config=DeskConfig(jobs=jobs))
+
     def get(self, run: Run) -> Run:
         found = self.supervisor.run_of(run.id)
         assert found is not None
@@ -168,8 +172,8 @@ def test_files_of_a_run_are_private_and_named_after_job_and_time(tmp_path: Path)
             assert folder.parent == tmp_path / ".nightdesk" / "runs"
             assert re.fullmatch(r"a_b_c-20\d{6}-\d{6}-\d{6}", run.id)
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-            for path in folder.iterdir():
-                assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+            for path in folder.rglob("*"):
+                assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
             assert Path(run.log_path or "").name.startswith("a_b_c_20")
 
     play(scene())
@@ -433,7 +437,7 @@ def test_a_failed_item_does_not_keep_the_others_from_their_turn(tmp_path: Path) 
             records = [
                 json.loads(line) for line in (Path(run.folder) / "items.jsonl").read_text().splitlines()
             ]
-            assert records[1]["attempts"] == 2 and "no luck" in records[1]["failure"]
+            assert records[1]["attempts"] == 2 and "no luck" in records[1]["failure"]["evidence"]
 
     play(scene())
 

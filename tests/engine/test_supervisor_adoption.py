@@ -164,15 +164,15 @@ def test_a_run_that_ended_while_no_engine_was_there_has_its_true_end(tmp_path: P
     run_id = killed_engine(tmp_path, section)
     (tmp_path / "go").touch()
     folder = RunFolder(tmp_path / ".nightdesk" / "runs" / run_id)
-    eventually(lambda: folder.result(1))
-    eventually(lambda: not folder.has_keeper())
+    eventually(lambda: folder.attempt(1).result())
+    eventually(lambda: not folder.attempt(1).has_keeper())
 
     async def scene() -> None:
         async with engine_of(tmp_path, section) as supervisor:
             run = supervisor.run_of(run_id)
             assert run is not None
             assert (run.state, run.exit_status, run.signal) == ("failed", 5, None)
-            result = folder.result(1)
+            result = folder.attempt(1).result()
             assert result is not None and run.ended_ns == result.ended_ns
 
     play(scene())
@@ -182,10 +182,10 @@ def test_a_keeper_that_vanished_makes_the_run_lost_and_names_what_still_runs(tmp
     section = JobSection(command=python(COUNTS))
     run_id = killed_engine(tmp_path, section)
     folder = RunFolder(tmp_path / ".nightdesk" / "runs" / run_id)
-    record = folder.pids(1)
+    record = folder.attempt(1).pids()
     assert record is not None
     os.kill(record.keeper.pid, signal.SIGKILL)
-    eventually(lambda: not folder.has_keeper())
+    eventually(lambda: not folder.attempt(1).has_keeper())
 
     async def scene() -> None:
         async with engine_of(tmp_path, section) as supervisor:
@@ -241,8 +241,8 @@ def test_a_run_that_waits_for_another_attempt_stands_still_after_a_restart(tmp_p
     section = JobSection(command="false", retry=Retry(attempts=2, backoff="1h", max="1h"))
     run_id = killed_engine(tmp_path, section)
     folder = RunFolder(tmp_path / ".nightdesk" / "runs" / run_id)
-    eventually(lambda: folder.result(1))
-    eventually(lambda: not folder.has_keeper())
+    eventually(lambda: folder.attempt(1).result())
+    eventually(lambda: not folder.attempt(1).has_keeper())
 
     async def scene() -> None:
         async with engine_of(tmp_path, section) as supervisor:

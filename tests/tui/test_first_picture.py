@@ -12,7 +12,9 @@ from tests.support.viewer import FakeEngine, snapshot, viewer
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 48), (101, 31), (60, 15), (99, 50), (59, 20)])
 @pytest.mark.parametrize("mode", list(MODES))
-async def test_the_first_frames_stand_where_the_viewer_puts_its_panes(size: tuple[int, int], mode: str) -> None:
+async def test_the_first_frames_stand_where_the_viewer_puts_its_panes(
+    size: tuple[int, int], mode: str
+) -> None:
     app = viewer(FakeEngine(snapshot()), mode=mode)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()

@@ -96,5 +96,5 @@ def test_a_start_that_failed_is_explained(step: str, number: int, program: str, 
 
 def test_time_limits_and_failed_items_are_told() -> None:
     assert timeout_failure(7200 * 10**9).evidence == "It was not done within 2h00m."
-    assert items_failure(("a", "b"), 5).evidence == "2 of 5 items failed: a, b"
-    assert items_failure(tuple("abcdefg"), 9).evidence == "7 of 9 items failed: a, b, c, d, e …"
+    assert items_failure(("a", "b"), 2, 5).evidence == "2 of 5 items failed: a, b"
+    assert items_failure(tuple("abcdef"), 7, 9).evidence == "7 of 9 items failed: a, b, c, d, e …"

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from nightdesk.core.jobs import Ledger, Work
 from nightdesk.core.plans import Plan
 from nightdesk.core.queue import AGEING_NS, admit
+from nightdesk.core.work import Attempt, Delayed, Ledger, Work
 from nightdesk.model.job import Run
 
 GPU = {"gpu": 1}
@@ -30,7 +30,8 @@ def work(
     return Work(run, made, ledger or Ledger())
 
 
-RUNNING = Ledger(serial=1, in_flight=True, admitted=True)
+RUNNING = Ledger(serial=1, attempts=(Attempt(serial=1, tries=1, launched_ns=0),), admitted=True)
+RETRYING = Ledger(serial=1, delayed=(Delayed(index=None, tries=1, due_ns=100),))
 
 
 def test_runs_that_share_nothing_start_together() -> None:
@@ -51,7 +52,7 @@ def test_a_paused_run_with_a_process_keeps_the_gpu_and_one_without_does_not() ->
 
 
 def test_a_run_that_pauses_between_attempts_lets_others_use_the_gpu() -> None:
-    retrying = work("a", ledger=Ledger(serial=1, retry_at_ns=100), uses=GPU)
+    retrying = work("a", ledger=RETRYING, uses=GPU)
     assert admit([retrying, work("b", uses=GPU)], {}, 50).start == ("b",)
     assert admit([retrying], {}, 100).start == ("a",)
 
@@ -79,5 +80,5 @@ def test_a_run_waits_until_what_it_needs_has_ended_well() -> None:
 
 
 def test_a_run_that_has_begun_does_not_wait_for_its_needs_again() -> None:
-    begun = work("b", ledger=Ledger(serial=1, retry_at_ns=1), needs=("a",))
-    assert admit([begun], {"a": replace(work("a").run, state="running")}, 2).start == ("b",)
+    begun = work("b", ledger=RETRYING, needs=("a",))
+    assert admit([begun], {"a": replace(work("a").run, state="running")}, 200).start == ("b",)

@@ -13,7 +13,7 @@ from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 if TYPE_CHECKING:
     from nightdesk.client.engine import Engine
     from nightdesk.model.job import Run, RunAction, RunMode
-    from nightdesk.model.process import ProcessRow
+    from nightdesk.model.process import ProcessRow, TreeAction
 
 WAIT_SECONDS = 0.2
 LOST_STATUS = 1
@@ -102,7 +102,7 @@ def exit_status(ended: Run) -> int:
     return {"done": 0, "stopped": STOPPED_STATUS}.get(ended.state, LOST_STATUS)
 
 
-def _verb(action: RunAction, help_text: str) -> click.Command:
+def _verb(action: TreeAction, help_text: str) -> click.Command:
     @click.command(name=action, help=help_text)
     @click.argument("target")
     @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -141,7 +141,7 @@ def _find_run(engine: Engine, target: str) -> Run:
     return (named or of_job)[-1]
 
 
-def _signal_tree(engine: Engine, pid: int, action: RunAction, yes: bool, as_json: bool) -> None:
+def _signal_tree(engine: Engine, pid: int, action: TreeAction, yes: bool, as_json: bool) -> None:
     from nightdesk.cli.output import print_json, print_line, print_note
     from nightdesk.model.errors import NightdeskError
     from nightdesk.model.units import format_bytes

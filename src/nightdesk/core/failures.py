@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import signal
+from collections.abc import Sequence
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.job import Failure
@@ -101,10 +102,20 @@ def timeout_failure(limit_ns: int) -> Failure:
     return Failure(kind="timeout", evidence=f"It was not done within {format_duration(limit_ns)}.")
 
 
-def items_failure(failed: tuple[str, ...], total: int) -> Failure:
-    """The failure of a run of which some items failed."""
-    names = ", ".join(failed[:5]) + (" …" if len(failed) > 5 else "")
-    return Failure(kind="items", evidence=_evidence(f"{len(failed)} of {total} items failed: {names}"))
+def stall_failure(evidence: str) -> Failure:
+    """The failure of an attempt that the desk ended because it showed no sign of life."""
+    return Failure(kind="stalled", evidence=_evidence(evidence))
+
+
+def invalid_failure(reason: str) -> Failure:
+    """The failure of an attempt that ended well and left nothing that can be used."""
+    return Failure(kind="invalid_output", evidence=_evidence(reason))
+
+
+def items_failure(first: Sequence[str], count: int, total: int) -> Failure:
+    """The failure of a run of which ``count`` items failed; ``first`` are the first few of them."""
+    names = ", ".join(first[:5]) + (" …" if count > 5 else "")
+    return Failure(kind="items", evidence=_evidence(f"{count} of {total} items failed: {names}"))
 
 
 def _reason(number: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from nightdesk.core.faults import Fault, nearest, section_name, shown
 from nightdesk.core.items import names_item, split_command
-from nightdesk.model.config import DeskConfig, JobSection
+from nightdesk.model.config import DeskConfig, ItemsSource, JobSection
 from nightdesk.model.errors import UsageError
 
 PLACES = ("item", "stem", "name", "index", "run_dir")
@@ -48,22 +48,35 @@ def _job_faults(name: str, job: JobSection, jobs: Mapping[str, JobSection]) -> I
     head = section_name(path)
     if not re.fullmatch(_NAME, name):
         yield Fault(path, f"{head}: the name of a job may hold letters, digits, - _ and . only")
-    for key in ("command", "single", "dry_run"):
+    for key in ("command", "single", "dry_run", "check"):
         yield from _command_faults((*path, key), getattr(job, key))
     if names_item(job.command) and job.items is None:
         yield Fault(
             (*path, "command"),
             f'{head} command holds {{item}}, but the job has no items: add items = "audio/*.mp3"',
         )
-    if job.items is not None and (reason := glob_fault(job.items)):
-        yield Fault((*path, "items"), f"{head} items is the glob {shown(job.items)}: {reason}")
+    yield from _items_faults(path, job)
     if job.outputs is not None and job.items is None:
         yield Fault((*path, "outputs"), f"{head} outputs is given, but the job has no items")
-    for need in job.needs:
-        if need not in jobs:
-            meant = nearest(need, jobs)
-            hint = f"; did you mean {meant!r}?" if meant else ""
-            yield Fault((*path, "needs"), f"{head} needs {shown(need)}, which is no job{hint}")
+    for key in ("needs", "needs_items"):
+        for need in getattr(job, key):
+            if need not in jobs:
+                meant = nearest(need, jobs)
+                hint = f"; did you mean {meant!r}?" if meant else ""
+                yield Fault((*path, key), f"{head} {key} {shown(need)}, which is no job{hint}")
+            elif key == "needs_items" and (job.items is None or jobs[need].items is None):
+                yield Fault((*path, key), f"{head} needs_items {shown(need)}: both jobs must have items")
+
+
+def _items_faults(path: tuple[str, ...], job: JobSection) -> Iterator[Fault]:
+    head, place = section_name(path), (*path, "items")
+    if isinstance(job.items, str) and (reason := glob_fault(job.items)):
+        yield Fault(place, f"{head} items is the glob {shown(job.items)}: {reason}")
+    if isinstance(job.items, ItemsSource):
+        given = [name for name in ("lines", "jsonl", "command") if getattr(job.items, name) is not None]
+        if len(given) != 1:
+            yield Fault(place, f"{head} items must have exactly one of lines, jsonl and command")
+        yield from _command_faults((*place, "command"), job.items.command)
 
 
 def _command_faults(path: tuple[str, ...], command: str | None) -> Iterator[Fault]:
@@ -101,7 +114,7 @@ def _circle_from(start: str, jobs: Mapping[str, JobSection]) -> list[str] | None
     seen: set[str] = set()
     while stack:
         name, way = stack.pop()
-        for need in jobs[name].needs if name in jobs else ():
+        for need in (*jobs[name].needs, *jobs[name].needs_items) if name in jobs else ():
             if need == start:
                 return way
             if need not in seen:

@@ -6,197 +6,49 @@ what it is now and the commands that the engine has to obey. All times are nanos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
 from msgspec.structs import replace
 
-from nightdesk.core.failures import FINAL, items_failure, timeout_failure
+from nightdesk.core.failures import FINAL, items_failure, stall_failure, timeout_failure
+from nightdesk.core.item_moves import closed, moved, skipped
 from nightdesk.core.plans import Plan
-from nightdesk.model.base import Noun, ProcessKey
+from nightdesk.core.run_events import (
+    Admitted,
+    Asked,
+    Command,
+    Ended,
+    EngineRestarted,
+    Event,
+    HeldBack,
+    ItemsClosed,
+    ItemsMoved,
+    ItemsSkipped,
+    KeeperLost,
+    Launch,
+    Launched,
+    NeverBegan,
+    Paused,
+    Record,
+    Remarked,
+    Resumed,
+    Signal,
+    Stalled,
+    Started,
+    Ticked,
+)
+from nightdesk.core.run_view import shown, with_progress
+from nightdesk.core.work import Attempt, Delayed, Work
 from nightdesk.model.errors import UsageError
-from nightdesk.model.job import ENDED, Failure, Run, RunAction, RunState, Usage
-from nightdesk.model.logs import Progress
-from nightdesk.model.process import TreeAction
+from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, RunState, Usage
 from nightdesk.model.units import format_duration
 
 STANDS_AFTER_ITEM = "The engine was restarted: after this item the run stands still until it is resumed."
 HELD = "Held before its start; resume lets it start."
+HOLDING = "Stands still after the items in work."
+LOST_TRIES = 2
+"""So often more than the job allows an item is tried again when its keeper was lost, which is not the item's fault."""
 
-
-class Ledger(Noun, frozen=True, kw_only=True):
-    """What a run has behind it, beyond what viewers see. Kept beside the run after each step."""
-
-    serial: int = 0
-    """Attempts launched in the life of the run: tells the files of one attempt from those of another."""
-    position: int = 0
-    """Index of the item in work, or of the next one."""
-    tries: int = 0
-    """Attempts of this item, or of the command."""
-    in_flight: bool = False
-    """An attempt was launched and its end is not known yet."""
-    admitted: bool = False
-    """The queue has let the run start."""
-    restarted: bool = False
-    """The engine went away meanwhile: nothing new is started until the user says so."""
-    retry_at_ns: int | None = None
-    launched_ns: int | None = None
-    still_ns: int = 0
-    """How long the attempt in work was paused."""
-    log_offset: int = 0
-    """Where the output of the attempt in work begins in the log."""
-    asked: Literal["stop", "kill", "timeout"] | None = None
-    failed: tuple[str, ...] = ()
-    skipped: int = 0
-    worked: int = 0
-    """Items that really ran, for the rate."""
-    worked_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A run with all that is known of it."""
-
-    run: Run
-    plan: Plan
-    ledger: Ledger
-
-    @property
-    def remaining(self) -> int:
-        """Items that have not been tried to the end."""
-        return len(self.plan.items) - self.ledger.position if self.plan.items is not None else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """The queue lets the run start."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBack:
-    """The queue does not let it start, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ItemsSkipped:
-    """The next items have valid outputs already."""
-
-    count: int
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """A keeper is being started."""
-
-    command: str
-    log_offset: int
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The user's command runs."""
-
-    keeper: ProcessKey
-    process: ProcessKey
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The attempt is over. ``failure`` is None where it succeeded."""
-
-    at_ns: int
-    exit_status: int | None = None
-    signal: int | None = None
-    usage: Usage | None = None
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperLost:
-    """The keeper went away without a result."""
-
-    reason: str
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The user asked for something."""
-
-    action: RunAction
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """All processes of the run stand still."""
-
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """They go on."""
-
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Remarked:
-    """Something the user should know about the run."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ticked:
-    """Time went by."""
-
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class EngineRestarted:
-    """A new engine found the run."""
-
-    at_ns: int
-
-
-Event: TypeAlias = (
-    Admitted
-    | HeldBack
-    | ItemsSkipped
-    | Launched
-    | Started
-    | Ended
-    | KeeperLost
-    | Asked
-    | Paused
-    | Resumed
-    | Remarked
-    | Ticked
-    | EngineRestarted
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Start an attempt of the item at the ledger's position, or of the command."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """Signal every process of the run."""
-
-    action: TreeAction
-
-
-Command: TypeAlias = Launch | Signal
 Step: TypeAlias = tuple[Work, tuple[Command, ...]]
 
 
@@ -204,13 +56,22 @@ def advance(work: Work, event: Event) -> Step:
     """The run after ``event``, and what has to be done. An event that comes too late changes nothing."""
     if work.run.state in ENDED:
         return work, ()
+    after, commands = _advanced(work, event)
+    return shown(work, after), commands
+
+
+def _advanced(work: Work, event: Event) -> Step:
     match event:
         case Admitted():
             return _admitted(work)
         case HeldBack() | Remarked():
-            return _with(work, reason=event.reason), ()
+            return work.with_run(reason=event.reason), ()
         case ItemsSkipped():
-            return _skipped(work, event)
+            return _then(skipped(work, event), event.at_ns)
+        case ItemsClosed():
+            return _then((closed(work, event), ()), event.at_ns)
+        case ItemsMoved():
+            return _then(moved(work, event), event.at_ns)
         case Launched():
             return _launched(work, event), ()
         case Started():
@@ -218,13 +79,17 @@ def advance(work: Work, event: Event) -> Step:
         case Ended():
             return _ended(work, event)
         case KeeperLost():
-            return _lost(work, event), ()
+            return _lost(work, event)
+        case NeverBegan():
+            return _then((_put_back(work, event.serial), ()), event.at_ns)
+        case Stalled():
+            return _stalled(work, event)
         case Asked():
             return _asked(work, event)
         case Paused():
-            return _with(work, state="paused", paused_ns=event.at_ns, reason=None), ()
+            return work.with_run(state="paused", paused_ns=event.at_ns, reason=None), ()
         case Resumed():
-            return _resumed(work, event), ()
+            return _resumed(work, event)
         case Ticked():
             return _ticked(work, event)
         case EngineRestarted():
@@ -239,15 +104,19 @@ def check_action(run: Run, action: RunAction) -> None:
         raise UsageError(
             f"{run.id} can't be changed by {action}: it has ended ({run.state}).", "Start the job again."
         )
-    if run.state == "stopping" and action in ("pause", "resume"):
+    if run.state == "stopping" and action not in ("stop", "kill"):
         raise UsageError(f"{run.id} can't do {action}: it is being stopped.", "Wait for its end, or kill it.")
+    if action == "hold" and run.items_total is None:
+        raise UsageError(f"{run.id} can't be held after an item: it has no items.", "Pause it instead.")
 
 
 def next_deadline_ns(work: Work) -> int | None:
     """When the run has to be looked at again although nothing happened; None where never."""
-    if work.run.state == "waiting" and not work.ledger.in_flight:
-        return work.ledger.retry_at_ns
-    return _time_limit_ns(work)
+    limits = [limit for each in work.ledger.attempts if (limit := _limit_ns(work, each)) is not None]
+    is_waiting = work.run.state == "waiting" and not work.in_flight
+    if is_waiting or work.room:
+        limits += [delayed.due_ns for delayed in work.ledger.delayed]
+    return min(limits, default=None)
 
 
 def retry_pause_ns(plan: Plan, tries: int) -> int:
@@ -255,129 +124,210 @@ def retry_pause_ns(plan: Plan, tries: int) -> int:
     return min(plan.backoff_ns << min(tries - 1, 30), plan.longest_pause_ns)
 
 
-def _with(work: Work, /, **changes: object) -> Work:
-    return Work(replace(work.run, **changes), work.plan, work.ledger)
-
-
-def _noted(work: Work, /, **changes: object) -> Work:
-    return Work(work.run, work.plan, replace(work.ledger, **changes))
+# Starting
 
 
 def _admitted(work: Work) -> Step:
-    if work.run.state != "waiting" or work.ledger.in_flight:
+    if work.run.state != "waiting" or work.in_flight:
         return work, ()
-    return _noted(_with(work, reason="Is being started."), admitted=True, retry_at_ns=None), (Launch(),)
-
-
-def _skipped(work: Work, event: ItemsSkipped) -> Step:
-    ledger = work.ledger
-    work = _noted(work, position=ledger.position + event.count, skipped=ledger.skipped + event.count, tries=0)
-    work = _with(work, items_done=work.run.items_done + event.count)
-    work = _with(work, progress=_progress(work, event.at_ns))
-    return (work if work.remaining else _finished(work, event.at_ns)), ()
+    work = work.with_run(reason="Is being started.")
+    if work.plan.items is None:
+        work = work.with_ledger(delayed=tuple(replace(each, due_ns=0) for each in work.ledger.delayed))
+    return work.with_ledger(admitted=True), (Launch(),)
 
 
 def _launched(work: Work, event: Launched) -> Work:
     ledger = work.ledger
-    work = _noted(
-        work,
+    before = next((each for each in ledger.delayed if each.index == event.index), None)
+    attempt = Attempt(
         serial=ledger.serial + 1,
-        tries=ledger.tries + 1,
-        in_flight=True,
+        index=event.index,
+        tries=before.tries + 1 if before else 1,
         launched_ns=event.at_ns,
         log_offset=event.log_offset,
-        still_ns=0,
-        asked=None,
+        log_path=event.log_path,
     )
-    items = work.plan.items
-    item = items[ledger.position] if items is not None else work.plan.item
-    attempt = work.ledger.tries
-    return _with(work, item=item, command=event.command, attempt=attempt, keeper=None, process=None)
+    delayed = tuple(each for each in ledger.delayed if each is not before)
+    work = work.with_ledger(serial=attempt.serial, attempts=(*ledger.attempts, attempt), delayed=delayed)
+    if event.index is not None and before is None:
+        work = work.with_queue(pending=work.queue.without([event.index]))
+    return work.with_run(command=event.command)
 
 
 def _started(work: Work, event: Started) -> Work:
-    if not work.ledger.in_flight:
+    attempt = work.ledger.attempt(event.serial)
+    if attempt is None:
         return work
-    work = _with(
-        work, keeper=event.keeper, process=event.process, started_ns=work.run.started_ns or event.at_ns
-    )
-    if work.plan.items is not None:
-        work = _with(work, progress=_progress(work, event.at_ns))
-    return work if work.run.state == "stopping" else _with(work, state="running", reason=None)
+    attempt = replace(attempt, keeper=event.keeper, process=event.process, started_ns=event.at_ns)
+    work = with_progress(work.with_attempt(attempt), event.at_ns)
+    work = work.with_run(started_ns=work.run.started_ns or event.at_ns)
+    if work.run.state in ("stopping", "paused"):
+        return work
+    return work.with_run(state="running", reason=HOLDING if work.ledger.holding else None)
+
+
+# Ends
 
 
 def _ended(work: Work, event: Ended) -> Step:
-    if not work.ledger.in_flight:
+    attempt = work.ledger.attempt(event.serial)
+    if attempt is None:
         return work, ()
-    asked = work.ledger.asked
     usage = _sum(work.run.usage, event.usage)
-    worked_ns = event.at_ns - (work.ledger.launched_ns or event.at_ns) - work.ledger.still_ns
-    work = _with(work, exit_status=event.exit_status, signal=event.signal, usage=usage)
-    work = _noted(work, in_flight=False, asked=None)
-    if asked in ("stop", "kill"):
-        return _finished(work, event.at_ns, "stopped"), ()
+    work = work.with_run(exit_status=event.exit_status, signal=event.signal, usage=usage)
+    work = work.without_attempt(attempt)
+    if work.ledger.ending is not None:
+        return _stopped_one(work, attempt, event.at_ns)
     failure = event.failure
-    if asked == "timeout" and work.plan.timeout_ns is not None:
+    if attempt.asked == "timeout" and work.plan.timeout_ns is not None:
         failure = timeout_failure(work.plan.timeout_ns)
-    if failure is not None and _may_retry(work, failure):
-        return _retried_later(work, failure, event.at_ns), ()
-    if work.plan.items is None:
+    elif attempt.asked == "stalled":
+        failure = stall_failure(attempt.evidence)
+    if failure is not None and failure.kind not in FINAL and attempt.tries < work.plan.attempts:
+        return _tried_later(work, attempt, failure, event.at_ns)
+    if attempt.index is None:
         return _finished(work, event.at_ns, "failed" if failure else "done", failure), ()
-    work = _noted(work, worked=work.ledger.worked + 1, worked_ns=work.ledger.worked_ns + max(0, worked_ns))
-    return _item_over(work, failure, event.at_ns)
+    return _item_over(work, attempt, failure, event)
 
 
-def _may_retry(work: Work, failure: Failure) -> bool:
-    return failure.kind not in FINAL and work.ledger.tries < work.plan.attempts
+def _stopped_one(work: Work, attempt: Attempt, at_ns: int) -> Step:
+    """The user ends the run: what was in work is not done, and nobody says that it failed."""
+    if attempt.index is not None:
+        work = work.with_queue(pending=(attempt.index, *work.queue.pending))
+    return (work if work.in_flight else _finished(work, at_ns, "stopped")), ()
 
 
-def _retried_later(work: Work, failure: Failure, at_ns: int) -> Work:
-    ledger, plan = work.ledger, work.plan
-    pause = retry_pause_ns(plan, ledger.tries)
-    said = f"Attempt {ledger.tries} of {plan.attempts} failed ({failure.evidence})"
-    if work.run.state == "paused" or ledger.restarted:
-        work = _with(work, state="paused", paused_ns=at_ns, reason=f"{said}; resume tries again.")
-        return _noted(work, admitted=False)
-    work = _with(work, state="waiting", reason=f"{said}; tries again after {format_duration(pause)}.")
-    return _noted(work, admitted=False, retry_at_ns=at_ns + pause)
-
-
-def _item_over(work: Work, failure: Failure | None, at_ns: int) -> Step:
-    """After the last attempt of an item: on to the next one, unless there is none or something stands against it."""
-    run, ledger = work.run, work.ledger
-    items = work.plan.items or ()
+def _item_over(work: Work, attempt: Attempt, failure: Failure | None, event: Ended) -> Step:
+    """After the last attempt of an item."""
+    items, queue, index = work.plan.items or (), work.queue, attempt.index or 0
+    worked_ns = max(0, event.at_ns - attempt.launched_ns - attempt.still_ns)
+    ledger = work.ledger
+    work = work.with_ledger(worked=ledger.worked + 1, worked_ns=ledger.worked_ns + worked_ns)
     if failure is None:
-        work = _with(work, items_done=run.items_done + 1)
+        work = work.with_queue(done=queue.done + 1)
     else:
-        work = _with(work, items_failed=run.items_failed + 1)
-        work = _noted(work, failed=(*ledger.failed, items[ledger.position]))
-    work = _noted(work, position=ledger.position + 1, tries=0)
-    work = _with(work, progress=_progress(work, at_ns))
-    if failure is not None and failure.kind == "not_found":
-        return _finished(work, at_ns, "failed", failure), ()
+        work = work.with_queue(failed=(*queue.failed, index))
+        if failure.kind == "not_found":
+            work = work.with_ledger(doomed=failure)
+    record = ItemRecord(
+        item=items[index],
+        index=index,
+        state="failed" if failure else "done",
+        attempts=attempt.tries,
+        serial=attempt.serial,
+        started_ns=attempt.started_ns,
+        ended_ns=event.at_ns,
+        failure=failure,
+        log_path=attempt.log_path,
+    )
+    return _then((work, (Record(record),)), event.at_ns)
+
+
+def _tried_later(work: Work, attempt: Attempt, failure: Failure, at_ns: int) -> Step:
+    plan = work.plan
+    pause = retry_pause_ns(plan, attempt.tries)
+    delayed = Delayed(index=attempt.index, tries=attempt.tries, due_ns=at_ns + pause)
+    work = work.with_ledger(delayed=(*work.ledger.delayed, delayed))
+    said = f"Attempt {attempt.tries} of {plan.attempts} failed ({failure.evidence})"
+    if attempt.index is not None:
+        work, commands = _then((work, ()), at_ns)
+        quiet = work.run.state == "waiting" or (work.run.state == "running" and not work.ledger.restarted)
+        item = (plan.items or ())[attempt.index]
+        said = f"{item}: {said}; tries again after {format_duration(pause)}."
+        return (work.with_run(reason=said) if quiet else work), commands
+    if work.run.state == "paused" or work.ledger.restarted:
+        work = work.with_run(state="paused", paused_ns=at_ns, reason=f"{said}; resume tries again.")
+    else:
+        work = work.with_run(state="waiting", reason=f"{said}; tries again after {format_duration(pause)}.")
+    return work.with_ledger(admitted=False), ()
+
+
+def _then(step: Step, at_ns: int) -> Step:
+    """What follows once items came or went: more of them, a pause, or the end."""
+    work, commands = step
+    if work.run.state in ENDED or work.plan.items is None:
+        return step
+    work = with_progress(work, at_ns)
+    ledger = work.ledger
+    if work.in_flight:
+        return work, (*commands, Launch()) if work.room and _has_next(work, at_ns) else commands
+    if ledger.doomed:
+        return _finished(work, at_ns, "failed", ledger.doomed), commands
     if not work.remaining:
-        return _finished(work, at_ns), ()
+        return _finished(work, at_ns), commands
+    if not ledger.admitted:
+        return work, commands
     if ledger.restarted:
-        return _stand_still(work, "The engine was restarted", at_ns), ()
-    if run.state == "paused":
-        return _stand_still(work, "It was paused", at_ns), ()
-    return work, (Launch(),)
+        return _stand_still(work, "The engine was restarted", at_ns), commands
+    if work.run.state == "paused" or ledger.holding:
+        return _stand_still(work, "It was paused", at_ns), commands
+    if _has_next(work, at_ns):
+        return work, (*commands, Launch())
+    reason = work.queue.why_closed or work.run.reason
+    return work.with_run(state="waiting", reason=reason).with_ledger(admitted=False), commands
+
+
+def _has_next(work: Work, at_ns: int) -> bool:
+    return next(work.next_items(at_ns), None) is not None
 
 
 def _finished(work: Work, at_ns: int, state: RunState | None = None, failure: Failure | None = None) -> Work:
     """The run at its end. Without a ``state`` its items decide."""
+    items, failed = work.plan.items or (), work.queue.failed
     if state is None:
-        state = "failed" if work.ledger.failed else "done"
-        if work.ledger.failed:
-            failure = items_failure(work.ledger.failed, len(work.plan.items or ()))
+        state = "failed" if failed else "done"
+        if failed:
+            failure = items_failure([items[index] for index in failed[:6]], len(failed), len(items))
     remark = work.run.reason if work.run.state == "stopping" else None
-    work = _noted(work, in_flight=False, admitted=False, retry_at_ns=None)
-    return _with(work, state=state, failure=failure, ended_ns=at_ns, paused_ns=None, reason=remark)
+    if work.plan.items is not None:
+        # Of many attempts none speaks for the run.
+        work = work.with_run(exit_status={"done": 0, "failed": 1}.get(state), signal=None)
+    work = work.with_ledger(attempts=(), delayed=(), admitted=False)
+    if work.run.flights:
+        work = work.with_run(flights=())
+    return work.with_run(state=state, failure=failure, ended_ns=at_ns, paused_ns=None, reason=remark)
 
 
-def _lost(work: Work, event: KeeperLost) -> Work:
-    work = _finished(work, event.at_ns, "lost", Failure(kind="lost", evidence=event.reason))
-    return _with(work, reason=event.reason)
+def _lost(work: Work, event: KeeperLost) -> Step:
+    attempt = work.ledger.attempt(event.serial)
+    if attempt is None:
+        return work, ()
+    if attempt.index is None:
+        lost = Failure(kind="lost", evidence=event.reason)
+        return _finished(work, event.at_ns, "lost", lost).with_run(reason=event.reason), ()
+    # Whatever is left of it must not work on the item beside its next attempt.
+    end = Signal("kill", attempt.serial, attempt.process)
+    if work.ledger.ending is not None:
+        work, commands = _stopped_one(work.without_attempt(attempt), attempt, event.at_ns)
+        return work, (end, *commands)
+    if attempt.tries < work.plan.attempts + LOST_TRIES:
+        again = Delayed(index=attempt.index, tries=attempt.tries, due_ns=event.at_ns)
+        work = work.without_attempt(attempt).with_ledger(delayed=(*work.ledger.delayed, again))
+        work, commands = _then((work, ()), event.at_ns)
+        return work, (end, *commands)
+    failure = Failure(kind="lost", evidence=event.reason)
+    over = Ended(attempt.serial, event.at_ns, failure=failure)
+    work, commands = _item_over(work.without_attempt(attempt), attempt, failure, over)
+    return work, (end, *commands)
+
+
+def _put_back(work: Work, serial: int) -> Work:
+    """An attempt of which nothing ever ran: as if it had not been launched."""
+    attempt = work.ledger.attempt(serial)
+    if attempt is None:
+        return work
+    work = work.without_attempt(attempt)
+    if attempt.index is None or attempt.tries > 1:
+        again = Delayed(index=attempt.index, tries=attempt.tries - 1, due_ns=0)
+        work = work.with_ledger(delayed=(*work.ledger.delayed, again))
+    else:
+        work = work.with_queue(pending=(attempt.index, *work.queue.pending))
+    if attempt.index is None:
+        work = _stand_still(work, "The engine was restarted", attempt.launched_ns)
+    return work
+
+
+# What the user asks
 
 
 def _asked(work: Work, event: Asked) -> Step:
@@ -386,7 +336,9 @@ def _asked(work: Work, event: Asked) -> Step:
         case "pause":
             return _ask_pause(work, event.at_ns)
         case "resume":
-            return _ask_resume(work)
+            return _ask_resume(work, event.at_ns)
+        case "hold":
+            return _ask_hold(work, event.at_ns)
         case "stop" | "kill":
             return _ask_end(work, event.action, event.at_ns)
 
@@ -394,55 +346,90 @@ def _asked(work: Work, event: Asked) -> Step:
 def _ask_pause(work: Work, at_ns: int) -> Step:
     if work.run.state == "paused":
         return work, ()
-    if work.ledger.in_flight:
+    if work.in_flight:
         return work, (Signal("pause"),)
-    held = _with(work, state="paused", paused_ns=at_ns, reason=HELD)
-    return _noted(held, admitted=False), ()
+    held = work.with_run(state="paused", paused_ns=at_ns, reason=HELD)
+    return held.with_ledger(admitted=False), ()
 
 
-def _ask_resume(work: Work) -> Step:
+def _ask_hold(work: Work, at_ns: int) -> Step:
+    if not work.in_flight:
+        return _ask_pause(work, at_ns)
+    return work.with_run(reason=HOLDING).with_ledger(holding=True), ()
+
+
+def _ask_resume(work: Work, at_ns: int) -> Step:
     paused = work.run.state == "paused"
-    work = _noted(work, restarted=False)
-    if work.ledger.in_flight:
-        return (work, (Signal("resume"),)) if paused else (_with(work, reason=None), ())
+    work = work.with_ledger(restarted=False, holding=False)
+    if work.in_flight:
+        if paused:
+            return work, (Signal("resume"),)
+        return _then((work.with_run(reason=None), ()), at_ns)
     if paused:
-        work = _with(work, state="waiting", paused_ns=None, reason=None)
-        work = _noted(work, admitted=False, retry_at_ns=None)
+        work = work.with_run(state="waiting", paused_ns=None, reason=None)
+        delayed = tuple(replace(each, due_ns=0) for each in work.ledger.delayed)
+        work = work.with_ledger(admitted=False, delayed=delayed)
     return work, ()
 
 
 def _ask_end(work: Work, action: Literal["stop", "kill"], at_ns: int) -> Step:
-    if not work.ledger.in_flight:
+    if not work.in_flight:
         return _finished(work, at_ns, "stopped"), ()
-    return _noted(_with(work, state="stopping", reason=None), asked=action), (Signal(action),)
+    return work.with_run(state="stopping", reason=None).with_ledger(ending=action), (Signal(action),)
 
 
-def _resumed(work: Work, event: Resumed) -> Work:
-    still = event.at_ns - (work.run.paused_ns or event.at_ns)
-    work = _noted(work, still_ns=work.ledger.still_ns + max(0, still))
-    return _with(work, state="running", paused_ns=None, reason=None)
+def _resumed(work: Work, event: Resumed) -> Step:
+    still = max(0, event.at_ns - (work.run.paused_ns or event.at_ns))
+    attempts = tuple(replace(each, still_ns=each.still_ns + still) for each in work.ledger.attempts)
+    work = work.with_ledger(attempts=attempts)
+    return _then((work.with_run(state="running", paused_ns=None, reason=None), ()), event.at_ns)
+
+
+# Time
 
 
 def _ticked(work: Work, event: Ticked) -> Step:
-    limit = _time_limit_ns(work)
-    if limit is None or event.at_ns < limit:
+    commands: list[Command] = []
+    for attempt in work.ledger.attempts:
+        limit = _limit_ns(work, attempt)
+        if limit is not None and event.at_ns >= limit:
+            reason = f"Is being ended: it was not done within {format_duration(work.plan.timeout_ns)}."
+            work = work.with_run(reason=reason).with_attempt(replace(attempt, asked="timeout"))
+            commands.append(Signal("stop", _serial(work, attempt)))
+    due = any(each.due_ns <= event.at_ns for each in work.ledger.delayed)
+    if due and work.room:
+        commands.append(Launch())
+    return work, tuple(commands)
+
+
+def _stalled(work: Work, event: Stalled) -> Step:
+    attempt = work.ledger.attempt(event.serial)
+    if attempt is None or attempt.asked or work.ledger.ending or work.run.state != "running":
         return work, ()
-    reason = f"Is being ended: it was not done within {format_duration(work.plan.timeout_ns)}."
-    return _noted(_with(work, reason=reason), asked="timeout"), (Signal("stop"),)
+    reason = f"Is being ended: {event.evidence}"
+    stalled = replace(attempt, asked="stalled", evidence=event.evidence)
+    work = work.with_run(reason=reason).with_attempt(stalled)
+    return work, (Signal("stop", _serial(work, attempt)),)
 
 
-def _time_limit_ns(work: Work) -> int | None:
-    """When the attempt in work has used up its time. Time in which it was paused does not count."""
-    ledger, timeout = work.ledger, work.plan.timeout_ns
-    if timeout is None or work.run.state != "running" or not ledger.in_flight or ledger.asked is not None:
+def _serial(work: Work, attempt: Attempt) -> int | None:
+    """Where only one attempt can be in work, all processes of the run are its own."""
+    return attempt.serial if work.plan.parallel > 1 else None
+
+
+def _limit_ns(work: Work, attempt: Attempt) -> int | None:
+    """When the attempt has used up its time. Time in which it was paused does not count."""
+    timeout = work.plan.timeout_ns
+    if timeout is None or work.run.state != "running" or attempt.asked or attempt.started_ns is None:
         return None
-    return (ledger.launched_ns or 0) + ledger.still_ns + timeout
+    return attempt.launched_ns + attempt.still_ns + timeout
 
 
 def _restarted(work: Work, event: EngineRestarted) -> Work:
-    if work.ledger.in_flight:
-        reason = STANDS_AFTER_ITEM if work.remaining > 1 and work.run.state == "running" else work.run.reason
-        return _noted(_with(work, reason=reason), restarted=True)
+    if work.in_flight:
+        more = work.remaining > len(work.ledger.attempts) and work.run.state == "running"
+        reason = STANDS_AFTER_ITEM if more else work.run.reason
+        return work.with_run(reason=reason).with_ledger(restarted=True)
     if work.run.state == "paused":
         return work
     return _stand_still(work, "The engine was restarted", event.at_ns)
@@ -454,25 +441,10 @@ def _stand_still(work: Work, why: str, at_ns: int) -> Work:
     what = (
         f"goes on with {left} item{'s' if left != 1 else ''}" if work.plan.items is not None else "starts it"
     )
-    work = _with(work, state="paused", paused_ns=work.run.paused_ns or at_ns, reason=f"{why}; resume {what}.")
-    return _noted(work, admitted=False)
-
-
-def _progress(work: Work, at_ns: int) -> Progress:
-    """How far a run is that drives its items; the rate is that of the items that really ran."""
-    ledger = work.ledger
-    rate = ledger.worked / ledger.worked_ns * 1e9 if ledger.worked and ledger.worked_ns else None
-    items = work.plan.items or ()
-    return Progress(
-        done=ledger.position,
-        total=len(items),
-        unit="items",
-        item=items[ledger.position] if ledger.in_flight and ledger.position < len(items) else None,
-        rate_per_s=rate,
-        eta_ns=round(work.remaining / rate * 1e9) if rate else None,
-        at_ns=at_ns,
-        source="items",
+    work = work.with_run(
+        state="paused", paused_ns=work.run.paused_ns or at_ns, reason=f"{why}; resume {what}."
     )
+    return work.with_ledger(admitted=False, holding=False)
 
 
 def _sum(before: Usage | None, now: Usage | None) -> Usage | None:

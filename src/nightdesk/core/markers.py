@@ -9,7 +9,9 @@ JOB = "NIGHTDESK_JOB"
 ITEM = "NIGHTDESK_ITEM"
 DESK = "NIGHTDESK_DESK"
 """The desk's folder. Two desks may have runs of the same name; it also makes ``nightdesk`` in a job find its desk."""
-MARKERS = (RUN, JOB, ITEM, DESK)
+ATTEMPT = "NIGHTDESK_ATTEMPT"
+"""Number of the attempt within its run: tells the processes of items apart that are in work at the same time."""
+MARKERS = (RUN, JOB, ITEM, DESK, ATTEMPT)
 
 
 def run_in(environment: Mapping[str, str], desk: str | None) -> str | None:

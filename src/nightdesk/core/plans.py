@@ -29,11 +29,18 @@ class Plan(Noun, frozen=True, kw_only=True):
     """The item of a single run."""
     items: tuple[str, ...] | None = None
     """All items of a run that drives them; None for any other run."""
+    parallel: int = 1
+    """Items in work at the same time."""
     outputs: str | None = None
+    check: tuple[str, ...] = ()
+    """Command that says whether the output of an item is valid, split; empty where there is none."""
+    needs_items: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     uses: dict[str, int] = {}
     priority: Priority = "analysis"
     timeout_ns: int | None = None
+    stall_ns: int | None = None
+    """An attempt without any sign of life for so long is ended."""
     grace_ns: int
     attempts: int = 1
     backoff_ns: int = 0
@@ -43,6 +50,14 @@ class Plan(Noun, frozen=True, kw_only=True):
 def drives_items(section: JobSection) -> bool:
     """Whether the desk itself goes through the items of the job."""
     return section.items is not None and names_item(section.command)
+
+
+def no_items_words(section: JobSection) -> str:
+    """Why a job has no items, for a sentence."""
+    source = section.items
+    if source is None or isinstance(source, str):
+        return f"no file matches {source}"
+    return f"{source.lines or source.jsonl or source.command} names no item"
 
 
 def find_job(jobs: Mapping[str, JobSection], name: str) -> JobSection:
@@ -71,9 +86,11 @@ def plan_run(section: JobSection, request: StartRun, folder: str, items: Items) 
         return _dry(section, request, folder, items)
     if drives_items(section):
         found = items()
+        if request.items:
+            found = chosen_items(request.items, found)
         if not found:
             raise UsageError(
-                f"{request.job} has nothing to do: no file matches {section.items} in {folder}.",
+                f"{request.job} has nothing to do: {no_items_words(section)} in {folder}.",
                 "Check items in nightdesk.toml.",
             )
         return _plan(section, request, folder, section.command, items=found)
@@ -124,16 +141,28 @@ def _plan(
         env=section.env,
         item=request.item,
         items=items,
+        parallel=section.parallel if items is not None else 1,
         outputs=section.outputs,
+        check=split_command(section.check) if section.check else (),
+        needs_items=section.needs_items if items is not None and not dry else (),
         needs=section.needs if request.mode == "full" else (),
         uses={} if dry else section.uses,
         priority=section.priority,
         timeout_ns=span_ns(section.timeout) if section.timeout else None,
+        stall_ns=span_ns(section.stall_after) if section.stall_after and not dry else None,
         grace_ns=span_ns(section.grace),
         attempts=section.retry.attempts if request.mode == "full" else 1,
         backoff_ns=span_ns(section.retry.backoff),
         longest_pause_ns=span_ns(section.retry.max),
     )
+
+
+def chosen_items(wanted: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    """The wanted items, in the order asked for. Raises UsageError for one that is not known."""
+    missing = next(iter(set(wanted) - set(known)), None)
+    if missing is not None:
+        raise missing_item(missing, known)
+    return tuple(dict.fromkeys(wanted))
 
 
 def job_view(name: str, section: JobSection, last_run: str | None, active_run: str | None) -> JobView:

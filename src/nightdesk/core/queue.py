@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from nightdesk.core.jobs import Work
+from nightdesk.core.work import Work
 from nightdesk.model.job import ENDED, Priority, Run
 
 CAPACITY = 1
@@ -39,18 +39,21 @@ def admit(works: Iterable[Work], newest_full: Mapping[str, Run], at_ns: int) -> 
             holders += [(resource, work.run.id) for resource in work.plan.uses]
         else:
             reasons[work.run.id] = reason
+    closed = (work for work in works if work.run.state == "waiting" and work.due_ns is None)
+    reasons |= {work.run.id: work.queue.why_closed for work in closed if work.queue.why_closed}
     return Admission(tuple(start), reasons)
 
 
 def is_holding(work: Work) -> bool:
     """Whether the run keeps what it uses from others: from its start to its end, except while it waits to retry."""
     state = work.run.state
-    return work.ledger.in_flight or (work.ledger.admitted and state not in ENDED and state != "paused")
+    return work.in_flight or (work.ledger.admitted and state not in ENDED and state != "paused")
 
 
 def _is_candidate(work: Work, at_ns: int) -> bool:
-    due = work.ledger.retry_at_ns is None or work.ledger.retry_at_ns <= at_ns
-    return work.run.state == "waiting" and not work.ledger.admitted and due
+    due_ns = work.due_ns
+    is_due = due_ns is not None and due_ns <= at_ns
+    return work.run.state == "waiting" and not work.ledger.admitted and is_due
 
 
 def _rank(work: Work, at_ns: int) -> tuple[int, int, str]:

@@ -85,16 +85,34 @@ class Retry(Section, frozen=True, kw_only=True):
     max: Span = "10m"
 
 
+class ItemsSource(Section, frozen=True, kw_only=True):
+    """``items = { lines = "list.txt" }``: items that are no files. Exactly one of the first three is given."""
+
+    lines: str | None = None
+    """A file with one item a line; empty lines and those that begin with # are passed over."""
+    jsonl: str | None = None
+    """A file of JSON Lines: texts, or objects of which ``key`` is the item."""
+    command: str | None = None
+    """A command that prints one item a line; started without a shell in the job's folder."""
+    key: str = "item"
+
+
 class JobSection(Section, frozen=True, kw_only=True):
     """``[jobs.NAME]``"""
 
     command: str
     """Started without a shell: split like a shell would, nothing is expanded. ``{item}`` is replaced."""
     description: str | None = None
-    items: str | None = None
-    """Glob of the items, relative to the job's folder."""
+    items: str | ItemsSource | None = None
+    """Glob of the items, relative to the job's folder; or where else they come from."""
+    parallel: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Items in work at the same time."""
+    needs_items: tuple[str, ...] = ()
+    """Jobs that must have done an item of the same stem before this one may work on it."""
     outputs: str | None = None
     """An item whose output exists is skipped; ``{stem}``, ``{name}``, ``{item}`` are replaced."""
+    check: str | None = None
+    """Command that ends with 0 when the output of an item is valid: asked before it is skipped, and after it ran."""
     single: str | None = None
     """Command for one single item; the command itself where it holds ``{item}``."""
     dry_run: str | None = None

@@ -33,6 +33,45 @@ class JobView(Noun, frozen=True, kw_only=True):
     active_run: str | None = None
 
 
+ItemState = Literal["done", "failed", "skipped", "again"]
+
+
+class ItemRecord(Noun, frozen=True, kw_only=True):
+    """What became of an item of a run. The newest record of an item counts; ``again`` puts it back into the queue."""
+
+    item: str
+    index: int | None = None
+    """Place of the item in the run, from 0."""
+    state: ItemState
+    attempts: int = 0
+    serial: int | None = None
+    """Number of the attempt that decided it."""
+    started_ns: int | None = None
+    ended_ns: int
+    failure: Failure | None = None
+    log_path: str | None = None
+    """Its own log, where the run's log does not hold its output."""
+
+
+class ItemMove(Noun, frozen=True, kw_only=True):
+    """Request: what to do with items of a run that wait or are over."""
+
+    items: tuple[str, ...]
+    where: Literal["first", "last", "skip", "again"]
+
+
+class Flight(Noun, frozen=True, kw_only=True):
+    """An attempt in work, as viewers see it."""
+
+    serial: int
+    item: str | None = None
+    index: int | None = None
+    attempt: int
+    started_ns: int | None = None
+    process: ProcessKey | None = None
+    log_path: str | None = None
+
+
 class Usage(Noun, frozen=True, kw_only=True):
     """Resources of a finished attempt: the command and the children it waited for, as the kernel counted."""
 
@@ -86,6 +125,12 @@ class Run(Noun, frozen=True, kw_only=True):
     progress: Progress | None = None
     paused_ns: int | None = None
     """Since when it is paused."""
+    flights: tuple[Flight, ...] = ()
+    """The attempts in work, oldest first; ``item``, ``process``, ``keeper`` and ``attempt`` are the oldest one's."""
+    items_skipped: int = 0
+    """Of the done ones: their outputs were valid already, or the user passed over them."""
+    holding: bool = False
+    """It stands still after the items in work."""
 
 
 class StartRun(Noun, frozen=True, kw_only=True):
@@ -94,6 +139,12 @@ class StartRun(Noun, frozen=True, kw_only=True):
     job: str
     mode: RunMode = "full"
     item: str | None = None
+    """The item of a single run."""
+    items: tuple[str, ...] = ()
+    """Only these items of a full run that drives them, in this order; empty: all."""
+    retry: bool = False
+    """Only the items that failed, or were not reached, in the job's newest full run."""
 
 
-RunAction = Literal["pause", "resume", "stop", "kill"]
+RunAction = Literal["pause", "resume", "stop", "kill", "hold"]
+"""``hold``: stand still after the items in work."""

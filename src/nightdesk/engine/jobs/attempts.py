@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nightdesk.core.markers import MARKERS
-from nightdesk.engine.jobs.runs import PidRecord, RunFolder
+from nightdesk.engine.jobs.runs import AttemptFolder, PidRecord
 from nightdesk.engine.processes.signals import start_time_ns
 from nightdesk.model.base import ProcessKey
 
@@ -24,7 +24,7 @@ _READY, _LOCK, _ABOVE = 3, 4, 10
 """The keeper's descriptors; ours are moved above them first, so that none is overwritten."""
 
 
-def spawn_keeper(folder: RunFolder, log: Path) -> tuple[int, int]:
+def spawn_keeper(folder: AttemptFolder, log: Path) -> tuple[int, int]:
     """Number of a new keeper, and a descriptor that becomes readable once its command runs or can't.
 
     Blocks for about a millisecond. Raises OSError where the log or the lock can't be opened.
@@ -67,7 +67,7 @@ async def wait_readable(descriptor: int) -> None:
         os.close(descriptor)
 
 
-async def find_keeper(folder: RunFolder, serial: int) -> PidRecord | None:
+async def find_keeper(folder: AttemptFolder) -> PidRecord | None:
     """The live keeper of an attempt that another engine started; None where there is none.
 
     A keeper that is only just starting is waited for, but not for ever.
@@ -75,7 +75,7 @@ async def find_keeper(folder: RunFolder, serial: int) -> PidRecord | None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STARTING_SECONDS):
             while folder.has_keeper():
-                if record := folder.pids(serial):
+                if record := folder.pids():
                     return record
                 await asyncio.sleep(0.01)
     return None
@@ -94,7 +94,7 @@ def _key(noted: ProcessKey) -> ProcessKey:
 class KeeperWatch:
     """Calls back once when a keeper is gone: at once on Linux, after a quarter of a second elsewhere."""
 
-    def __init__(self, pid: int, folder: RunFolder, on_gone: Callable[[], None]) -> None:
+    def __init__(self, pid: int, folder: AttemptFolder, on_gone: Callable[[], None]) -> None:
         self._pid = pid
         self._folder = folder
         self._on_gone = on_gone

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from nightdesk.core.failures import end_failure, start_failure
-from nightdesk.core.jobs import Work
-from nightdesk.engine.jobs.active import ActiveRun
-from nightdesk.engine.jobs.runs import Result
+from pathlib import Path
+
+from nightdesk.core.failures import end_failure, invalid_failure, start_failure
+from nightdesk.core.work import Attempt, Work
+from nightdesk.engine.jobs.items import check_output, missing_output
+from nightdesk.engine.jobs.runs import Result, RunFolder
 from nightdesk.engine.processes.signals import is_alive
 from nightdesk.model.job import Failure
 from nightdesk.model.process import SignalReport
 
 
-def failure_of(active: ActiveRun, result: Result) -> Failure | None:
-    """Why the attempt in work failed; None where it succeeded. Reads the end of the log."""
+def failure_of(work: Work, folder: RunFolder, log: Path, attempt: Attempt, result: Result) -> Failure | None:
+    """Why an attempt failed; None where it succeeded. Reads the end of the log; runs the job's check of the output."""
+    plan = work.plan
     if result.step is not None:
-        plan = active.work.plan
         return start_failure(result.step, result.errno, plan.arguments[0], plan.folder)
     if result.exit_status == 0:
-        return None
-    tail = active.folder.log_tail(active.log, active.work.ledger.log_offset)
+        if attempt.index is None or work.ledger.ending:
+            return None
+        reason = missing_output(plan, attempt.index)
+        if reason is None and plan.check:
+            reason = check_output(plan, attempt.index, folder.path)
+        return invalid_failure(reason) if reason else None
+    tail = folder.log_tail(log, attempt.log_offset)
     return end_failure(result.exit_status, result.signal, tail)
 
 
-def lost_reason(work: Work) -> str:
+def lost_reason(attempt: Attempt) -> str:
     """Why nothing is known of the end of an attempt, and what still runs of it."""
-    run = work.run
     reason = "Its keeper went away without a result: it was killed, or the machine was started again"
-    if run.process is not None and is_alive(run.process):
-        return f"{reason}. Its command still runs as process {run.process.pid}."
+    if attempt.process is not None and is_alive(attempt.process):
+        return f"{reason}. Its command still runs as process {attempt.process.pid}."
     return f"{reason}."
 
 

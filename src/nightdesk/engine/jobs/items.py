@@ -4,22 +4,103 @@ from __future__ import annotations
 
 import glob
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from nightdesk.core.items import is_up_to_date, natural_order, output_path
+import msgspec
+
+from nightdesk.core.items import fill, is_up_to_date, natural_order, output_path, split_command
 from nightdesk.core.plans import Plan
+from nightdesk.model.config import ItemsSource
+from nightdesk.model.errors import UsageError
+
+COMMAND_SECONDS = 60.0
+"""A command that lists items, or checks one output, has so long."""
 
 
-def find_items(folder: Path, pattern: str) -> tuple[str, ...]:
-    """The files that match, relative to ``folder``, in natural order; folders where the pattern ends with a slash.
+def find_items(folder: Path, source: str | ItemsSource | None) -> tuple[str, ...]:
+    """The items of a job, each once. Raises UsageError where the source can't be read.
 
-    Names that are no UTF-8 are left out: they could not be shown or named by anybody.
+    Files that match a glob come relative to ``folder`` in natural order, folders where the pattern ends with a
+    slash. Names that are no UTF-8 are left out: they could not be shown or named by anybody.
     """
+    if source is None:
+        return ()
+    if isinstance(source, str):
+        return _matching(folder, source)
+    return tuple(dict.fromkeys(item for item in _listed(folder, source) if item and "\0" not in item))
+
+
+def _matching(folder: Path, pattern: str) -> tuple[str, ...]:
     wants_folders = pattern.endswith("/")
     matches = glob.iglob(os.path.expanduser(pattern), root_dir=folder, recursive=True)  # noqa: PTH111, PTH207 - Path.glob refuses absolute patterns
     found = (name for name in matches if _is_text(name) and (wants_folders or not (folder / name).is_dir()))
     return tuple(sorted(found, key=natural_order))
+
+
+def _listed(folder: Path, source: ItemsSource) -> Iterator[str]:
+    if source.command is not None:
+        yield from _lines(_output(folder, source.command))
+        return
+    path = folder / os.path.expanduser(source.lines or source.jsonl or "")  # noqa: PTH111 - a Path would lose nothing, a name like ~x does
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise UsageError(
+            f"The items in {path} can't be read: {fault}.", "Check items in nightdesk.toml."
+        ) from fault
+    if source.lines is not None:
+        yield from _lines(text)
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            yield _item_in(line, source.key, f"{path}, line {number}")
+
+
+def _lines(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            yield line.strip()
+
+
+def _item_in(line: str, key: str, place: str) -> str:
+    try:
+        value: Any = msgspec.json.decode(line)
+    except msgspec.DecodeError as fault:
+        raise UsageError(f"{place} is no JSON: {fault}.", "Each line is one JSON value.") from fault
+    if isinstance(value, dict):
+        value = value.get(key)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise UsageError(
+        f"{place} has no text under {key!r}.", 'Name the key: items = { jsonl = "…", key = "…" }.'
+    )
+
+
+def _output(folder: Path, command: str) -> str:
+    try:
+        done = subprocess.run(
+            split_command(command),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        raise UsageError(f"`{command}` can't list the items: {fault}.", "Try it in a shell.") from fault
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise UsageError(
+            f"`{command}` can't list the items: it ended with {done.returncode}"
+            f"{': ' + said[-1] if said else ''}.",
+            "Try it in a shell.",
+        )
+    return done.stdout.decode("utf-8", "replace")
 
 
 def _is_text(name: str) -> bool:
@@ -30,33 +111,64 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def outputs_are_valid(plan: Plan, start: int) -> Iterator[bool]:
-    """For each item from index ``start`` on, whether its output makes work on it needless."""
+def is_valid(plan: Plan, index: int, run_dir: Path) -> bool:
+    """Whether the output of an item makes work on it needless: it is there, not older than the item, and the check
+    of the job accepts it. Blocks as long as the check takes. False for a job that names neither.
+    """
+    if plan.outputs is None and not plan.check:
+        return False
+    item = (plan.items or ())[index]
     folder = Path(plan.folder)
-    for item in (plan.items or ())[start:]:
-        yield plan.outputs is not None and _is_valid(folder / item, folder / output_path(plan.outputs, item))
+    if plan.outputs is not None and not _is_fresh(folder / item, folder / output_path(plan.outputs, item)):
+        return False
+    return not plan.check or check_output(plan, index, run_dir) is None
 
 
-def count_valid(plan: Plan, start: int) -> int:
-    """How many items in a row, from index ``start`` on, need no work."""
-    count = 0
-    for valid in outputs_are_valid(plan, start):
-        if not valid:
-            break
-        count += 1
-    return count
+def check_output(plan: Plan, index: int, run_dir: Path) -> str | None:
+    """Why the job's check does not accept the output of an item; None where it does."""
+    item = (plan.items or ())[index]
+    arguments = fill(plan.check, item=item, index=index + 1, run_dir=str(run_dir))
+    try:
+        done = subprocess.run(
+            arguments,
+            cwd=plan.folder,
+            env={**os.environ, **plan.env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        return f"The check of its output could not be made: {fault}."
+    if done.returncode == 0:
+        return None
+    said = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    return f"The check of its output ended with {done.returncode}{': ' + said[-1] if said else ''}."
 
 
-def listing(plan: Plan) -> str:
+def missing_output(plan: Plan, index: int) -> str | None:
+    """Why an item that ran well is not done all the same: its output is not there, or not accepted."""
+    if plan.outputs is None:
+        return None
+    path = Path(plan.folder) / output_path(plan.outputs, (plan.items or ())[index])
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return f"The command ended with 0, but its output {path} is missing."
+    return None if size else f"The command ended with 0, but its output {path} is empty."
+
+
+def listing(plan: Plan, run_dir: Path) -> str:
     """What a run would do, one line for each item."""
-    valid = list(outputs_are_valid(plan, 0))
     items = plan.items or ()
+    valid = [is_valid(plan, index, run_dir) for index in range(len(items))]
     lines = [f"{'skip' if done else 'do  '}  {item}" for item, done in zip(items, valid, strict=True)]
     lines.append(f"{len(items) - sum(valid)} of {len(items)} items would be worked on.")
     return "\n".join(lines) + "\n"
 
 
-def _is_valid(item: Path, output: Path) -> bool:
+def _is_fresh(item: Path, output: Path) -> bool:
     try:
         result = output.stat()
     except OSError:
@@ -64,5 +176,6 @@ def _is_valid(item: Path, output: Path) -> bool:
     try:
         changed_ns = item.stat().st_mtime_ns
     except OSError:
-        return False
+        # An item that is no file can't have changed.
+        changed_ns = None
     return is_up_to_date(changed_ns, result.st_mtime_ns, result.st_size)

@@ -1,7 +1,7 @@
 """The keeper of one attempt: starts the user's command, waits for it, writes what became of it.
 
-Started by the engine as ``python -I -S keeper.py RUN_FOLDER``; survives the engine, its terminal and its signals.
-Reads ``spec`` from the run folder, writes ``pid.json`` when the command runs and ``result.json`` when it ended. Its
+Started by the engine as ``python -I -S keeper.py ATTEMPT_FOLDER``; survives the engine, its terminal and its signals.
+Reads ``spec`` from that folder, writes ``pid.json`` when the command runs and ``result.json`` when it ended. Its
 standard output and error are the log of the run and so are those of the command: no byte is copied. Descriptor 3 is a
 pipe on which it says once that one of the two files is there; descriptor 4 carries the lock that shows that it lives.
 

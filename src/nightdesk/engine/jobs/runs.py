@@ -1,7 +1,7 @@
 """The folder of a run: what is on disk so that a run outlives the engine that started it.
 
-``plan.json`` is written once; ``run.json`` is replaced at each step; ``items.jsonl`` gets a line for each finished
-item. ``spec``, ``pid.json`` and ``result.json`` belong to the attempt in work and carry its serial number.
+``plan.json`` is written once; ``run.json`` is replaced at each step; ``items.jsonl`` gets a line for each item that is
+over, before ``run.json`` says so. ``attempts/N`` holds ``spec``, ``pid.json`` and ``result.json`` of attempt N.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import msgspec
 
 from nightdesk.core.failures import TAIL_BYTES
-from nightdesk.core.jobs import Ledger, Work
 from nightdesk.core.plans import Plan
+from nightdesk.core.work import Ledger, Work, queue_of
 from nightdesk.model.base import Noun, ProcessKey
-from nightdesk.model.job import Run
+from nightdesk.model.job import ItemRecord, Run
 
 T = TypeVar("T")
+_record_decoder = msgspec.json.Decoder(ItemRecord)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -59,85 +61,64 @@ class Result(Noun, frozen=True, kw_only=True):
     errno: int = 0
 
 
-class ItemRecord(Noun, frozen=True, kw_only=True):
-    """One line of ``items.jsonl``."""
-
-    item: str
-    state: str
-    """``done``, ``failed`` or ``skipped``."""
-    attempts: int
-    started_ns: int | None
-    ended_ns: int
-    failure: str | None = None
-
-
-class RunFolder:
-    """One folder below ``.nightdesk/runs``. All methods block for less than a millisecond or so."""
+class Folder:
+    """Whole files in one folder. All methods block for less than a millisecond or so."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @property
-    def run_id(self) -> str:
-        """The id of the run."""
-        return self.path.name
+    def replace(self, name: str, body: bytes) -> None:
+        """Write a whole file or nothing, readable by its owner only."""
+        new = self.path / f"{name}.new"
+        with _open_private(new, os.O_TRUNC) as file:
+            file.write(body)
+        new.replace(self.path / name)
+
+    def read(self, name: str, kind: type[T]) -> T | None:
+        """What a file holds; None where it is missing or damaged."""
+        try:
+            return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+
+class AttemptFolder(Folder):
+    """One folder below ``attempts`` of a run: what its keeper reads and writes."""
+
+    def __init__(self, path: Path, serial: int) -> None:
+        super().__init__(path)
+        self.serial = serial
 
     @property
     def _lock(self) -> Path:
         return self.path / "keeper.lock"
 
-    def save_plan(self, plan: Plan) -> None:
-        """Write the plan, once."""
-        self._replace("plan.json", msgspec.json.encode(plan))
-
-    def save(self, work: Work) -> None:
-        """Write the run as it is now."""
-        self._replace("run.json", msgspec.json.encode(Stored(run=work.run, ledger=work.ledger)))
-
-    def load(self) -> Work | None:
-        """The run as it was last written; None where its files are missing or damaged."""
-        stored = self._read("run.json", Stored)
-        plan = self._read("plan.json", Plan)
-        return Work(stored.run, plan, stored.ledger) if stored and plan else None
-
-    def save_spec(
-        self, serial: int, folder: str, arguments: Iterable[str], environment: Mapping[str, str]
-    ) -> None:
-        """Write what the keeper has to start, and take away what the attempt before left."""
-        fields = [f"serial={serial}", f"folder={folder}"]
+    def save_spec(self, folder: str, arguments: Iterable[str], environment: Mapping[str, str]) -> None:
+        """Write what the keeper has to start."""
+        for folder_path in (self.path.parent, self.path):
+            folder_path.mkdir(mode=0o700, exist_ok=True)
+        fields = [f"serial={self.serial}", f"folder={folder}"]
         fields += [f"arg={argument}" for argument in arguments]
         fields += [f"env={name}={value}" for name, value in environment.items()]
-        for name in ("pid.json", "result.json"):
-            (self.path / name).unlink(missing_ok=True)
-        self._replace("spec", b"".join(os.fsencode(field) + b"\0" for field in fields))
+        self.replace("spec", b"".join(os.fsencode(field) + b"\0" for field in fields))
 
-    def pids(self, serial: int) -> PidRecord | None:
-        """The processes of the attempt with this number; None before its command runs."""
-        record = self._read("pid.json", PidRecord)
-        return record if record and record.serial == serial else None
+    def was_begun(self) -> bool:
+        """Whether a keeper may have been started."""
+        return (self.path / "spec").exists()
 
-    def result(self, serial: int) -> Result | None:
-        """How the attempt with this number ended; None before that."""
-        result = self._read("result.json", Result)
-        return result if result and result.serial == serial else None
+    def pids(self) -> PidRecord | None:
+        """The processes of the attempt; None before its command runs."""
+        record = self.read("pid.json", PidRecord)
+        return record if record and record.serial == self.serial else None
 
-    def append_items(self, records: Iterable[ItemRecord]) -> None:
-        """Note that items are over."""
-        with _open_private(self.path / "items.jsonl", os.O_APPEND) as file:
-            file.write(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+    def result(self) -> Result | None:
+        """How the attempt ended; None before that."""
+        result = self.read("result.json", Result)
+        return result if result and result.serial == self.serial else None
 
-    def append_log(self, log: Path, text: str) -> None:
-        """Add a line of the desk's own to the run's log."""
-        with _open_private(log, os.O_APPEND) as file:
-            file.write(text.encode("utf-8", "replace"))
-
-    def log_tail(self, log: Path, start: int) -> str:
-        """The end of the log, at most so much as is worth looking at, from byte ``start`` on."""
-        with contextlib.suppress(OSError), log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(start, size - TAIL_BYTES))
-            return file.read(TAIL_BYTES).decode("utf-8", "replace")
-        return ""
+    def clear(self) -> None:
+        """Take the folder away: what it says is kept elsewhere."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def lock_for_keeper(self) -> int:
         """A descriptor that holds the folder's lock. The keeper inherits it, so the lock is free when it is gone."""
@@ -159,23 +140,78 @@ class RunFolder:
             os.close(descriptor)
         return False
 
-    def _replace(self, name: str, body: bytes) -> None:
-        """Write a whole file or nothing, readable by its owner only."""
-        new = self.path / f"{name}.new"
-        with _open_private(new, os.O_TRUNC) as file:
-            file.write(body)
-        new.replace(self.path / name)
 
-    def _read(self, name: str, kind: type[T]) -> T | None:
-        try:
-            return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
-        except (OSError, msgspec.DecodeError):
+class RunFolder(Folder):
+    """One folder below ``.nightdesk/runs``."""
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.path.name
+
+    def attempt(self, serial: int) -> AttemptFolder:
+        """The folder of one attempt; it may not exist yet, or no longer."""
+        return AttemptFolder(self.path / "attempts" / str(serial), serial)
+
+    def save_plan(self, plan: Plan) -> None:
+        """Write the plan, once."""
+        self.replace("plan.json", msgspec.json.encode(plan))
+
+    def save(self, work: Work) -> None:
+        """Write the run as it is now."""
+        self.replace("run.json", msgspec.json.encode(Stored(run=work.run, ledger=work.ledger)))
+
+    def load(self) -> Work | None:
+        """The run as it was last written; None where its files are missing or damaged."""
+        stored = self.read("run.json", Stored)
+        plan = self.read("plan.json", Plan)
+        if not stored or not plan:
             return None
+        ledger, queue = queue_of(plan, stored.ledger, self.items())
+        return Work(stored.run, plan, ledger, queue)
+
+    def append_items(self, records: Iterable[ItemRecord]) -> None:
+        """Note what became of items. Raises OSError; then a part of the last line may have been written."""
+        body = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+        with _open_private(self.path / "items.jsonl", os.O_APPEND, "ab") as file:
+            # A line that a full disk cut is ended first, so that it spoils no other.
+            if file.tell() and not self._ends_with_line():
+                body = b"\n" + body
+            file.write(body)
+
+    def _ends_with_line(self) -> bool:
+        with (self.path / "items.jsonl").open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+    def items(self) -> Iterator[ItemRecord]:
+        """What became of the items, in the order of time; lines that were cut are passed over."""
+        try:
+            file = (self.path / "items.jsonl").open("rb")
+        except OSError:
+            return
+        with file:
+            for line in file:
+                with contextlib.suppress(msgspec.DecodeError):
+                    yield _record_decoder.decode(line)
+
+    def append_log(self, log: Path, text: str) -> None:
+        """Add a line of the desk's own to the run's log."""
+        with _open_private(log, os.O_APPEND) as file:
+            file.write(text.encode("utf-8", "replace"))
+
+    def log_tail(self, log: Path, start: int) -> str:
+        """The end of the log, at most so much as is worth looking at, from byte ``start`` on."""
+        with contextlib.suppress(OSError), log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start, size - TAIL_BYTES))
+            return file.read(TAIL_BYTES).decode("utf-8", "replace")
+        return ""
 
 
-def _open_private(path: Path, flags: int) -> BinaryIO:
+def _open_private(path: Path, flags: int, mode: Literal["wb", "ab"] = "wb") -> BinaryIO:
     """A file to write that nobody else can read, from the moment it exists."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o600), "wb")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o600), mode)
 
 
 def plain_name(job: str) -> str:

@@ -21,6 +21,7 @@ from nightdesk.engine.processes.table import (
     command_text,
     is_keeper,
     read_argv,
+    read_attempt,
     read_entry,
     read_marker,
     read_table,
@@ -74,6 +75,20 @@ def processes_of_run(run_id: str, root: ProcessKey | None) -> Members:
     )
 
 
+def processes_of_attempt(run_id: str, serial: int, root: ProcessKey | None) -> Members:
+    """All processes of one attempt of a run, parents first. A process that dropped its marker counts to the attempt
+    below whose ``root`` it lives, or in whose session.
+    """
+    ours = str(serial)
+    members = processes_of_run(run_id, root)
+    below = {member.key for member in tree_of(root)} if root is not None else set()
+    return tuple(
+        member
+        for member in members
+        if (attempt := read_attempt(member.key.pid)) == ours or (attempt is None and member.key in below)
+    )
+
+
 def _of_root(root: ProcessKey, run_id: str, table: Mapping[int, Entry]) -> set[int]:
     """``root`` itself and what shares its session or group.
 
@@ -116,6 +131,17 @@ def signal_run(
 
     def again() -> Members:
         return processes_of_run(run_id, root)
+
+    return signal_members(again(), action, grace_s, again)
+
+
+def signal_attempt(
+    run_id: str, serial: int, root: ProcessKey | None, action: TreeAction, grace_s: float = 10.0
+) -> SignalReport:
+    """Signals every process of one attempt of a run, and none of its other attempts."""
+
+    def again() -> Members:
+        return processes_of_attempt(run_id, serial, root)
 
     return signal_members(again(), action, grace_s, again)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from nightdesk.core.markers import DESK, parse_environment, run_in
+from nightdesk.core.markers import ATTEMPT, DESK, parse_environment, run_in
 
 LINUX = sys.platform.startswith("linux")
 _KERNEL_FLAG = 0x00200000
@@ -215,9 +215,17 @@ def read_argv(pid: int) -> tuple[str, ...]:
 def read_marker(pid: int) -> str | None:
     """The run of our desk that the process was started for; None where unmarked, another desk's, or not readable."""
     if not LINUX:
-        return _psutil_marker(pid)
+        return run_in(_psutil_markers(pid), os.environ.get(DESK))
     raw = _proc_file(pid, "environ", 1 << 20)
     return run_in(parse_environment(raw), os.environ.get(DESK)) if b"NIGHTDESK_" in raw else None
+
+
+def read_attempt(pid: int) -> str | None:
+    """The attempt that the process was started for; None where unmarked, or not readable."""
+    if not LINUX:
+        return _psutil_markers(pid).get(ATTEMPT)
+    raw = _proc_file(pid, "environ", 1 << 20)
+    return parse_environment(raw).get(ATTEMPT) if b"NIGHTDESK_" in raw else None
 
 
 def command_text(argv: tuple[str, ...], name: str) -> str:
@@ -345,13 +353,13 @@ def _psutil_argv(pid: int) -> tuple[str, ...]:
         return ()
 
 
-def _psutil_marker(pid: int) -> str | None:
+def _psutil_markers(pid: int) -> dict[str, str]:
     import psutil
 
     try:
-        return run_in(psutil.Process(pid).environ(), os.environ.get(DESK))
+        return dict(psutil.Process(pid).environ())
     except (psutil.Error, OSError):
-        return None
+        return {}
 
 
 def _psutil_user(pid: int) -> str:

@@ -1,17 +1,15 @@
-"""A run that has not ended, with what the engine holds for it, and all runs that are remembered."""
+"""Runs as they are found on disk, and all that are remembered: those that go on and the newest that ended."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightdesk.core.items import fill, shown_command
-from nightdesk.core.jobs import Ledger, Work
 from nightdesk.core.plans import Plan
-from nightdesk.engine.jobs.attempts import KeeperWatch
+from nightdesk.core.work import Ledger, Work, queue_of
+from nightdesk.engine.jobs.driver import RunDriver
 from nightdesk.engine.jobs.runs import RunFolder, create_folder, log_id, run_folders
 from nightdesk.model.job import Run
 
@@ -21,25 +19,7 @@ KEPT = 100
 """Ended runs that are remembered."""
 
 
-@dataclass(slots=True)
-class ActiveRun:
-    """Handles of a run. They never leave the supervisor."""
-
-    work: Work
-    folder: RunFolder
-    watch: KeeperWatch | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while an attempt is launched, signalled or cleared away: one thing at a time happens to a run."""
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the first command runs, or the run ended or waits for another."""
-
-    @property
-    def log(self) -> Path:
-        """The run's log file."""
-        return Path(self.work.run.log_path or self.folder.path / "run.log")
-
-
-def create_run(runs: Path, plan: Plan, now_ns: int) -> ActiveRun:
+def create_run(runs: Path, plan: Plan, now_ns: int) -> tuple[Work, RunFolder]:
     """A new run on disk, not yet started. Raises OSError where its folder can't be written."""
     folder, log = create_folder(runs, plan.job, now_ns)
     run = Run(
@@ -55,14 +35,15 @@ def create_run(runs: Path, plan: Plan, now_ns: int) -> ActiveRun:
         created_ns=now_ns,
         items_total=len(plan.items) if plan.items is not None else None,
     )
-    active = ActiveRun(Work(run, plan, Ledger()), folder)
+    ledger, queue = queue_of(plan, Ledger(), ())
+    work = Work(run, plan, ledger, queue)
     folder.append_log(log, "")
     folder.save_plan(plan)
-    folder.save(active.work)
-    return active
+    folder.save(work)
+    return work, folder
 
 
-def stored_runs(runs: Path) -> list[ActiveRun]:
+def stored_runs(runs: Path) -> list[tuple[Work, RunFolder]]:
     """All runs on disk, oldest first; damaged ones are passed over."""
     found = []
     for folder in run_folders(runs):
@@ -70,14 +51,15 @@ def stored_runs(runs: Path) -> list[ActiveRun]:
         if work is None:
             logger.warning("The run folder %s can't be read and is passed over.", folder.path)
         else:
-            found.append(ActiveRun(work, folder))
-    return sorted(found, key=lambda active: active.work.run.created_ns)
+            found.append((work, folder))
+    return sorted(found, key=lambda pair: pair[0].run.created_ns)
 
 
-def filled_command(plan: Plan, folder: RunFolder, position: int) -> tuple[str, ...]:
-    """The arguments of the command for the item at ``position``, or for the whole run."""
-    item = plan.items[position] if plan.items is not None else plan.item
-    return fill(plan.arguments, item=item, index=position + 1, run_dir=str(folder.path))
+def _done_of(work: Work) -> frozenset[str]:
+    busy = {*work.queue.pending, *work.queue.failed}
+    busy |= {each.index for each in work.ledger.attempts if each.index is not None}
+    busy |= {each.index for each in work.ledger.delayed if each.index is not None}
+    return frozenset(item for index, item in enumerate(work.plan.items or ()) if index not in busy)
 
 
 def _command_text(plan: Plan, folder: RunFolder) -> str:
@@ -85,21 +67,22 @@ def _command_text(plan: Plan, folder: RunFolder) -> str:
         return "list of the items"
     if plan.items is not None:
         return " ".join(plan.arguments)
-    return shown_command(filled_command(plan, folder, 0))
+    return shown_command(fill(plan.arguments, item=plan.item, index=1, run_dir=str(folder.path)))
 
 
 class RunBook:
     """All runs: those that go on, and the newest that ended."""
 
     def __init__(self) -> None:
-        self.active: dict[str, ActiveRun] = {}
+        self.active: dict[str, RunDriver] = {}
         self._ended: dict[str, Run] = {}
         self._newest_full: dict[str, Run] = {}
         self._newest: dict[str, str] = {}
+        self._done: dict[str, frozenset[str]] = {}
 
-    def add(self, active: ActiveRun) -> None:
+    def add(self, driver: RunDriver) -> None:
         """Remember a run that has not ended."""
-        self.active[active.folder.run_id] = active
+        self.active[driver.folder.run_id] = driver
 
     def add_ended(self, run: Run) -> None:
         """Remember an ended run; forget the oldest."""
@@ -110,7 +93,9 @@ class RunBook:
         if run.mode == "full" and (newest is None or newest.created_ns <= run.created_ns):
             self._newest_full[run.job] = run
         while len(self._ended) > KEPT:
-            del self._ended[next(iter(self._ended))]
+            oldest = next(iter(self._ended))
+            del self._ended[oldest]
+            self._done.pop(oldest, None)
 
     def find(self, run_id: str) -> Run | None:
         """The run with this id, if it is remembered."""
@@ -134,6 +119,17 @@ class RunBook:
             if work.run.mode == "full" and (before is None or before.created_ns <= work.run.created_ns):
                 newest[work.run.job] = work.run
         return newest
+
+    def done_items(self, run: Run) -> frozenset[str]:
+        """The items that a run has done, or found done already."""
+        driver = self.active.get(run.id)
+        if driver is None:
+            known = self._done.get(run.id)
+            if known is None:
+                work = RunFolder(Path(run.folder)).load()
+                known = self._done[run.id] = _done_of(work) if work else frozenset()
+            return known
+        return _done_of(driver.work)
 
     def active_of(self, job: str) -> str | None:
         """Id of the newest run of the job that goes on."""

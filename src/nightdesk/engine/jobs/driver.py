@@ -1,0 +1,357 @@
+"""Drives one run: gives what happened to the state machine of core, keeps it on disk, obeys what it says.
+
+One lock for each run: an attempt is launched, signalled or cleared away, one thing at a time. What is decided is on
+disk before it is done, and what became of an item before the run is said to have moved on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from nightdesk.core import markers
+from nightdesk.core.items import fill, shown_command
+from nightdesk.core.jobs import advance
+from nightdesk.core.run_events import (
+    Asked,
+    Command,
+    Ended,
+    EngineRestarted,
+    Event,
+    ItemsSkipped,
+    KeeperLost,
+    Launch,
+    Launched,
+    NeverBegan,
+    Paused,
+    Record,
+    Remarked,
+    Resumed,
+    Signal,
+    Started,
+)
+from nightdesk.core.work import Attempt, Work
+from nightdesk.engine.jobs.attempts import KeeperWatch, find_keeper, process_keys, spawn_keeper, wait_readable
+from nightdesk.engine.jobs.endings import failure_of, lost_reason, remark_of
+from nightdesk.engine.jobs.items import is_valid
+from nightdesk.engine.jobs.runs import RunFolder, plain_name
+from nightdesk.engine.processes.signals import signal_attempt, signal_run
+from nightdesk.model.errors import NightdeskError
+from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, Usage
+from nightdesk.model.logs import Progress
+
+logger = logging.getLogger(__name__)
+
+SKIPPED_AT_ONCE = 500
+"""Items with valid outputs that are passed over in one step: the count moves while many are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a driver needs of the supervisor."""
+
+    desk: Path
+    now: Callable[[], int]
+    environment: Callable[[], dict[str, str]]
+    changed: Callable[[RunDriver, Run], None]
+    """The run differs from the one given, as it was before."""
+    on_attempt_log: Callable[[Run, str], None]
+    """An attempt writes to a log of its own."""
+    spawn: Callable[[Coroutine[object, object, None]], None]
+    threads: Callable[[], ThreadPoolExecutor | None]
+    consider: Callable[[], None]
+    """Others may be able to start now."""
+
+
+class RunDriver:
+    """One run that has not ended, and the handles of its attempts."""
+
+    def __init__(self, work: Work, folder: RunFolder, around: Surroundings) -> None:
+        self.work = work
+        self.folder = folder
+        self.begun = asyncio.Event()
+        """Set when the first command runs, or the run ended or waits for another."""
+        self._around = around
+        self._lock = asyncio.Lock()
+        self._watches: dict[int, KeeperWatch] = {}
+        self._unwritten: list[ItemRecord] = []
+        """Records that a full disk refused."""
+
+    @property
+    def log(self) -> Path:
+        """The run's log file."""
+        return Path(self.work.run.log_path or self.folder.path / "run.log")
+
+    def log_of(self, attempt: Attempt) -> Path:
+        """Where an attempt writes."""
+        return Path(attempt.log_path) if attempt.log_path else self.log
+
+    # what happens
+
+    def apply(self, event: Event) -> tuple[Command, ...]:
+        """Advance the run, keep it on disk, tell everybody; what is left to be done."""
+        before = self.work
+        after, commands = advance(before, event)
+        records = [command.record for command in commands if isinstance(command, Record)]
+        if records or self._unwritten:
+            self._write_items(records)
+        self.work = after
+        if after != before:
+            self._save()
+            if after.run.state in ENDED:
+                self.begun.set()
+            if after.run != before.run:
+                self._around.changed(self, before.run)
+        return tuple(command for command in commands if not isinstance(command, Record))
+
+    def set_progress(self, progress: Progress) -> None:
+        """Take over what the log says. Runs that drive their items know better and ignore it."""
+        if self.work.plan.items is None:
+            before = self.work.run
+            self.work = self.work.with_run(progress=progress)
+            self._around.changed(self, before)
+
+    def _write_items(self, records: list[ItemRecord]) -> None:
+        self._unwritten += records
+        try:
+            self.folder.append_items(self._unwritten)
+        except OSError as fault:
+            logger.warning("Finished items of run %s wait to be recorded: %s", self.folder.run_id, fault)
+            return
+        for record in self._unwritten:
+            if record.serial is not None and record.state == "done":
+                self.folder.attempt(record.serial).clear()
+        self._unwritten.clear()
+
+    def _save(self) -> None:
+        try:
+            self.folder.save(self.work)
+        except OSError as fault:
+            logger.warning("The state of run %s can't be written: %s", self.folder.run_id, fault)
+
+    async def obey_locked(self, commands: tuple[Command, ...]) -> None:
+        """Do what the state machine said."""
+        async with self._lock:
+            await self._obey(commands)
+
+    async def _obey(self, commands: tuple[Command, ...]) -> None:
+        while commands:
+            command, *rest = commands
+            if isinstance(command, Launch):
+                commands = (*rest, *await self._launch())
+            elif isinstance(command, Signal):
+                await self._signal(command)
+                commands = tuple(rest)
+            else:
+                commands = tuple(rest)
+
+    async def ask(self, action: RunAction, answered: asyncio.Event) -> None:
+        """Do what the user asks. In a task of its own: an asker who goes away must not leave a run half paused."""
+        try:
+            async with self._lock:
+                commands = self.apply(Asked(action, self._around.now()))
+                if action in ("stop", "kill"):
+                    answered.set()
+                await self._obey(commands)
+        finally:
+            answered.set()
+        self._around.consider()
+
+    async def end_harder(self) -> None:
+        """Kill what a stop in progress is still waiting for; does not wait for that stop."""
+        await self._signal(Signal("kill"))
+
+    # starting
+
+    async def _launch(self) -> tuple[Command, ...]:
+        """Start attempts while there is room, passing over the items that need no work."""
+        commands: tuple[Command, ...] = ()
+        if self.work.plan.items is None:
+            return await self._start(None) if self.work.room else ()
+        while self.work.room and not commands:
+            index = await self._next_item()
+            if index is None:
+                break
+            commands = await self._start(index)
+        return commands
+
+    async def _next_item(self) -> int | None:
+        """The item to work on now; None where there is none."""
+        while self.work.room:
+            found, valid = await asyncio.to_thread(self._look_for_work)
+            now = self._around.now()
+            if valid:
+                self.apply(ItemsSkipped(tuple(valid), now))
+            elif found is None:
+                return None
+            # While the disk was looked at, the user may have moved or passed over items.
+            if found is not None and self.work.room and found in self.work.next_items(now):
+                return found
+        return None
+
+    def _look_for_work(self) -> tuple[int | None, list[int]]:
+        valid: list[int] = []
+        tried = {each.index for each in self.work.ledger.delayed}
+        for index in self.work.next_items(self._around.now()):
+            if index in tried or not is_valid(self.work.plan, index, self.folder.path):
+                return index, valid
+            valid.append(index)
+            if len(valid) >= SKIPPED_AT_ONCE:
+                break
+        return None, valid
+
+    async def _start(self, index: int | None) -> tuple[Command, ...]:
+        """Start one attempt; what follows where that was not possible."""
+        plan = self.work.plan
+        item = plan.item if index is None or plan.items is None else plan.items[index]
+        number = 1 if index is None else index + 1
+        arguments = fill(plan.arguments, item=item, index=number, run_dir=str(self.folder.path))
+        own_log = self._own_log(index, item)
+        log = Path(own_log) if own_log else self.log
+        size = log.stat().st_size if log.exists() else 0
+        now = self._around.now()
+        self.apply(Launched(shown_command(arguments), size, now, index, own_log))
+        serial = self.work.ledger.serial
+        folder = self.folder.attempt(serial)
+        try:
+            folder.save_spec(plan.folder, arguments, self._environment(serial, item))
+            keeper, ready = spawn_keeper(folder, log)
+        except OSError as fault:
+            failure = Failure(kind="error", evidence=f"No keeper could be started for it: {fault}")
+            return self.apply(Ended(serial, self._around.now(), failure=failure))
+        self._watches[serial] = KeeperWatch(keeper, folder, partial(self._keeper_gone, serial))
+        if own_log:
+            self._around.on_attempt_log(self.work.run, own_log)
+        await wait_readable(ready)
+        self._note_started(serial)
+        return ()
+
+    def _own_log(self, index: int | None, item: str | None) -> str | None:
+        """Where several items are in work at once each has its own log: mixed lines belong to nobody."""
+        if index is None or self.work.plan.parallel == 1:
+            return None
+        folder = self.folder.path / "items"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return str(folder / f"{index + 1:06d}_{plain_name(Path(item or '').stem)}.log")
+
+    def _environment(self, serial: int, item: str | None) -> dict[str, str]:
+        run = self.work.run
+        environment = {"PYTHONUNBUFFERED": "1"} | self._around.environment() | self.work.plan.env
+        environment |= {
+            markers.RUN: run.id,
+            markers.JOB: run.job,
+            markers.DESK: str(self._around.desk),
+            markers.ATTEMPT: str(serial),
+        }
+        if item is not None:
+            environment[markers.ITEM] = item
+        return environment
+
+    def _note_started(self, serial: int) -> None:
+        """The keeper says that the command runs, or could not be started."""
+        record = self.folder.attempt(serial).pids()
+        if record is not None:
+            keeper, command = process_keys(record)
+            self.apply(Started(serial, keeper, command, record.command.started_ns))
+            self.begun.set()
+
+    # adoption
+
+    async def adopt(self) -> None:
+        """Take over a run that another engine drove: its keepers are watched, their results read."""
+        self.apply(EngineRestarted(self._around.now()))
+        for attempt in self.work.ledger.attempts:
+            await self._take_over(attempt)
+
+    async def _take_over(self, attempt: Attempt) -> None:
+        folder = self.folder.attempt(attempt.serial)
+        record = await find_keeper(folder)
+        if record is None:
+            await self._attempt_over(attempt.serial)
+            return
+        if attempt.process is None:
+            self._note_started(attempt.serial)
+        gone = partial(self._keeper_gone, attempt.serial)
+        self._watches[attempt.serial] = KeeperWatch(record.keeper.pid, folder, gone)
+
+    def go_on(self) -> None:
+        """At the start of the supervisor: what was being stopped still is, keepers without a watch get one."""
+        for attempt in self.work.ledger.attempts:
+            if attempt.serial not in self._watches:
+                self._around.spawn(self._take_over(attempt))
+            if attempt.asked:
+                serial = attempt.serial if self.work.plan.parallel > 1 else None
+                self._around.spawn(self.obey_locked((Signal("stop", serial),)))
+        if self.work.ledger.ending:
+            self._around.spawn(self.obey_locked((Signal(self.work.ledger.ending),)))
+
+    def let_go(self) -> None:
+        """Watch no longer. Keepers and commands go on."""
+        for watch in self._watches.values():
+            watch.close()
+        self._watches.clear()
+
+    # ends
+
+    def _keeper_gone(self, serial: int) -> None:
+        self._watches.pop(serial, None)
+        with suppress(NightdeskError):  # the engine ends: the next one reads the result
+            self._around.spawn(self._attempt_over(serial))
+
+    async def _attempt_over(self, serial: int) -> None:
+        async with self._lock:
+            await self._obey(await self._note_end(serial))
+        self._around.consider()
+
+    async def _note_end(self, serial: int) -> tuple[Command, ...]:
+        """The keeper is gone: read what it wrote, and what follows from it."""
+        attempt = self.work.ledger.attempt(serial)
+        if attempt is None:
+            return ()
+        folder, now = self.folder.attempt(serial), self._around.now()
+        result = folder.result()
+        if result is None:
+            if not folder.was_begun():
+                return self.apply(NeverBegan(serial, now))
+            return self.apply(KeeperLost(serial, lost_reason(attempt), now))
+        if attempt.started_ns is None:
+            self.work = self.work.with_attempt(replace(attempt, started_ns=result.started_ns))
+        failure = await asyncio.to_thread(
+            failure_of, self.work, self.folder, self.log_of(attempt), attempt, result
+        )
+        usage = Usage(user_ns=result.user_ns, system_ns=result.system_ns, max_rss_bytes=result.max_rss_bytes)
+        event = Ended(
+            serial,
+            result.ended_ns,
+            result.exit_status,
+            result.signal,
+            None if result.step else usage,
+            failure,
+        )
+        return self.apply(event)
+
+    async def _signal(self, command: Signal) -> None:
+        run, grace_s = self.work.run, self.work.plan.grace_ns / 1e9
+        if command.serial is None:
+            roots = [each.process or each.keeper for each in self.work.ledger.attempts]
+            root = roots[0] if roots else run.process or run.keeper
+            call = partial(signal_run, run.id, root, command.action, grace_s)
+        else:
+            flight = self.work.ledger.attempt(command.serial)
+            root = (flight.process or flight.keeper) if flight else command.root
+            call = partial(signal_attempt, run.id, command.serial, root, command.action, grace_s)
+        report = await asyncio.get_running_loop().run_in_executor(self._around.threads(), call)
+        if command.action == "pause":
+            self.apply(Paused(self._around.now()))
+        elif command.action == "resume":
+            await self._obey(self.apply(Resumed(self._around.now())))
+        if remark := remark_of(report):
+            self.apply(Remarked(remark))
