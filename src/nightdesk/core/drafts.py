@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+from itertools import repeat
 from typing import Literal
 
 import msgspec
 
+from nightdesk.core.arrivals import Pace
 from nightdesk.core.codings import CodingError, Decoder, decoder_for
 from nightdesk.core.dialects.choice import GuessingReader, choose
 from nightdesk.core.dialects.prompts import read_prompt, without_images
-from nightdesk.core.dialects.reader import ReplyReader
+from nightdesk.core.dialects.reader import ReplyReader, fragments_in
 from nightdesk.core.dialects.reply import Reply
-from nightdesk.core.http1 import Head
+from nightdesk.core.heads import Head
+from nightdesk.core.sides import Headers, Side, masked, value_of
 from nightdesk.model.exchange import Dialect, Exchange, ExchangeState, MissingBytes, Operation, Prompt
 from nightdesk.model.process import ProcessRef
 
@@ -22,41 +24,8 @@ READ_LIMIT = 24 << 20
 """Longest JSON document or line that is understood: a final object may carry all token numbers (4.4 MB seen)."""
 UNZIP_LIMIT = 24 << 20
 """Longest body after decompression; more is an attack, or was not read anyway."""
-MASKED = "⟨masked⟩"
-_SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key"})
 
 StreamFormat = Literal["ndjson", "sse"]
-
-
-class Side:
-    """The body of one direction: size, hash, and as much of its bytes as is kept."""
-
-    __slots__ = ("data", "headers", "kept", "missing", "size", "tally")
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.tally = hashlib.sha256()
-        self.data: list[bytes] = []
-        self.kept = 0
-        self.missing = 0
-        self.headers: tuple[tuple[str, str], ...] = ()
-
-    def add(self, data: bytes, limit: int) -> int:
-        """Counts, hashes and keeps; returns how many bytes more are in memory."""
-        self.size += len(data)
-        self.tally.update(data)
-        if self.kept >= limit:
-            return 0
-        part = data if self.kept + len(data) <= limit else data[: limit - self.kept]
-        self.data.append(part)
-        self.kept += len(part)
-        return len(part)
-
-    def drop(self) -> int:
-        """Forgets the bytes; returns how many."""
-        freed, self.kept = self.kept, 0
-        self.data = []
-        return freed
 
 
 class Draft:
@@ -87,6 +56,8 @@ class Draft:
         self.first_token_ns: int | None = None
         self.ended_ns: int | None = None
         self.last_ns = started_ns
+        """When the newest byte of the response came."""
+        self.pace = Pace(started_ns)
         self.acked = -1
         """Place in the server's stream that the client had read when it began this request."""
         self.heard = -1
@@ -164,8 +135,8 @@ class Draft:
         body = b"".join(self.request.data)
         return self._plain(body, self.request.headers, "request")
 
-    def _plain(self, body: bytes, headers: tuple[tuple[str, str], ...], side: str) -> bytes:
-        coding = _value(headers, "content-encoding").lower()
+    def _plain(self, body: bytes, headers: Headers, side: str) -> bytes:
+        coding = value_of(headers, "content-encoding").lower()
         if coding in ("", "identity"):
             return body
         decoder = decoder_for(coding)
@@ -201,8 +172,29 @@ class Draft:
             if self._is_opaque:
                 self._note_coding("response", coding)
 
-    def take_response_body(self, data: bytes) -> None:
-        """Bytes of the body, in order."""
+    def take_response_body(self, data: bytes, at_ns: int) -> None:
+        """Bytes of the body that came at one time, in order."""
+        before = self.reply.fragments
+        self.last_ns = max(self.last_ns, at_ns)
+        self._take_body(data)
+        self.pace.add([self.last_ns] * (self.reply.fragments - before))
+
+    def take_response_parts(self, data: bytes, parts: list[bytes], times: list[int]) -> None:
+        """Bytes of the body, in parts that came at these times. Whole fragments are read all at once."""
+        end = b"\n" if self.stream_format == "ndjson" else b"\n\n"
+        if self._decoder or self._line or not all(map(bytes.endswith, parts, repeat(end))):
+            for part, at_ns in zip(parts, times, strict=True):
+                self.take_response_body(part, at_ns)
+            return
+        before = self.reply.fragments
+        self._take_body(data)
+        self.last_ns = max(self.last_ns, times[-1])
+        if self.reply.fragments - before != len(parts) or data.count(end) != len(parts):
+            counts = map(fragments_in, parts, repeat(end))
+            times = [at_ns for at_ns, count in zip(times, counts, strict=True) for _ in range(count)]
+        self.pace.add(times)
+
+    def _take_body(self, data: bytes) -> None:
         self.answered = True
         self.memory += self.response.add(data, self.keep_limit)
         if self._decoder is not None:
@@ -296,12 +288,13 @@ class Draft:
 
     def finish_response(self) -> None:
         """The body is over, or no more of it will come: reads what is left."""
-        rest = b"".join(self._line)
+        rest, before = b"".join(self._line), self.reply.fragments
         self._drop_line()
         if rest and self.stream_format == "ndjson" and not self._skips_line:
             self.reader.read_lines(rest)
         elif rest and self.stream_format == "sse" and self.response_done:
             self.reader.read_events(rest.rstrip(b"\r\n") + b"\n\n")
+        self.pace.add([self.last_ns] * (self.reply.fragments - before))
         if self._document:
             document, self._document = b"".join(self._document), []
             if self._document_size > READ_LIMIT:
@@ -352,8 +345,8 @@ class Draft:
             return outline
         outline = msgspec.structs.replace(
             outline,
-            request_headers=_masked(self.request.headers),
-            response_headers=_masked(self.response.headers),
+            request_headers=masked(self.request.headers),
+            response_headers=masked(self.response.headers),
         )
         if not is_full:
             return outline
@@ -386,6 +379,7 @@ class Draft:
             streamed=self.stream_format is not None,
             stream_format=self.stream_format,
             fragments=reply.fragments if self.stream_format else 0,
+            fragment_gaps_ns=self.pace.gaps() if self.stream_format else (),
             model=reply.model or self.asked_model,
             text="",
             thinking="",
@@ -416,6 +410,7 @@ class Draft:
             item=self.item,
             verdicts=(),
             note=" ".join(self.notes) or None,
+            unknown={"fragment_gaps_ns": self.pace.why} if self.stream_format and self.pace.why else {},
         )
 
     def _request_text(self) -> str | None:
@@ -436,11 +431,13 @@ class Draft:
     @property
     def held_bytes(self) -> int:
         """Everything that is kept of the exchange so far: bodies, text, and a line that has not ended."""
-        return self.memory + self._line_size + self._room - max(0, self.reply.room)
+        return self.memory + self._line_size + self._room - max(0, self.reply.room) + self.pace.held_bytes
 
     def shed(self) -> int:
         """Gives up the kept bodies because memory is short; returns how many bytes that frees."""
         freed = self.request.drop() + self.response.drop() + self._document_size + self._line_size
+        freed += self.pace.held_bytes
+        self.pace.drop("Too much was in flight at once.")
         if self._line_size:
             self._drop_line()
             self._skips_line = True
@@ -458,11 +455,3 @@ class Draft:
         self.request.drop()
         self.response.drop()
         self.memory = 0
-
-
-def _value(headers: tuple[tuple[str, str], ...], name: str) -> str:
-    return ", ".join(value for key, value in headers if key.lower() == name)
-
-
-def _masked(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, MASKED if name.lower() in _SECRET else value) for name, value in headers)

@@ -41,7 +41,7 @@ class AnthropicReader(ReplyReader):
 
     def _begin_block(self, block: dict[str, Any]) -> None:
         if block.get("type") == "tool_use":
-            self.reply.tools_seen += 1
+            self.reply.has_token = True
             self._call = (word(block.get("id")), word(block.get("name")) or "", [])
             return
         self.reply.add_text(word(block.get("text")) or "")

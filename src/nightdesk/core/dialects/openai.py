@@ -116,7 +116,7 @@ class OpenAIReader(ReplyReader):
             if call is not None:
                 self.reply.add_tool_call(call.whole())
             call = self._calls[index] = _Call(identity, word(function.get("name")) or "")
-            self.reply.tools_seen += 1
+            self.reply.has_token = True
         call.name = call.name or word(function.get("name")) or ""
         if isinstance(function.get("arguments"), str):
             call.arguments.append(function["arguments"])

@@ -76,6 +76,13 @@ class ReplyReader:
             self.reply.error = error
 
 
+def fragments_in(block: bytes, end: bytes) -> int:
+    """How many fragments are in whole lines (``end`` is one line end) or in whole events (two)."""
+    reader = ReplyReader(Reply(0))
+    (reader.read_lines if end == b"\n" else reader.read_events)(block)
+    return reader.reply.fragments
+
+
 class _Failure(msgspec.Struct):
     error: Any = None
 

@@ -21,13 +21,15 @@ class Reply:
 
     __slots__ = (
         "done", "done_reason", "embeddings", "error", "fragments", "fresh_text", "fresh_thinking", "gaps",
-        "generation_ns", "load_ns", "model", "pieces", "prompt_ns", "prompt_tokens", "reply_tokens", "room",
-        "statuses", "thinking", "tool_calls", "tools_seen", "total_ns", "was_cut",
+        "generation_ns", "has_token", "load_ns", "model", "pieces", "prompt_ns", "prompt_tokens", "reply_tokens",
+        "room", "statuses", "thinking", "tool_calls", "total_ns", "was_cut",
     )  # fmt: skip
 
     def __init__(self, room: int) -> None:
         self.room = room
         """Characters of text that may still be kept."""
+        self.has_token = False
+        """Something that the model made has come: text, thinking or a tool call."""
         self.was_cut = False
         self.pieces: list[list[str]] = [[]]
         """The text between the gaps."""
@@ -37,7 +39,6 @@ class Reply:
         """Text since the owner last took it away."""
         self.fresh_thinking: list[str] = []
         self.tool_calls: list[ToolCall] = []
-        self.tools_seen = 0
         self.statuses: list[str] = []
         self.fragments = 0
         self.done = False
@@ -51,11 +52,6 @@ class Reply:
         self.prompt_ns: int | None = None
         self.generation_ns: int | None = None
         self.total_ns: int | None = None
-
-    @property
-    def has_token(self) -> bool:
-        """Something that the model made has come: text, thinking or a tool call."""
-        return bool(self.pieces[-1] or self.thinking or self.tools_seen or (self.gaps and any(self.pieces)))
 
     def add_text(self, text: str) -> None:
         """Appends to the text."""
@@ -81,7 +77,7 @@ class Reply:
 
     def add_tool_call(self, call: ToolCall) -> None:
         """Appends a complete tool call."""
-        self.tools_seen += 1
+        self.has_token = True
         if len(self.tool_calls) < TOOL_CALLS:
             self.tool_calls.append(call)
         else:
@@ -120,6 +116,7 @@ class Reply:
             self.thinking = ["".join(self.thinking)]
 
     def _fitting(self, text: str) -> str:
+        self.has_token = self.has_token or bool(text)
         self.room -= len(text)
         if self.room >= 0:
             return text
