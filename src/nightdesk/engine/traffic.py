@@ -114,13 +114,33 @@ class TrafficBook:
         for exchange_id in list(self._open):
             exchange = self.held(exchange_id)
             assert exchange
+            if exchange.replay_of is not None:
+                continue
             self._end(
                 msgspec.structs.replace(
                     exchange, state="partial", ended_ns=time.time_ns(), note=f"The capture stopped: {reason}."
                 )
             )
         self._generation += 1
-        self._ids.clear()
+        self._ids = {key: number for key, number in self._ids.items() if key[1] < 0}
+
+    def reserve(self, number: int) -> int:
+        """The id for an exchange that the engine itself will report; its ``number`` is below 0, never used again."""
+        self._ids[self._key(number)] = self._next_id
+        self._next_id += 1
+        return self._next_id - 1
+
+    def number_of(self, exchange_id: int) -> int | None:
+        """The number by which the capture process knows a running exchange."""
+        return next((key[1] for key, known in self._ids.items() if known == exchange_id), None)
+
+    def running(self) -> tuple[Exchange, ...]:
+        """All exchanges in work, as first seen."""
+        return tuple(entry.exchange for entry in self._open.values())
+
+    def _key(self, number: int) -> tuple[int, int]:
+        """Numbers below 0 are the engine's own and outlive the capture process."""
+        return (0 if number < 0 else self._generation, number)
 
     async def flush_often(self) -> None:
         """Publish what grows, at most five times a second, until cancelled."""
@@ -139,7 +159,7 @@ class TrafficBook:
         self._dirty.clear()
 
     def _seen(self, exchange: Exchange) -> None:
-        key = (self._generation, exchange.id)
+        key = self._key(exchange.id)
         known = key in self._ids
         if not known:
             self._ids[key] = self._next_id
@@ -155,7 +175,7 @@ class TrafficBook:
         self._publish(ExchangeChanged(row=row, counts=self.counts))
 
     def _grew(self, line: ExchangeGrew) -> None:
-        exchange_id = self._ids.get((self._generation, line.id))
+        exchange_id = self._ids.get(self._key(line.id))
         entry = self._open.get(exchange_id) if exchange_id is not None else None
         if entry is None or entry.row is None:
             return
