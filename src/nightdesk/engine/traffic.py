@@ -25,6 +25,7 @@ from nightdesk.model.exchange import (
     ExchangeSeen,
     row_of,
 )
+from nightdesk.model.inspection import Mark
 from nightdesk.model.job import Run
 
 ROWS_KEPT = 500
@@ -66,6 +67,8 @@ class TrafficBook:
         self._unrecorded: OrderedDict[int, Exchange] = OrderedDict()
         """Ended ones that must not be recorded, without content: to look at as long as they are in the list."""
         self._rows: OrderedDict[int, ExchangeRow] = OrderedDict()
+        self._marks: dict[int, Mark] = {}
+        """Given since the engine began."""
         self._dirty: set[int] = set()
         self._grown = asyncio.Event()
         self._done = self._failed = self._verdicts = 0
@@ -98,6 +101,29 @@ class TrafficBook:
             fragments=entry.row.fragments if entry.row else entry.exchange.fragments,
             first_token_ns=entry.row.first_token_ns if entry.row else entry.exchange.first_token_ns,
         )
+
+    def unstored(self) -> tuple[ExchangeRow, ...]:
+        """Rows of the exchanges that the store does not have: running ones and unrecorded ones."""
+        running = [entry.row for entry in self._open.values() if entry.row]
+        ended = [self._rows[number] for number in self._unrecorded if number in self._rows]
+        return (*ended, *running)
+
+    def mark(self, exchange_id: int, mark: Mark | None) -> None:
+        """Show what the user thinks of an exchange."""
+        if mark:
+            self._marks[exchange_id] = mark
+        else:
+            self._marks.pop(exchange_id, None)
+        entry, row = self._open.get(exchange_id), self._rows.get(exchange_id)
+        if entry and entry.row:
+            entry.row = msgspec.structs.replace(entry.row, mark=mark)
+        if row:
+            self._rows[exchange_id] = msgspec.structs.replace(row, mark=mark)
+            self._publish(ExchangeChanged(row=self._rows[exchange_id], counts=self.counts))
+
+    def _marked(self, row: ExchangeRow) -> ExchangeRow:
+        mark = self._marks.get(row.id)
+        return msgspec.structs.replace(row, mark=mark) if mark else row
 
     def take(self, line: CaptureLine) -> None:
         """Take in what the capture process printed."""
@@ -169,7 +195,7 @@ class TrafficBook:
             del self._ids[key]
             self._end(placed)
             return
-        row = row_of(placed)
+        row = self._marked(row_of(placed))
         self._open[placed.id] = _Open(exchange=placed, row=row)
         self._show(row)
         self._publish(ExchangeChanged(row=row, counts=self.counts))
@@ -198,7 +224,7 @@ class TrafficBook:
         else:
             self._done += 1
         self._verdicts += bool(exchange.verdicts)
-        row = row_of(exchange)
+        row = self._marked(row_of(exchange))
         self._show(row)
         self._publish(ExchangeChanged(row=row, counts=self.counts))
         record = self._record_of(exchange.job or "")
