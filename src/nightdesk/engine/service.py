@@ -107,7 +107,7 @@ class Service:
             self.supervisor.run_of,
             self._record_of,
         )
-        self.traffic.load(self.store.exchanges(limit=200))
+        self.traffic.load(self.store.newest(200))
         self.exchanges = Exchanges(self.traffic, self.store)
         self._capture = ChildProcess("capture", self._capture_argv(), self._capture_line, self._capture_ended)
         self._sensors = ChildProcess("sensors", self._sensor_argv(), self._sensor_line, self._sensors_ended)
