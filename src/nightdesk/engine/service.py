@@ -19,12 +19,14 @@ import msgspec
 from nightdesk import __version__
 from nightdesk.client.desk import Desk
 from nightdesk.engine.bus import Bus
+from nightdesk.engine.cancel import Cancels
 from nightdesk.engine.children import ChildProcess
 from nightdesk.engine.exchanges import Exchanges
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.processes import signals
 from nightdesk.engine.processes.sampler import ProcessWatch
+from nightdesk.engine.replay import Replays
 from nightdesk.engine.servers import ServerWatch
 from nightdesk.engine.store.history import History
 from nightdesk.engine.traffic import TrafficBook
@@ -109,6 +111,10 @@ class Service:
         )
         self.traffic.load(self.store.newest(200))
         self.exchanges = Exchanges(self.traffic, self.store)
+        self.replays = Replays(self.traffic, lambda: self.desk.config.capture, self._record_of)
+        self.cancels = Cancels(
+            self.traffic, self.replays, lambda line: self._capture.send(line), lambda: self._relay is not None
+        )
         self._capture = ChildProcess("capture", self._capture_argv(), self._capture_line, self._capture_ended)
         self._sensors = ChildProcess("sensors", self._sensor_argv(), self._sensor_line, self._sensors_ended)
 
@@ -124,6 +130,7 @@ class Service:
             ("logs", self.logs.run),
             ("servers", self.servers.run),
             ("traffic", self.traffic.flush_often),
+            ("replays", self.replays.run),
             ("config", self._watch_config),
         ]
         for name, wanted, child in (
