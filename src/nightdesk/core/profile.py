@@ -120,6 +120,8 @@ class Profiler:
         self._repeats: _Greatest[Pair] = _Greatest(SAMPLES)
         self._reloads: _Greatest[Pair] = _Greatest(SAMPLES)
         self._cuts: deque[int] = deque(maxlen=SAMPLES)
+        self._cold: dict[str, tuple[int, int]] = {}
+        """By model: (nanoseconds, tokens) of prompts that no cache can have helped."""
         self._replays = 0
         self._merged: set[str] = set()
 
@@ -145,7 +147,16 @@ class Profiler:
             sums.count("loads", loaded)
             sums.count("switches", switched)
             _add_counts(sums, row, end_ns)
+        if loaded or last is None:
+            self._note_cold(row)
         self._remember(row, end_ns, before, last if loaded and not switched else None)
+
+    def _note_cold(self, row: ExchangeRow) -> None:
+        """Behind a load nothing is cached."""
+        if row.model and row.prompt_ns and row.prompt_tokens and (row.prompt_tokens >= PREFIX_TOKENS):
+            spent, tokens = self._cold.get(row.model, (0, 0))
+            if tokens or len(self._cold) < GROUPS_MOST:
+                self._cold[row.model] = spent + row.prompt_ns, tokens + row.prompt_tokens
 
     def _client(self, row: ExchangeRow, end_ns: int) -> tuple[int, int, ExchangeRow | None]:
         """(pause before, time that the client waited without waiting already, its row before)."""
@@ -209,6 +220,7 @@ class Profiler:
             cuts=tuple(self._cuts),
             reloads=self._reloads.ordered(),
             repeats=self._repeats.ordered(),
+            cold={model: spent / tokens for model, (spent, tokens) in self._cold.items()},
             switch_ns=self._total.switch_ns,
         )
         models = self._groups(self._models, "model")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.base import Json
@@ -23,8 +23,8 @@ PREFIX_CHARS = 2000
 PREFIX_OF_PROMPT = 0.5
 """A shared beginning counts when it is at least this part of the prompt."""
 SAME_PACE = 0.7
-"""With the beginning from the cache, tokens a second seem to rise; at this share of the time for each token or more
-everything was evaluated."""
+"""A beginning from the cache makes prompts seem faster than right behind a load; with this share of the time for each
+token, or more, everything was evaluated."""
 LENGTH_SHARE, LENGTHS_LEAST = 0.05, 3
 CONTEXT_SHARE, CONTEXTS_LEAST = 0.02, 2
 ERROR_SHARE, ERRORS_LEAST = 0.1, 3
@@ -33,8 +33,8 @@ LEAST_NS = 5 * 10**9
 """Less time than this is not worth a sentence."""
 
 CONTEXT_KINDS = frozenset({"context_cut"})
-LOOP_KINDS = frozenset({"loop", "repetition_loop", "repetition", "whitespace_loop", "whitespace"})
-LEFT_KINDS = frozenset({"client_gone", "ghost_work"})
+LOOP_KINDS = frozenset({"loop", "whitespace_loop"})
+LEFT_KINDS = frozenset({"client_gone"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Evidence:
     """Loads of the model that the same server had just used."""
     repeats: Sequence[tuple[int, int]] = ()
     """Long prompts of one client, one right behind the other."""
+    cold: Mapping[str, float] = field(default_factory=dict)
+    """By model: nanoseconds for each prompt token where nothing can have been cached."""
     switch_ns: int = 0
     """Spent on loads behind another model."""
 
@@ -180,7 +182,7 @@ def _prefix(total: ProfileGroup, _models: Sequence[ProfileGroup], evidence: Evid
     again = [
         tokens
         for earlier, later in _known_pairs(evidence.repeats, evidence.known)
-        if (tokens := shared_tokens(earlier, later)) and evaluated_again(earlier, later)
+        if (tokens := shared_tokens(earlier, later)) and evaluated_whole(later, evidence.cold)
     ]
     if len(again) < PREFIX_LEAST:
         return
@@ -205,11 +207,12 @@ def shared_tokens(earlier: Exchange, later: Exchange) -> int:
     return round(later.prompt_tokens * same / len(second))
 
 
-def evaluated_again(earlier: Exchange, later: Exchange) -> bool:
-    """Whether the later prompt took about as long for each token as the earlier one did."""
-    if not (earlier.prompt_tokens and later.prompt_tokens and earlier.prompt_ns and later.prompt_ns):
+def evaluated_whole(exchange: Exchange, cold: Mapping[str, float]) -> bool:
+    """Whether its prompt took about as long for each token as a prompt of which nothing is cached."""
+    pace = cold.get(exchange.model or "")
+    if not pace or not exchange.prompt_tokens or not exchange.prompt_ns:
         return False
-    return later.prompt_ns / later.prompt_tokens >= SAME_PACE * earlier.prompt_ns / earlier.prompt_tokens
+    return exchange.prompt_ns / exchange.prompt_tokens >= SAME_PACE * pace
 
 
 def _length(total: ProfileGroup, _models: Sequence[ProfileGroup], evidence: Evidence) -> Iterator[Advice]:
