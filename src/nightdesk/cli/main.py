@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "traffic": ("traffic", "List exchanges with model servers; --follow for the live ones."),
     "show": ("traffic", "Print one exchange: prompt, reply, counts, timing."),
     "capture": ("capture", "Print the exchanges in a pcap or pcapng file."),
+    "open": ("open", "Browse a capture file in the viewer, without an engine."),
     "sensors": ("sensors", "Print accelerator and host samples, live or from a recording."),
     "config": ("config", "Show, check and describe the configuration."),
     "init": ("init", "Write a short nightdesk.toml from what is found here."),
