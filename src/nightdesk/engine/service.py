@@ -104,14 +104,13 @@ class Service:
         )
         self.processes = ProcessWatch(desk.config.watch.processes, self._active_runs, self._is_known_run)
         self.servers = ServerWatch(desk.config.capture.ports, self._servers_changed, self.bus.pause)
-        self._judge = Judge(lambda: self.desk.config.verdicts)
         self.traffic = TrafficBook(
             self.bus.publish,
             lambda exchange, searchable: self.store.save_exchange(exchange, searchable=searchable),
             self.store.next_exchange_id(),
             self.supervisor.run_of,
             self._record_of,
-            self._judge,
+            Judge(lambda: self.desk.config.verdicts, lambda: self.servers.servers),
         )
         self.traffic.load(self.store.newest(200))
         self.exchanges = Exchanges(self.traffic, self.store)
@@ -402,7 +401,6 @@ class Service:
     # telling
 
     def _servers_changed(self, servers: tuple[ModelServer, ...]) -> None:
-        self._judge.set_servers(servers)
         self.bus.publish(ServersChanged(servers=servers))
 
     def _store_state(self, state: str, message: str | None) -> None:

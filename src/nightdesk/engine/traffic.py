@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from nightdesk.engine.alarms import Judge
 from nightdesk.model.desk import Change, ExchangeChanged, ExchangeCounts
 from nightdesk.model.exchange import (
     TAIL_CHARS,
@@ -31,6 +32,7 @@ from nightdesk.model.job import Run
 ROWS_KEPT = 500
 """Rows in a snapshot; older ones are read from the store."""
 FLUSH_SECONDS = 0.2
+ALARM_SECONDS = 1.0
 TROUBLE = frozenset({"failed", "aborted", "incomplete"})
 Record = str
 
@@ -55,12 +57,14 @@ class TrafficBook:
         next_id: int,
         run_of: Callable[[str], Run | None],
         record_of: Callable[[str], Record],
+        judge: Judge | None = None,
     ) -> None:
         self._publish = publish
         self._save = save
         self._next_id = next_id
         self._run_of = run_of
         self._record_of = record_of
+        self._judge = judge or Judge()
         self._generation = 0
         self._ids: dict[tuple[int, int], int] = {}
         self._open: dict[int, _Open] = {}
@@ -71,6 +75,8 @@ class TrafficBook:
         """Given since the engine began."""
         self._dirty: set[int] = set()
         self._grown = asyncio.Event()
+        self._busy = asyncio.Event()
+        """Set while something runs."""
         self._done = self._failed = self._verdicts = 0
 
     @property
@@ -98,6 +104,7 @@ class TrafficBook:
             entry.exchange,
             text=entry.exchange.text + "".join(entry.text),
             thinking=entry.exchange.thinking + "".join(entry.thinking),
+            verdicts=self._judge.alarms(exchange_id),
             fragments=entry.row.fragments if entry.row else entry.exchange.fragments,
             first_token_ns=entry.row.first_token_ns if entry.row else entry.exchange.first_token_ns,
         )
@@ -142,11 +149,10 @@ class TrafficBook:
             assert exchange
             if exchange.replay_of is not None:
                 continue
-            self._end(
-                msgspec.structs.replace(
-                    exchange, state="partial", ended_ns=time.time_ns(), note=f"The capture stopped: {reason}."
-                )
+            partial = msgspec.structs.replace(
+                exchange, state="partial", ended_ns=time.time_ns(), note=f"The capture stopped: {reason}."
             )
+            self._end(self._judge.ended(partial, self._is_recorded(exchange)))
         self._generation += 1
         self._ids = {key: number for key, number in self._ids.items() if key[1] < 0}
 
@@ -176,6 +182,25 @@ class TrafficBook:
             self.flush()
             await asyncio.sleep(FLUSH_SECONDS)
 
+    async def watch_often(self) -> None:
+        """Look for alarms once a second while something runs, until cancelled."""
+        while True:
+            await self._busy.wait()
+            await asyncio.sleep(ALARM_SECONDS)
+            self.watch(time.time_ns())
+            if not self._open:
+                self._busy.clear()
+
+    def watch(self, now_ns: int) -> None:
+        """Publish the rows whose alarms came or went."""
+        for exchange_id in self._judge.look(now_ns):
+            entry = self._open.get(exchange_id)
+            if entry and entry.row:
+                kinds = tuple(alarm.kind for alarm in self._judge.alarms(exchange_id))
+                entry.row = msgspec.structs.replace(entry.row, verdicts=kinds)
+                self._show(entry.row)
+                self._publish(ExchangeChanged(row=entry.row, counts=self.counts))
+
     def flush(self) -> None:
         """Publish the rows that grew since the last time."""
         for exchange_id in self._dirty:
@@ -190,11 +215,14 @@ class TrafficBook:
         if not known:
             self._ids[key] = self._next_id
             self._next_id += 1
-        placed = self._place(msgspec.structs.replace(exchange, id=self._ids[key]))
-        if placed.ended_ns is not None:
+        named = self._named(msgspec.structs.replace(exchange, id=self._ids[key]))
+        if named.ended_ns is not None:
             del self._ids[key]
-            self._end(placed)
+            self._end(self._without_content(self._judge.ended(named, self._is_recorded(named))))
             return
+        self._judge.begun(named, self._is_recorded(named))
+        self._busy.set()
+        placed = self._without_content(msgspec.structs.replace(named, verdicts=self._judge.alarms(named.id)))
         row = self._marked(row_of(placed))
         self._open[placed.id] = _Open(exchange=placed, row=row)
         self._show(row)
@@ -205,7 +233,8 @@ class TrafficBook:
         entry = self._open.get(exchange_id) if exchange_id is not None else None
         if entry is None or entry.row is None:
             return
-        if self._record_of(entry.exchange.job or "") == "full":
+        self._judge.grew(entry.exchange.id, line)
+        if self._is_recorded(entry.exchange):
             entry.text.append(line.text)
             entry.thinking.append(line.thinking)
         tail = _tail(entry)
@@ -235,12 +264,19 @@ class TrafficBook:
         while len(self._unrecorded) > ROWS_KEPT:
             self._unrecorded.popitem(last=False)
 
-    def _place(self, exchange: Exchange) -> Exchange:
-        """Name job and item, and leave out what the job does not want recorded."""
+    def _is_recorded(self, exchange: Exchange) -> bool:
+        return self._record_of(exchange.job or "") == "full"
+
+    def _named(self, exchange: Exchange) -> Exchange:
+        """The exchange with job and item of its run."""
         run = self._run_of(exchange.run) if exchange.run else None
         if run:
-            exchange = msgspec.structs.replace(exchange, job=run.job, item=exchange.item or _item_of(run))
-        if self._record_of(exchange.job or "") == "full":
+            return msgspec.structs.replace(exchange, job=run.job, item=exchange.item or _item_of(run))
+        return exchange
+
+    def _without_content(self, exchange: Exchange) -> Exchange:
+        """The exchange without what its job does not want recorded."""
+        if self._is_recorded(exchange):
             return exchange
         return msgspec.structs.replace(
             exchange,

@@ -64,7 +64,7 @@ def context_verdicts(exchange: Exchange, limits: Thresholds, known: Known) -> It
 
 def _context_of(exchange: Exchange, count: int, known: Known) -> _Context | None:
     """The context in force, where something says so. A count above it proves that it is not."""
-    asked, served = asked_context(exchange), known.context(exchange.model)
+    asked, served = asked_context(exchange), known.context_of(exchange)
     if asked is not None and asked >= count:
         return _Context(asked, "")
     if asked is None and served is not None and served >= count:
@@ -139,6 +139,8 @@ def _about_tokens(exchange: Exchange, known: Known) -> float:
 def _cut_verdict(exchange: Exchange, count: int, context: _Context, known: Known) -> Verdict:
     tokens = max(_about_tokens(exchange, known), 1.05 * context.size)
     source = f", {context.source}" if context.source else ""
+    if not known.bytes_per_token(exchange.model):
+        source += ". The length of the prompt is an estimate from its bytes"
     return verdict(
         "context_cut",
         f"Only {count:,} of about {about(tokens)} prompt tokens reached the model; num_ctx {context.size:,}{source}.",

@@ -118,10 +118,11 @@ def _cut_reply(exchange: Exchange) -> Verdict:
         if limit
         else "at the end of the context, without any limit in the request"
     )
+    after = f"after {_tokens(exchange)} " if exchange.reply_tokens is not None else ""
     json = " The JSON that was asked for is not complete." if wanted_json(exchange) else ""
     return verdict(
         "reply_cut",
-        f"Cut after {_tokens(exchange)} {by} (reason {exchange.done_reason}).{json}",
+        f"Cut {after}{by} (reason {exchange.done_reason}).{json}",
         f"{_raise_limit(exchange)}, or ask for a shorter reply.",
     )
 

@@ -18,6 +18,8 @@ LEAST_BYTES = 400
 """Of shorter prompts the template is too large a part."""
 SAFE_TOKENS = 900
 """Below half of the smallest default context: such a prompt was not cut, whatever num_ctx is."""
+LOADED_NS = 10**9
+"""A shorter load is none: the model was in memory."""
 RATIOS = (0.3, 7.0)
 """Bytes per token that a tokenizer can have. A higher figure means that a cached prefix was not counted."""
 
@@ -29,6 +31,7 @@ class _Model:
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=OBSERVATIONS))
     reloads: deque[bool] = field(default_factory=lambda: deque(maxlen=10))
     context: int | None = None
+    context_ns: int = 0
     asked_context: int | None = None
     keep_alive: object = None
     ended_ns: int = 0
@@ -42,14 +45,17 @@ class Known:
         self._last: str | None = None
         """The model of the exchange that ended last."""
 
-    def set_context(self, model: str, context: int | None) -> None:
-        """What the server says of a loaded model (``context_length`` of ``/api/ps``)."""
-        self._of(model).context = context
+    def set_context(self, model: str, context: int, at_ns: int) -> None:
+        """What the server said at ``at_ns`` of a loaded model (``context_length`` of ``/api/ps``)."""
+        known = self._of(model)
+        known.context, known.context_ns = context, at_ns
 
-    def context(self, model: str | None) -> int | None:
-        """The context that the server gave the model, where it was asked."""
-        known = self._get(model)
-        return known.context if known else None
+    def context_of(self, exchange: Exchange) -> int | None:
+        """The context that the server gave the model; None where it was loaded after the server was asked."""
+        known = self._get(exchange.model)
+        if known is None or ((exchange.load_ns or 0) >= LOADED_NS and known.context_ns < exchange.started_ns):
+            return None
+        return known.context
 
     def bytes_per_token(self, model: str | None) -> float | None:
         """Usual bytes of prompt text per token; None before three observations."""
@@ -118,7 +124,7 @@ class Known:
         prompt, count = exchange.prompt, exchange.prompt_tokens
         if prompt is None or not count or prompt.tools or has_images(prompt):
             return
-        context = asked_context(exchange) or known.context
+        context = asked_context(exchange) or self.context_of(exchange)
         # Half of the context is where a cut prompt ends; only what is well below it was certainly read whole.
         if count >= (0.45 * context if context else SAFE_TOKENS):
             return
