@@ -14,7 +14,8 @@ from typing import cast
 
 import msgspec
 
-from nightdesk.core.query import Query, holds_words, measure
+from nightdesk.core.conditions import holds_words, measure
+from nightdesk.core.query import Query
 from nightdesk.core.words import split_words
 from nightdesk.engine.store.recording import searched_texts, unpacked
 from nightdesk.engine.store.search import Clause, order, where

@@ -19,6 +19,7 @@ import msgspec
 
 from nightdesk.core.query import Query
 from nightdesk.engine.store import exchanges
+from nightdesk.engine.store.course import read_course
 from nightdesk.engine.store.database import connect, open_checked, remedy
 from nightdesk.engine.store.exchanges import Fresh, Question
 from nightdesk.engine.store.migrations import make_search
@@ -288,6 +289,12 @@ class History:
         question = self._question(query, now_ns, running)
         with self._reading() as reader:
             return exchanges.totals(reader, question)
+
+    def course(
+        self, query: Query, *, now_ns: int, before_ns: int, running: tuple[Fresh, ...] = ()
+    ) -> Iterator[tuple[ExchangeRow, bool]]:
+        """All rows in the order in which they began, from ``before_ns`` before the query's time on: do they match?"""
+        return read_course(self.path, self._question(query, now_ns, running), before_ns)
 
     def feedback(self, exchange_id: int) -> Feedback:
         """What the user thinks of an exchange; empty where nothing was said."""

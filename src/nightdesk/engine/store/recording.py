@@ -7,7 +7,7 @@ import zlib
 
 import msgspec
 
-from nightdesk.core.query import measure, row_words
+from nightdesk.core.conditions import measure, row_words
 from nightdesk.model.exchange import Exchange, ExchangeRow, row_of
 
 SEARCH_CHARS = 200_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nightdesk.core.query import (
+from nightdesk.core.conditions import (
     TROUBLE,
     Began,
     Compare,
@@ -15,10 +15,10 @@ from nightdesk.core.query import (
     InRange,
     OneOf,
     Phrase,
-    Query,
     Word,
     exact_value,
 )
+from nightdesk.core.query import Query
 from nightdesk.model.errors import UsageError
 from nightdesk.model.inspection import SORTS
 
