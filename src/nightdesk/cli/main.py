@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Print or follow a log file of a run, a job or a watched glob."),
     "traffic": ("traffic", "List exchanges with model servers; --follow for the live ones."),
     "show": ("traffic", "Print one exchange: prompt, reply, counts, timing."),
+    "profile": ("profile", "Show where the time of the exchanges went, with advice."),
     "capture": ("capture", "Print the exchanges in a pcap or pcapng file."),
     "open": ("open", "Browse a capture file in the viewer, without an engine."),
     "sensors": ("sensors", "Print accelerator and host samples, live or from a recording."),

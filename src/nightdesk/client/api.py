@@ -11,6 +11,7 @@ import msgspec
 from nightdesk.client.answers import ANSWER_SECONDS, PREFIX, SILENCE_SECONDS, T, decode, window_query
 from nightdesk.client.events import EventParser
 from nightdesk.model.base import ProcessKey
+from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
@@ -29,6 +30,7 @@ from nightdesk.model.inspection import (
 from nightdesk.model.job import Run, RunAction, StartRun
 from nightdesk.model.logs import LogWindow
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
+from nightdesk.model.profile import Profile
 
 BASE = "http://nightdesk"
 """Any host will do: the socket decides who answers."""
@@ -117,6 +119,14 @@ class AsyncEngine:
     async def give_feedback(self, exchange_id: int, feedback: Feedback) -> Feedback:
         """Mark an exchange, or note something; neither takes the feedback back. The answer says when."""
         return await self._post(f"/exchanges/{exchange_id}/feedback", Feedback, feedback)
+
+    async def profile(self, query: str = "") -> Profile:
+        """Where the time of the exchanges went that match a query, with advice."""
+        return await self._get("/exchanges/profile", Profile, {"query": query})
+
+    async def conversation(self, exchange_id: int) -> Conversation:
+        """The exchanges of the same run, process or connection around one, in order."""
+        return await self._get(f"/exchanges/{exchange_id}/conversation", Conversation)
 
     async def log_window(
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536

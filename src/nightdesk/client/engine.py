@@ -11,6 +11,7 @@ from nightdesk.client.answers import ANSWER_SECONDS, PREFIX, SILENCE_SECONDS, T,
 from nightdesk.client.events import EventParser
 from nightdesk.client.transport import exchange
 from nightdesk.model.base import ProcessKey
+from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspection import (
@@ -28,6 +29,7 @@ from nightdesk.model.inspection import (
 from nightdesk.model.job import JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import LogFile, LogWindow
 from nightdesk.model.process import ProcessRow, SignalReport, TreeAction, TreeMember
+from nightdesk.model.profile import Profile
 
 
 class Engine:
@@ -121,6 +123,14 @@ class Engine:
     def give_feedback(self, exchange_id: int, feedback: Feedback) -> Feedback:
         """Mark an exchange, or note something; neither takes the feedback back. The answer says when."""
         return self._post(f"/exchanges/{exchange_id}/feedback", Feedback, feedback)
+
+    def profile(self, query: str = "") -> Profile:
+        """Where the time of the exchanges went that match a query, with advice."""
+        return self._get("/exchanges/profile", Profile, {"query": query})
+
+    def conversation(self, exchange_id: int) -> Conversation:
+        """The exchanges of the same run, process or connection around one, in order."""
+        return self._get(f"/exchanges/{exchange_id}/conversation", Conversation)
 
     def logs(self) -> tuple[LogFile, ...]:
         """The followed files."""

@@ -119,9 +119,16 @@ def conversation(
         turns.append(_turn(exchange, number, link, before, system if changed else None, pause))
         systems[number] = system
         threads.note(len(shown), exchange, messages, chain)
-        shown.append(exchange)
+        shown.append(_bare_exchange(exchange))
     return Conversation(
         exchange=chosen, tied_by=tie.by, subject=tie.subject, turns=tuple(turns), earlier=earlier, later=later
+    )
+
+
+def _bare_exchange(exchange: Exchange) -> Exchange:
+    """What is still asked about it: its times and its reply. A long history would fill the memory many times."""
+    return msgspec.structs.replace(
+        exchange, prompt=None, thinking="", request_body=None, response_body=None, fragment_gaps_ns=()
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nightdesk.model.exchange import ExchangeRow
 
 INFERENCE = frozenset({"chat", "generate", "embed"})
@@ -39,3 +41,24 @@ def _untold(row: ExchangeRow, took_ns: int, wait_ns: int, *, begun: bool) -> dic
     if row.operation == "embed" or not begun:
         return {"other_ns" if row.operation == "embed" else "unsplit_ns": took_ns}
     return {"unsplit_ns": wait_ns, "generation_ns": took_ns - wait_ns}
+
+
+def bar_widths(spent: Sequence[int], width: int) -> list[int]:
+    """How many of ``width`` cells each of ``spent`` gets; together all of them, and whatever is not 0 at least one.
+
+    The greatest remainders are rounded up. Nothing spent gives no cells.
+    """
+    whole = sum(spent)
+    if whole <= 0 or width <= 0:
+        return [0] * len(spent)
+    exact = [part * width / whole for part in spent]
+    cells = [max(int(part), int(part > 0)) for part in exact]
+    order = sorted(range(len(spent)), key=lambda index: exact[index] - cells[index])
+    while sum(cells) > width and any(count > 1 for count in cells):
+        index = next(index for index in order if cells[index] > 1)
+        cells[index] -= 1
+        order.sort(key=lambda index: exact[index] - cells[index])
+    while sum(cells) < width:
+        index = max(range(len(spent)), key=lambda index: exact[index] - cells[index])
+        cells[index] += 1
+    return cells

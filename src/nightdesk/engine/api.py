@@ -19,6 +19,7 @@ from litestar.response import Stream
 
 from nightdesk import __version__
 from nightdesk.engine.exchange_routes import exchange_routes
+from nightdesk.engine.hindsight_routes import hindsight_routes
 from nightdesk.engine.replay_routes import replay_routes
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import ErrorBody, Snapshot, Status
@@ -45,6 +46,7 @@ def make_app(service: Service) -> Litestar:
         *_process_routes(service),
         *_job_routes(service),
         *exchange_routes(service),
+        *hindsight_routes(service),
         *replay_routes(service),
         *_log_routes(service),
     ]

@@ -35,13 +35,15 @@ class Exchanges:
             sort=sort,
             offset=offset,
             limit=limit,
-            running=self._held(),
+            running=self.unstored(),
         )
 
     async def totals(self, query: str) -> ExchangeTotals:
         """Sums over the exchanges that match. Raises QueryError."""
         read = parse(query)
-        return await asyncio.to_thread(self._store.totals, read, now_ns=time.time_ns(), running=self._held())
+        return await asyncio.to_thread(
+            self._store.totals, read, now_ns=time.time_ns(), running=self.unstored()
+        )
 
     async def one(self, exchange_id: int) -> Exchange:
         """An exchange with its bodies. Raises UsageError for an unknown id."""
@@ -65,7 +67,7 @@ class Exchanges:
         self._book.mark(exchange_id, given.mark)
         return given
 
-    def _held(self) -> tuple[Fresh, ...]:
+    def unstored(self) -> tuple[Fresh, ...]:
         """What the store does not have: running exchanges, and those that must not be recorded."""
         return tuple(Fresh(row, self._text_of(row.id)) for row in self._book.unstored())
 
