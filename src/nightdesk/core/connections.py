@@ -70,10 +70,9 @@ class Connection:
         return not self._waiting or self._waiting[0].answered
 
     @property
-    def memory(self) -> int:
-        """Bytes held for the exchanges in work."""
-        held = self._requests.held_bytes + self._responses.held_bytes
-        return held + sum(draft.memory for draft in self._waiting)
+    def held_bytes(self) -> int:
+        """Bytes of messages whose next part can't be read yet."""
+        return self._requests.held_bytes + self._responses.held_bytes
 
     @property
     def waiting(self) -> deque[Draft]:

@@ -14,7 +14,7 @@ from nightdesk.core.dialects.prompts import read_prompt, without_images
 from nightdesk.core.dialects.reader import ReplyReader, fragments_in
 from nightdesk.core.dialects.reply import Reply
 from nightdesk.core.heads import Head
-from nightdesk.core.sides import Headers, Side, masked, value_of
+from nightdesk.core.sides import Headers, Side, masked, size_of, value_of
 from nightdesk.model.exchange import Dialect, Exchange, ExchangeState, MissingBytes, Operation, Prompt
 from nightdesk.model.process import ProcessRef
 
@@ -24,6 +24,11 @@ READ_LIMIT = 24 << 20
 """Longest JSON document or line that is understood: a final object may carry all token numbers (4.4 MB seen)."""
 UNZIP_LIMIT = 24 << 20
 """Longest body after decompression; more is an attack, or was not read anyway."""
+END_MARK = b"data: [DONE]"
+DRAFT_BYTES = 8 << 10
+"""What an exchange costs beside its contents, heads included."""
+HEADERS_BYTES = 16 << 10
+"""Headers longer than this are given up with the bodies when memory is short; servers mostly refuse them."""
 
 StreamFormat = Literal["ndjson", "sse"]
 
@@ -83,14 +88,14 @@ class Draft:
         self.item: str | None = None
         self.memory = 0
         self.grown_ns = 0
-        self._line: list[bytes] = []
-        self._line_size = 0
+        self._line = bytearray()
         self._skips_line = False
         self._decoder: Decoder | None = None
         self._decoded = 0
         self._is_opaque = False
-        self._document: list[bytes] = []
-        self._document_size = 0
+        self._document = bytearray()
+        self._has_read_all = True
+        """The document is kept whole, so that it can be understood at its end."""
 
     def note(self, sentence: str) -> None:
         """Adds a sentence to the record, once."""
@@ -108,6 +113,7 @@ class Draft:
         """Method, path, and with them the dialect."""
         self.method, self.path = head.start[0], head.start[1]
         self.request.headers = head.headers
+        self.memory += size_of(head.headers) + len(self.path)
         self.dialect, self.operation, reader = choose(self.path)
         self.reader = reader(self.reply)
 
@@ -132,7 +138,7 @@ class Draft:
             self.prompt = prompt
 
     def _request_bytes(self) -> bytes:
-        body = b"".join(self.request.data)
+        body = bytes(self.request.data)
         return self._plain(body, self.request.headers, "request")
 
     def _plain(self, body: bytes, headers: Headers, side: str) -> bytes:
@@ -160,6 +166,7 @@ class Draft:
         self.first_byte_ns = at_ns if self.first_byte_ns is None else self.first_byte_ns
         self.status = int(head.start[1])
         self.response.headers = head.headers
+        self.memory += size_of(head.headers)
         kind = head.get("content-type").partition(";")[0].strip().lower()
         if kind in ("application/x-ndjson", "application/ndjson", "application/jsonl"):
             self.stream_format = "ndjson"
@@ -186,6 +193,10 @@ class Draft:
             for part, at_ns in zip(parts, times, strict=True):
                 self.take_response_body(part, at_ns)
             return
+        if parts[-1].startswith(END_MARK) and len(parts) > 1:
+            self.take_response_parts(data[: -len(parts[-1])], parts[:-1], times[:-1])
+            self.take_response_body(parts[-1], times[-1])
+            return
         before = self.reply.fragments
         self._take_body(data)
         self.last_ns = max(self.last_ns, times[-1])
@@ -207,10 +218,11 @@ class Draft:
             self._take_lines(data)
         elif self.stream_format == "sse":
             self._take_events(data)
-        elif self._document_size <= READ_LIMIT:
-            self._document.append(data)
-            self._document_size += len(data)
-            self.memory += len(data)
+        elif self._has_read_all:
+            self._document += data
+            if len(self._document) > READ_LIMIT:
+                self._drop_document()
+                self.note(f"The response body is longer than {READ_LIMIT} bytes and was not read.")
 
     def _decode(self, decoder: Decoder, data: bytes) -> bytes:
         try:
@@ -230,23 +242,25 @@ class Draft:
     def _held_and(self, data: bytes) -> bytes:
         """The unfinished line and what follows; empty while no line end has come, so that long lines cost little."""
         if b"\n" not in data:
-            self._line.append(data)
-            self._line_size += len(data)
-            if self._line_size > READ_LIMIT:
+            self._line += data
+            if len(self._line) > READ_LIMIT:
                 self._drop_line()
                 self._skips_line = True
                 self.note(f"A line longer than {READ_LIMIT} bytes was left out.")
             return b""
-        whole = b"".join([*self._line, data]) if self._line else data
+        whole = bytes(self._line) + data if self._line else data
         self._drop_line()
         return whole
 
     def _drop_line(self) -> None:
-        self._line, self._line_size = [], 0
+        self._line = bytearray()
+
+    def _drop_document(self) -> None:
+        self._document, self._has_read_all = bytearray(), False
 
     def _hold(self, rest: bytes) -> None:
         if rest:
-            self._line, self._line_size = [rest], len(rest)
+            self._line = bytearray(rest)
 
     def _take_lines(self, data: bytes) -> None:
         lines = self._held_and(data)
@@ -279,8 +293,6 @@ class Draft:
         if self.stream_format is not None or self.status is None:
             self.reply.add_gap(size)
             self._skips_line = self.stream_format == "ndjson"
-        else:
-            self._document.append(f"⟨{size} bytes missing⟩".encode())
 
     def resume(self) -> None:
         """Behind the gap a chunk begins, and with it a line."""
@@ -288,21 +300,18 @@ class Draft:
 
     def finish_response(self) -> None:
         """The body is over, or no more of it will come: reads what is left."""
-        rest, before = b"".join(self._line), self.reply.fragments
+        rest, before = bytes(self._line), self.reply.fragments
         self._drop_line()
         if rest and self.stream_format == "ndjson" and not self._skips_line:
             self.reader.read_lines(rest)
         elif rest and self.stream_format == "sse" and self.response_done:
             self.reader.read_events(rest.rstrip(b"\r\n") + b"\n\n")
         self.pace.add([self.last_ns] * (self.reply.fragments - before))
-        if self._document:
-            document, self._document = b"".join(self._document), []
-            if self._document_size > READ_LIMIT:
-                self.note(f"The response body is longer than {READ_LIMIT} bytes and was not read.")
-            elif self.response.missing:
-                self._salvage()
-            else:
-                self.reader.read_document(document)
+        if self.stream_format is None and self.status is not None and self.response.missing:
+            self._salvage()
+        elif self._document:
+            document, self._document = bytes(self._document), bytearray()
+            self.reader.read_document(document)
         self.reader.finish()
         if isinstance(self.reader, GuessingReader) and self.reader.guess is not None:
             self.dialect, self.operation = self.reader.guess
@@ -423,7 +432,7 @@ class Draft:
         if not self.response.data or self.reply.embeddings is not None:
             # Of vectors only number and length are of interest; the hash tells whether two were alike.
             return None
-        body = b"".join(self.response.data)
+        body = bytes(self.response.data)
         if not self.response.missing:
             body = self._plain(body, self.response.headers, "response")[: self.limit]
         return body.decode("utf-8", "replace")
@@ -431,20 +440,31 @@ class Draft:
     @property
     def held_bytes(self) -> int:
         """Everything that is kept of the exchange so far: bodies, text, and a line that has not ended."""
-        return self.memory + self._line_size + self._room - max(0, self.reply.room) + self.pace.held_bytes
+        return (
+            self.memory
+            + len(self._line)
+            + len(self._document)
+            + self._room
+            - max(0, self.reply.room)
+            + self.pace.held_bytes
+        )
 
     def shed(self) -> int:
         """Gives up the kept bodies because memory is short; returns how many bytes that frees."""
-        freed = self.request.drop() + self.response.drop() + self._document_size + self._line_size
-        freed += self.pace.held_bytes
+        freed = self.held_bytes
+        self.request.drop()
+        self.response.drop()
         self.pace.drop("Too much was in flight at once.")
-        if self._line_size:
+        if self._line:
             self._drop_line()
             self._skips_line = True
+        if self._document:
+            self._drop_document()
+        for side in (self.request, self.response):
+            side.headers = () if size_of(side.headers) > HEADERS_BYTES else side.headers
+        self.prompt = None
         self._room -= max(0, self.reply.room)
         self.reply.room = 0
-        if self._document_size:
-            self._document, self._document_size = [], READ_LIMIT + 1
         self.limit = 0
         self.memory = 0
         self.note("Bodies are not in the record: too much was in flight at once.")

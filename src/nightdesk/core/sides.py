@@ -14,13 +14,12 @@ _SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "set-cook
 class Side:
     """The body of one direction: size, hash, and as much of its bytes as is kept."""
 
-    __slots__ = ("data", "headers", "kept", "missing", "size", "tally")
+    __slots__ = ("data", "headers", "missing", "size", "tally")
 
     def __init__(self) -> None:
         self.size = 0
         self.tally = hashlib.sha256()
-        self.data: list[bytes] = []
-        self.kept = 0
+        self.data = bytearray()
         self.missing = 0
         self.headers: Headers = ()
 
@@ -28,18 +27,26 @@ class Side:
         """Counts, hashes and keeps; returns how many bytes more are in memory."""
         self.size += len(data)
         self.tally.update(data)
-        if self.kept >= limit:
+        room = limit - len(self.data)
+        if room <= 0:
             return 0
-        part = data if self.kept + len(data) <= limit else data[: limit - self.kept]
-        self.data.append(part)
-        self.kept += len(part)
+        part = data if len(data) <= room else data[:room]
+        self.data += part
         return len(part)
 
-    def drop(self) -> int:
-        """Forgets the bytes; returns how many."""
-        freed, self.kept = self.kept, 0
-        self.data = []
-        return freed
+    @property
+    def kept(self) -> int:
+        """How many bytes are kept."""
+        return len(self.data)
+
+    def drop(self) -> None:
+        """Forgets the bytes."""
+        self.data = bytearray()
+
+
+def size_of(headers: Headers) -> int:
+    """Bytes of all names and values."""
+    return sum(len(name) + len(value) for name, value in headers)
 
 
 def value_of(headers: Headers, name: str) -> str:
