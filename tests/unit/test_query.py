@@ -16,7 +16,7 @@ S = 10**9
 
 
 def row(**changes: Any) -> ExchangeRow:
-    given = {
+    given: dict[str, Any] = {
         "id": 7,
         "state": "complete",
         "started_ns": NOW - 3600 * S,
@@ -201,7 +201,7 @@ def test_a_clock_time_is_the_newest_that_has_passed() -> None:
         ("since:25:00", "is no time", "since:2h", (6, 11)),
         ("pid:x", "pid: (at 5) is a number", "pid:120", (4, 5)),
         ('a "open', "quotation mark is missing", 'Close the text with "', (2, 7)),
-        ('"..."', "no word", "a word or more", (0, 5)),
+        ('"..."', "no word", "letters or digits", (0, 5)),
     ],
 )
 def test_a_fault_is_told_with_its_place_and_a_remedy(

@@ -99,10 +99,17 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Text that is in the row's own words, or the words of which prompt or reply hold, the last one as a beginning."""
+    """The words of ``text`` stand one after another in the row's own words, in prompt or reply; the last one may be
+    the beginning of a word.
+    """
 
     text: str
     words: tuple[str, ...]
+
+    @property
+    def begins(self) -> bool:
+        """One letter alone would be the beginning of nearly everything."""
+        return len(self.words[-1]) > 1
 
 
 Condition = Contains | OneOf | HasStatus | InRange | Compare | Began | Phrase | Word
@@ -132,9 +139,8 @@ def holds(condition: Condition, row: ExchangeRow, now_ns: int, text: Callable[[]
         case Phrase():
             return _holds_text(condition.words, row, text, begins=False)
         case Word():
-            return condition.text.casefold() in row_words(row) or _holds_text(
-                condition.words, row, text, begins=True
-            )
+            own = holds_words(condition.words, row_words(row), begins=condition.begins)
+            return own or _holds_text(condition.words, row, text, begins=condition.begins)
 
 
 def _contains(condition: Contains, row: ExchangeRow) -> bool:

@@ -127,20 +127,27 @@ def _read_condition(token: str, start: int) -> Condition:
     if keyed := _KEYED.fullmatch(token):
         return _read_keyed(keyed[1].lower(), keyed[2], start)
     plain = _unquoted(token, start)
-    return Word(plain, split_words(plain))
+    words = split_words(plain)
+    if not words:
+        raise _wordless(token, start)
+    return Word(plain, words)
 
 
 def _read_phrase(token: str, start: int) -> Condition:
     plain = _unquoted(token, start)
     words = split_words(plain)
     if not words:
-        raise QueryError(
-            f"There is no word in {token} (at {start + 1}).",
-            "Write a word or more between the quotation marks.",
-            start,
-            start + len(token),
-        )
+        raise _wordless(token, start)
     return Phrase(plain, words)
+
+
+def _wordless(token: str, start: int) -> QueryError:
+    return QueryError(
+        f"There is no word in {safe_line(token, 60)} (at {start + 1}).",
+        "Write a word or more: letters or digits.",
+        start,
+        start + len(token),
+    )
 
 
 def _unquoted(token: str, start: int) -> str:

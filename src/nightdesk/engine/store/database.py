@@ -10,6 +10,8 @@ from nightdesk.engine.store.exchanges import content_holds
 from nightdesk.engine.store.migrations import migrate
 
 BUSY_MS = 4000
+MAPPED_BYTES = 1 << 28
+"""Read in place: a list of a hundred thousand exchanges is looked through again and again."""
 
 
 def remedy(fault: sqlite3.OperationalError) -> str:
@@ -44,5 +46,6 @@ def connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
-    database.create_function("content_holds", 3, content_holds, deterministic=True)
+    database.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
+    database.create_function("content_holds", 4, content_holds, deterministic=True)
     return database

@@ -10,20 +10,23 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import cast, get_args
 
 import msgspec
 
-from nightdesk.core.conditions import holds_words, measure
+from nightdesk.core.conditions import holds_words, measure, row_words
 from nightdesk.core.query import Query
 from nightdesk.core.words import split_words
 from nightdesk.engine.store.recording import searched_texts, unpacked
 from nightdesk.engine.store.search import Clause, order, where
-from nightdesk.model.exchange import ExchangeRow
+from nightdesk.model.exchange import ExchangeRow, ExchangeState, row_of
 from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Mark, Spread
 
 _row_decoder = msgspec.json.Decoder(ExchangeRow)
 _numbers_decoder = msgspec.json.Decoder(list[int])
+
+STATES = get_args(ExchangeState)
+_COUNTED = ", ".join(f"sum(state = '{state}')" for state in STATES)
 
 Sorted = tuple[str | float | None, int, ExchangeRow | Mark | None]
 
@@ -88,41 +91,58 @@ def totals(database: sqlite3.Connection, question: Question) -> ExchangeTotals:
     clause = question.clause
     with _snapshot(database):
         rows = _matching(database, question)
-        groups = database.execute(
-            "SELECT state, verdicts, count(*), sum(prompt_tokens), sum(reply_tokens), "  # noqa: S608 - fixed words
-            "sum(CASE WHEN rate IS NOT NULL THEN reply_tokens END), "
-            "sum(CASE WHEN rate IS NOT NULL THEN generation_ns END) "
-            f"FROM exchange_facts WHERE {clause.sql} GROUP BY state, verdicts",
-            clause.values,
-        ).fetchall()
-        spans = [_numbers(database, column, clause) for column in ("first_ns", "took_ns")]
-    states, verdicts = Counter[str](), Counter[str]()
-    sums = [0, 0, 0, 0]
-    for state, kinds, count, *counted in groups:
-        states[state] += count
-        for kind in set(kinds.split()):
-            verdicts[kind] += count
-        sums = [total + (one or 0) for total, one in zip(sums, counted, strict=True)]
+        sums = _Sums(database, clause)
     for row in rows:
-        states[row.state] += 1
-        verdicts.update(set(row.verdicts))
-        rated = measure(row, "rate", 0) is not None
+        sums.add(row, question.now_ns)
+    return sums.totals()
+
+
+class _Sums:
+    """Totals in the making."""
+
+    def __init__(self, database: sqlite3.Connection, clause: Clause) -> None:
+        # One long text of numbers is many times faster to fetch than as many rows, and so is one row of sums.
+        *counts, first, took, prompt, reply, rated, generation = database.execute(
+            f"SELECT {_COUNTED}, group_concat(first_ns), group_concat(took_ns), sum(prompt_tokens), "  # noqa: S608 - fixed words
+            "sum(reply_tokens), sum(iif(rate IS NULL, 0, reply_tokens)), sum(iif(rate IS NULL, 0, generation_ns)) "
+            f"FROM exchange_facts WHERE {clause.sql}",
+            clause.values,
+        ).fetchone()
+        self.states = Counter({state: count for state, count in zip(STATES, counts, strict=True) if count})
+        self.spans = [_numbers_decoder.decode(f"[{joined or ''}]") for joined in (first, took)]
+        self.tokens = [number or 0 for number in (prompt, reply, rated, generation)]
+        self.verdicts = Counter[str]()
+        for kinds, count in database.execute(
+            f"SELECT verdicts, count(*) FROM exchange_facts WHERE verdicts <> '' AND {clause.sql} GROUP BY verdicts",  # noqa: S608 - fixed words
+            clause.values,
+        ):
+            self.verdicts.update(dict.fromkeys(kinds.split(), count))
+
+    def add(self, row: ExchangeRow, now_ns: int) -> None:
+        """Count one that is not stored."""
+        self.states[row.state] += 1
+        self.verdicts.update(set(row.verdicts))
+        rated = measure(row, "rate", now_ns) is not None
         given = (row.prompt_tokens, row.reply_tokens, rated and row.reply_tokens, rated and row.generation_ns)
-        sums = [total + (one or 0) for total, one in zip(sums, given, strict=True)]
-        for numbers, key in zip(spans, ("first", "took"), strict=True):
-            span = measure(row, key, question.now_ns)
+        self.tokens = [total + (one or 0) for total, one in zip(self.tokens, given, strict=True)]
+        for numbers, key in zip(self.spans, ("first", "took"), strict=True):
+            span = measure(row, key, now_ns)
             if span is not None:
                 numbers.append(int(span))
-    return ExchangeTotals(
-        count=states.total(),
-        states=dict(states),
-        verdicts=dict(verdicts.most_common()),
-        prompt_tokens=sums[0],
-        reply_tokens=sums[1],
-        tokens_per_s=sums[2] * 1e9 / sums[3] if sums[3] else None,
-        first_token=_spread(spans[0]),
-        duration=_spread(spans[1]),
-    )
+
+    def totals(self) -> ExchangeTotals:
+        """All of it."""
+        prompt, reply, rated, generation = self.tokens
+        return ExchangeTotals(
+            count=self.states.total(),
+            states=dict(self.states),
+            verdicts=dict(self.verdicts.most_common()),
+            prompt_tokens=prompt,
+            reply_tokens=reply,
+            tokens_per_s=rated * 1e9 / generation if generation else None,
+            first_token=_spread(self.spans[0]),
+            duration=_spread(self.spans[1]),
+        )
 
 
 @contextlib.contextmanager
@@ -205,15 +225,6 @@ def _marked(row: ExchangeRow, mark: Mark | None) -> ExchangeRow:
     return row if row.mark == mark else msgspec.structs.replace(row, mark=mark)
 
 
-def _numbers(database: sqlite3.Connection, column: str, clause: Clause) -> list[int]:
-    # One long text is many times faster to fetch than as many rows.
-    (joined,) = database.execute(
-        f"SELECT group_concat({column}) FROM exchange_facts WHERE {clause.sql}",  # noqa: S608 - fixed words
-        clause.values,
-    ).fetchone()
-    return _numbers_decoder.decode(f"[{joined or ''}]")
-
-
 def _spread(numbers: list[int]) -> Spread:
     if not numbers:
         return Spread()
@@ -222,7 +233,8 @@ def _spread(numbers: list[int]) -> Spread:
     return Spread(p50_ns=numbers[round(last * 0.5)], p95_ns=numbers[round(last * 0.95)], max_ns=numbers[-1])
 
 
-def content_holds(content: bytes, text: str, begins: int) -> bool:
+def content_holds(content: bytes, text: str, begins: int, in_words: int) -> bool:
     """A function for SQL where this SQLite has no text index: whether an exchange holds words in a row."""
-    wanted = split_words(text)
-    return any(holds_words(wanted, one, begins=bool(begins)) for one in searched_texts(unpacked(content)))
+    exchange, wanted = unpacked(content), split_words(text)
+    texts = (*searched_texts(exchange), row_words(row_of(exchange)) if in_words else "")
+    return bool(wanted) and any(holds_words(wanted, one, begins=bool(begins)) for one in texts)

@@ -57,7 +57,6 @@ MIGRATIONS: tuple[str, ...] = (
         replay_of INTEGER,
         mark TEXT,
         verdicts TEXT NOT NULL,
-        words TEXT NOT NULL,
         took_ns INTEGER,
         first_ns INTEGER,
         load_ns INTEGER,
@@ -82,7 +81,7 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 SEARCH_SCRIPT = """
-    CREATE VIRTUAL TABLE IF NOT EXISTS exchange_index USING fts5 (prompt, reply, content='');
+    CREATE VIRTUAL TABLE IF NOT EXISTS exchange_index USING fts5 (words, prompt, reply, content='');
 """
 
 

@@ -18,7 +18,7 @@ _exchange_decoder = msgspec.json.Decoder(Exchange)
 
 FACTS = (
     "id, started_ns, state, status, operation, dialect, model, job, item, run, path, process, reason, pid, "
-    "replay_of, mark, verdicts, words, took_ns, first_ns, load_ns, tokens, prompt_tokens, reply_tokens, "
+    "replay_of, mark, verdicts, took_ns, first_ns, load_ns, tokens, prompt_tokens, reply_tokens, "
     "generation_ns, rate, size, indexed"
 )
 _INSERT_FACTS = (
@@ -59,8 +59,8 @@ def index_exchange(
     database.execute(_INSERT_FACTS, (*_facts(row, given[0] if given else None), searchable))
     if searchable:
         database.execute(
-            "INSERT INTO exchange_index (rowid, prompt, reply) VALUES (?, ?, ?)",
-            (exchange.id, *searched_texts(exchange)),
+            "INSERT INTO exchange_index (rowid, words, prompt, reply) VALUES (?, ?, ?, ?)",
+            (exchange.id, row_words(row_of(exchange)), *searched_texts(exchange)),
         )
 
 
@@ -95,7 +95,6 @@ def _facts(row: ExchangeRow, mark: str | None) -> tuple[str | int | float | None
         row.replay_of,
         mark,
         "".join(f"\n{verdict.casefold()}\n" for verdict in row.verdicts),
-        row_words(row),
         *measured,
         row.prompt_tokens,
         row.reply_tokens,
@@ -106,10 +105,10 @@ def _facts(row: ExchangeRow, mark: str | None) -> tuple[str | int | float | None
 
 
 def erase_words(database: sqlite3.Connection, exchange: Exchange) -> None:
-    """Take an exchange out of the text index, which must be told the very text that was added."""
+    """Take an exchange out of the text index, which must be told the very texts that were added."""
     database.execute(
-        "INSERT INTO exchange_index (exchange_index, rowid, prompt, reply) VALUES ('delete', ?, ?, ?)",
-        (exchange.id, *searched_texts(exchange)),
+        "INSERT INTO exchange_index (exchange_index, rowid, words, prompt, reply) VALUES ('delete', ?, ?, ?, ?)",
+        (exchange.id, row_words(row_of(exchange)), *searched_texts(exchange)),
     )
 
 

@@ -34,19 +34,20 @@ class Clause:
 
 
 def where(query: Query, now_ns: int, *, can_search: bool) -> Clause:
-    """The condition that rows of ``exchange_facts`` meet exactly where they match. Never NULL."""
+    """The condition that rows of ``exchange_facts`` meet exactly where they match."""
     clauses = []
     for term in query.terms:
         clause = _clause(term.condition, now_ns, can_search)
-        # What is unknown does not match; its negation does.
-        sql = f"ifnull({clause.sql}, 0)"
-        clauses.append(Clause(f"NOT {sql}" if term.negated else sql, clause.values))
+        clauses.append(Clause(f"NOT {clause.sql}", clause.values) if term.negated else clause)
     return _joined(" AND ", clauses) if clauses else Clause("1")
 
 
 def _joined(word: str, clauses: Sequence[Clause]) -> Clause:
     values = tuple(value for clause in clauses for value in clause.values)
     return Clause(f"({word.join(clause.sql for clause in clauses)})", values)
+
+
+# No clause is ever NULL: what is unknown does not match, and its negation does.
 
 
 def _clause(condition: Condition, now_ns: int, can_search: bool) -> Clause:
@@ -60,21 +61,20 @@ def _clause(condition: Condition, now_ns: int, can_search: bool) -> Clause:
             return _joined(" OR ", [_status_clause(value) for value in condition.values])
         case InRange():
             column = _NUMBERS[condition.key]
-            if not condition.ranges:
-                return Clause(f"{column} IS NOT NULL")
-            return _joined(" OR ", [Clause(f"{column} BETWEEN ? AND ?", ends) for ends in condition.ranges])
+            known = Clause(f"{column} IS NOT NULL")
+            ranges = [Clause(f"{column} BETWEEN ? AND ?", ends) for ends in condition.ranges]
+            return _joined(" AND ", [known, _joined(" OR ", ranges)]) if ranges else known
         case Compare():
-            return Clause(f"{MEASURES[condition.key]} {_SIGNS[condition.sign]} ?", (condition.amount,))
+            column = MEASURES[condition.key]
+            sql = f"({column} IS NOT NULL AND {column} {_SIGNS[condition.sign]} ?)"
+            return Clause(sql, (condition.amount,))
         case Began():
             at_ns = condition.moment.at_ns(now_ns, is_end=condition.key == "until")
-            return Clause(f"started_ns {'>=' if condition.key == 'since' else '<='} ?", (at_ns,))
+            return Clause(f"(started_ns {'>=' if condition.key == 'since' else '<='} ?)", (at_ns,))
         case Phrase():
-            return _search(condition.text, begins=False, can_search=can_search)
+            return _search(condition.text, "{prompt reply} : ", begins=False, can_search=can_search)
         case Word():
-            own = Clause("instr(words, ?)", (condition.text.casefold(),))
-            if not condition.words:
-                return own
-            return _joined(" OR ", [own, _search(condition.text, begins=True, can_search=can_search)])
+            return _search(condition.text, "", begins=condition.begins, can_search=can_search)
 
 
 def _text_clause(column: str, value: str) -> Clause:
@@ -82,12 +82,12 @@ def _text_clause(column: str, value: str) -> Clause:
     if value == "*":
         return Clause(f"{column} <> ''")
     if column == "verdicts":
-        return Clause("instr(verdicts, ?)", (value if exact is None else f"\n{exact}\n",))
-    return Clause(f"instr({column}, ?)", (value,)) if exact is None else Clause(f"{column} = ?", (exact,))
+        return Clause("instr(verdicts, ?) > 0", (value if exact is None else f"\n{exact}\n",))
+    return Clause(f"instr({column}, ?) > 0", (value,)) if exact is None else Clause(f"{column} = ?", (exact,))
 
 
 def _word_clause(column: str, value: str) -> Clause:
-    return Clause(f"{column} IS NOT NULL") if value == "*" else Clause(f"{column} = ?", (value,))
+    return Clause(f"{column} IS NOT NULL") if value == "*" else Clause(f"{column} IS ?", (value,))
 
 
 def _status_clause(value: str) -> Clause:
@@ -98,19 +98,21 @@ def _status_clause(value: str) -> Clause:
         case "ok":
             return Clause("(state = ? AND ifnull(status, 0) < 400)", ("complete",))
         case _ if value.endswith("xx"):
-            return Clause("status / 100 = ?", (int(value[0]),))
+            return Clause("ifnull(status, 0) / 100 = ?", (int(value[0]),))
         case _ if value.isdecimal():
-            return Clause("status = ?", (int(value),))
+            return Clause("status IS ?", (int(value),))
         case _:
             return Clause("state = ?", (value,))
 
 
-def _search(text: str, *, begins: bool, can_search: bool) -> Clause:
+def _search(text: str, columns: str, *, begins: bool, can_search: bool) -> Clause:
     if not can_search:
-        return Clause("id IN (SELECT id FROM exchanges WHERE content_holds(content, ?, ?))", (text, begins))
+        in_words = not columns
+        sql = "id IN (SELECT id FROM exchanges WHERE content_holds(content, ?, ?, ?))"
+        return Clause(f"({sql})", (text, begins, in_words))
     phrase = '"' + text.replace('"', " ").replace("\0", " ") + '"'
-    wanted = f"{phrase} *" if begins else phrase
-    return Clause("id IN (SELECT rowid FROM exchange_index WHERE exchange_index MATCH ?)", (wanted,))
+    wanted = f"{columns}{phrase} *" if begins else columns + phrase
+    return Clause("(id IN (SELECT rowid FROM exchange_index WHERE exchange_index MATCH ?))", (wanted,))
 
 
 _TEXTS = {
