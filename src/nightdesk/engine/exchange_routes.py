@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LIMIT_MOST = 1000
 Offset = Annotated[int, Parameter(ge=0, le=2**60)]
 Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MOST)]
+QueryText = Annotated[str, Parameter(query="query")]
+"""Litestar keeps the name ``query`` of an argument for itself."""
 
 
 def exchange_routes(service: Service) -> list[HTTPRouteHandler]:
@@ -27,15 +29,15 @@ def exchange_routes(service: Service) -> list[HTTPRouteHandler]:
 def _list_routes(service: Service) -> list[HTTPRouteHandler]:
     @get("/exchanges/page")
     async def page(
-        query: str = "", sort: str = "-started", offset: Offset = 0, limit: Limit = 200
+        wanted: QueryText = "", sort: str = "-started", offset: Offset = 0, limit: Limit = 200
     ) -> ExchangePage:
         """Summaries of the exchanges that match a query, running ones among them."""
-        return await service.exchanges.page(query, sort, offset, limit)
+        return await service.exchanges.page(wanted, sort, offset, limit)
 
     @get("/exchanges/totals")
-    async def totals(query: str = "") -> ExchangeTotals:
+    async def totals(wanted: QueryText = "") -> ExchangeTotals:
         """Sums over the exchanges that match a query."""
-        return await service.exchanges.totals(query)
+        return await service.exchanges.totals(wanted)
 
     @get("/exchanges/{exchange_id:int}")
     async def exchange(exchange_id: int) -> Exchange:

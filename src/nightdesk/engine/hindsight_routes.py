@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
+from nightdesk.engine.exchange_routes import QueryText
 from nightdesk.engine.hindsight import Hindsight
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.profile import Profile
@@ -20,9 +21,9 @@ def hindsight_routes(service: Service) -> list[HTTPRouteHandler]:
     hindsight = Hindsight(service.traffic, service.store, service.exchanges)
 
     @get("/exchanges/profile")
-    async def profile(query: str = "") -> Profile:
+    async def profile(wanted: QueryText = "") -> Profile:
         """Where the time of the exchanges went that match a query, with advice."""
-        return await hindsight.profile(query)
+        return await hindsight.profile(wanted)
 
     @get("/exchanges/{exchange_id:int}/conversation")
     async def conversation(exchange_id: int) -> Conversation:
