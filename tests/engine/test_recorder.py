@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from nightdesk.core.exchanges import Assembler
-from nightdesk.engine.capture.owners import Answer, Owner, Owners
+from nightdesk.engine.capture.lives import Owner
+from nightdesk.engine.capture.owners import Answer, Owners
 from nightdesk.engine.capture.recorder import Recorder
 from nightdesk.model.exchange import ExchangeGrew, ExchangeSeen, capture_decoder
 from nightdesk.model.process import ProcessRef

@@ -2,9 +2,11 @@ import sqlite3
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nightdesk.core.query import parse
 from nightdesk.engine.store.history import History
 from nightdesk.engine.store.migrations import MIGRATIONS
 from nightdesk.model.errors import StoreError
@@ -42,6 +44,10 @@ def exchange(number: int, text: str = "A golden river.") -> Exchange:
     )
 
 
+def ids(store: History, query: str = "", **asked: Any) -> list[int]:
+    return [row.id for row in store.page(parse(query), now_ns=2 * 10**18, **asked).rows]
+
+
 def open_store(folder: Path, **options: int) -> History:
     return History(folder / "desk.db", keep_ns=options.get("keep_ns", 15 * 10**17), max_bytes=10**9)
 
@@ -52,9 +58,9 @@ def test_exchanges_come_back_whole_and_can_be_searched(tmp_path: Path) -> None:
         store.save_exchange(exchange(number))
     store.flush()
     assert store.exchange(3) == exchange(3)
-    assert [row.id for row in store.exchanges(limit=2)] == [4, 5]
-    assert [row.id for row in store.exchanges(text="lantern number 2")] == [2]
-    assert [row.id for row in store.exchanges(before=3)] == [1, 2]
+    assert [row.id for row in store.newest(2)] == [4, 5]
+    assert ids(store, '"lantern number 2"') == [2]
+    assert ids(store, "id:1-2") == [2, 1]
     assert store.next_exchange_id() == 6
     store.close()
 
@@ -65,9 +71,9 @@ def test_text_is_found_without_a_search_index_too(tmp_path: Path) -> None:
     for number in range(1, 6):
         store.save_exchange(exchange(number))
     store.flush()
-    assert [row.id for row in store.exchanges(text="LANTERN number 2")] == [2]
-    assert [row.id for row in store.exchanges(text="golden river", limit=2)] == [4, 5]
-    assert store.exchanges(text="golden river", run="another") == ()
+    assert ids(store, '"LANTERN number 2"') == [2]
+    assert ids(store, '"golden river"', limit=2) == [5, 4]
+    assert ids(store, '"golden river" run:another') == []
     store.close()
 
 

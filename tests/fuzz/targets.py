@@ -14,7 +14,8 @@ from nightdesk.core.dialects.prompts import read_prompt
 from nightdesk.core.dialects.reply import Reply
 from nightdesk.core.drafts import Draft
 from nightdesk.core.exchanges import Assembler, CaptureEvent
-from nightdesk.core.http1 import HEAD_LIMIT, LOST_LIMIT, Body, Head, MessageReader
+from nightdesk.core.heads import Head
+from nightdesk.core.http1 import HEAD_LIMIT, LOST_LIMIT, Body, MessageReader
 from nightdesk.core.packets import FRAGMENTED_PACKETS, PacketReader
 from nightdesk.core.pcap import PcapReader
 from nightdesk.model.errors import CaptureError
@@ -104,7 +105,7 @@ def fuzz_drafts(dice: random.Random) -> None:
             Head(0, ("HTTP/1.1", "200", "OK"), (("content-type", kind), *_coding(dice))), 7
         )
     for part in pieces(broken(body, dice), dice):
-        draft.take_response_body(part)
+        draft.take_response_body(part, dice.randrange(100))
         if dice.random() < 0.1:
             draft.take_gap(dice.randint(1, 999))
     draft.response_done = dice.random() < 0.8

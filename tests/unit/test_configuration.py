@@ -66,7 +66,7 @@ comand = "python x"
 """
     assert problems(text) == (
         "line 1: there is no section [captrue]; did you mean [capture]?",
-        'line 4: [capture] source must be one of "auto", "off", "relay", "scapy", "tcpdump", not "atuo"; '
+        'line 4: [capture] source must be one of "auto", "file", "off", "relay", "scapy", "tcpdump", not "atuo"; '
         "did you mean 'auto'?",
         "line 5: [capture] has no key 'prots'; did you mean 'ports'?",
         'line 7: [watch] interval must be a length of time such as "30s", "10m" or "2h", not "2 seconds"',

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nightdesk.core.http1 import Began, Body, End, Event, Gap, Head, MessageReader, Resumed
+from nightdesk.core.heads import Head
+from nightdesk.core.http1 import Began, Body, End, Event, Gap, MessageReader, Resumed
 
 
 def story(events: list[Event]) -> list[object]:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from nightdesk.engine.capture.owners import kernel_address, parse_lsof
+from nightdesk.engine.capture.holders import kernel_address, parse_lsof
 
 LSOF = """p812
 nlocalhost:1->localhost:2

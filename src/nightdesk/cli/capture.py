@@ -53,10 +53,11 @@ def capture(file: Path, as_json: bool, ports: frozenset[int] | None) -> None:
     from nightdesk.model.errors import CaptureError
 
     lines = InOrder()
+    judged = Judged()
     try:
         with _opened(file) as source:
             for events in _events(source, Assembler(ports, grow_every_ns=None)):
-                _emit(lines, events, as_json)
+                _emit(lines, judged.exchanges(events), as_json)
         lines.close()
     except BrokenPipeError:
         raise
@@ -93,17 +94,37 @@ def _block(source: BinaryIO) -> bytes:
     return source.read1(BLOCK_BYTES) if isinstance(source, BufferedReader) else source.read(BLOCK_BYTES)
 
 
-def _emit(lines: InOrder, events: list[CaptureEvent], as_json: bool) -> None:
-    from nightdesk.cli.output import encodable, json_line
-    from nightdesk.model.exchange import ExchangeSeen, capture_encoder
+class Judged:
+    """Gives ended exchanges their verdicts; what one teaches about its model helps to judge the next."""
 
-    for event in events:
-        if isinstance(event, ExchangeSeen) and event.exchange.state != "running":
-            exchange = event.exchange
-            if as_json:
-                lines.put(exchange.id, json_line(capture_encoder.encode(exchange)))
-            else:
-                lines.put(exchange.id, encodable(readable(exchange)).encode(sys.stdout.encoding))
+    def __init__(self) -> None:
+        from nightdesk.core.verdicts import Known
+
+        self._known = Known()
+
+    def exchanges(self, events: list[CaptureEvent]) -> Iterator[Exchange]:
+        """The ended exchanges among ``events``, in the order in which they ended."""
+        import msgspec
+
+        from nightdesk.core.verdicts import DEFAULTS, verdicts_of
+        from nightdesk.model.exchange import ExchangeSeen
+
+        for event in events:
+            if isinstance(event, ExchangeSeen) and event.exchange.state != "running":
+                verdicts = verdicts_of(event.exchange, DEFAULTS, self._known)
+                self._known.learn(event.exchange)
+                yield msgspec.structs.replace(event.exchange, verdicts=verdicts)
+
+
+def _emit(lines: InOrder, exchanges: Iterator[Exchange], as_json: bool) -> None:
+    from nightdesk.cli.output import encodable, json_line
+    from nightdesk.model.exchange import capture_encoder
+
+    for exchange in exchanges:
+        if as_json:
+            lines.put(exchange.id, json_line(capture_encoder.encode(exchange)))
+        else:
+            lines.put(exchange.id, encodable(readable(exchange)).encode(sys.stdout.encoding))
 
 
 class InOrder:
@@ -182,7 +203,9 @@ def _speed(exchange: Exchange) -> str:
 
 def _tail(exchange: Exchange) -> str:
     missing = exchange.missing_bytes.request + exchange.missing_bytes.response
-    words = [f"{missing} bytes missing"] if missing else []
+    words = [f"▲ {verdict.kind.replace('_', ' ')}" for verdict in exchange.verdicts]
+    if missing:
+        words.append(f"{missing} bytes missing")
     if exchange.aborted_by:
         words.append(f"{exchange.aborted_by} left")
     if exchange.error is not None or (exchange.status or 0) >= 400:

@@ -29,7 +29,9 @@ def traffic(choice: DeskChoice, limit: int, text: str, follow: bool, as_json: bo
     from nightdesk.model.errors import UsageError
 
     engine = choice.running()
-    listed = engine.exchanges(limit, text=text)
+    from nightdesk.core.query import quoted
+
+    listed = tuple(reversed(engine.page(quoted(text) if text else "", limit=limit).rows))
     for row in listed:
         if as_json:
             # One may leave the store between the list and this question.

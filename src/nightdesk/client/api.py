@@ -11,12 +11,26 @@ import msgspec
 from nightdesk.client.answers import ANSWER_SECONDS, PREFIX, SILENCE_SECONDS, T, decode, window_query
 from nightdesk.client.events import EventParser
 from nightdesk.model.base import ProcessKey
+from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
+from nightdesk.model.inspection import (
+    CancelHow,
+    CancelReport,
+    CancelRequest,
+    CancelWays,
+    ExchangePage,
+    ExchangeTotals,
+    Feedback,
+    OfferedModel,
+    Replay,
+    ReplayRequest,
+)
 from nightdesk.model.job import Run, RunAction, StartRun
 from nightdesk.model.logs import LogWindow
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
+from nightdesk.model.profile import Profile
 
 BASE = "http://nightdesk"
 """Any host will do: the socket decides who answers."""
@@ -70,6 +84,49 @@ class AsyncEngine:
     async def exchange(self, exchange_id: int) -> Exchange:
         """One exchange with its bodies; of a running one, what has come so far."""
         return await self._get(f"/exchanges/{exchange_id}", Exchange)
+
+    async def replay(self, request: ReplayRequest) -> Replay:
+        """Send the request of an exchange again; returns at once with the ids of the new exchanges."""
+        return await self._post("/exchanges/replay", Replay, request)
+
+    async def models_for(self, exchange_id: int) -> tuple[OfferedModel, ...]:
+        """What the server of this exchange can answer with, by name."""
+        return await self._get(f"/exchanges/{exchange_id}/models", tuple[OfferedModel, ...])
+
+    async def ways_to_cancel(self, exchange_id: int) -> CancelWays:
+        """How a running exchange can be ended."""
+        return await self._get(f"/exchanges/{exchange_id}/cancel", CancelWays)
+
+    async def cancel(self, exchange_id: int, how: CancelHow) -> CancelReport:
+        """End a running exchange; waits some seconds to see whether the server stops."""
+        return await self._post(f"/exchanges/{exchange_id}/cancel", CancelReport, CancelRequest(how=how))
+
+    async def page(
+        self, query: str = "", *, sort: str = "-started", offset: int = 0, limit: int = 200
+    ) -> ExchangePage:
+        """One page (of at most 1,000 rows) of the exchanges that match a query, running ones among them."""
+        asked: dict[str, str | int] = {"query": query, "sort": sort, "offset": offset, "limit": limit}
+        return await self._get("/exchanges/page", ExchangePage, asked)
+
+    async def totals(self, query: str = "") -> ExchangeTotals:
+        """Sums over the exchanges that match a query."""
+        return await self._get("/exchanges/totals", ExchangeTotals, {"query": query})
+
+    async def feedback(self, exchange_id: int) -> Feedback:
+        """What the user thinks of an exchange; empty where nothing was said."""
+        return await self._get(f"/exchanges/{exchange_id}/feedback", Feedback)
+
+    async def give_feedback(self, exchange_id: int, feedback: Feedback) -> Feedback:
+        """Mark an exchange, or note something; neither takes the feedback back. The answer says when."""
+        return await self._post(f"/exchanges/{exchange_id}/feedback", Feedback, feedback)
+
+    async def profile(self, query: str = "") -> Profile:
+        """Where the time of the exchanges went that match a query, with advice."""
+        return await self._get("/exchanges/profile", Profile, {"query": query})
+
+    async def conversation(self, exchange_id: int) -> Conversation:
+        """The exchanges of the same run, process or connection around one, in order."""
+        return await self._get(f"/exchanges/{exchange_id}/conversation", Conversation)
 
     async def log_window(
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536

@@ -13,6 +13,8 @@ from nightdesk.model.config import DeskConfig
 from nightdesk.model.errors import ConfigError, NightdeskError
 
 CONFIG_NAME = "nightdesk.toml"
+TEMPORARY_NAME = ".temporary"
+"""A file that makes its folder a temporary desk."""
 SOCKET_PATH_LIMIT = 103
 """macOS keeps 104 bytes for a socket path, the last one is the terminator; Linux keeps 108."""
 
@@ -41,6 +43,11 @@ class Desk:
     def state(self) -> Path:
         """The engine's own folder, 0700."""
         return self.folder / ".nightdesk"
+
+    @property
+    def is_temporary(self) -> bool:
+        """Made to look at one capture: the engine ends with its last viewer and removes the folder."""
+        return (self.folder / TEMPORARY_NAME).is_file()
 
     @property
     def runs(self) -> Path:

@@ -11,11 +11,25 @@ from nightdesk.client.answers import ANSWER_SECONDS, PREFIX, SILENCE_SECONDS, T,
 from nightdesk.client.events import EventParser
 from nightdesk.client.transport import exchange
 from nightdesk.model.base import ProcessKey
+from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
-from nightdesk.model.exchange import Exchange, ExchangeRow
+from nightdesk.model.exchange import Exchange
+from nightdesk.model.inspection import (
+    CancelHow,
+    CancelReport,
+    CancelRequest,
+    CancelWays,
+    ExchangePage,
+    ExchangeTotals,
+    Feedback,
+    OfferedModel,
+    Replay,
+    ReplayRequest,
+)
 from nightdesk.model.job import JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import LogFile, LogWindow
 from nightdesk.model.process import ProcessRow, SignalReport, TreeAction, TreeMember
+from nightdesk.model.profile import Profile
 
 
 class Engine:
@@ -71,20 +85,52 @@ class Engine:
         """Pause, resume, stop or kill a run."""
         return self._post(f"/runs/{run_id}/{action}", Run)
 
-    def exchanges(
-        self, limit: int = 100, before: int | None = None, text: str = ""
-    ) -> tuple[ExchangeRow, ...]:
-        """Exchanges, oldest first: the newest ``limit`` with an id below ``before`` that hold ``text``."""
-        query: dict[str, str | int] = {"limit": limit}
-        if before is not None:
-            query["before"] = before
-        if text:
-            query["text"] = text
-        return self._get("/exchanges", tuple[ExchangeRow, ...], query)
-
     def exchange(self, exchange_id: int) -> Exchange:
         """One exchange with its bodies."""
         return self._get(f"/exchanges/{exchange_id}", Exchange)
+
+    def replay(self, request: ReplayRequest) -> Replay:
+        """Send the request of an exchange again; returns at once with the ids of the new exchanges."""
+        return self._post("/exchanges/replay", Replay, request)
+
+    def models_for(self, exchange_id: int) -> tuple[OfferedModel, ...]:
+        """What the server of this exchange can answer with, by name."""
+        return self._get(f"/exchanges/{exchange_id}/models", tuple[OfferedModel, ...])
+
+    def ways_to_cancel(self, exchange_id: int) -> CancelWays:
+        """How a running exchange can be ended."""
+        return self._get(f"/exchanges/{exchange_id}/cancel", CancelWays)
+
+    def cancel(self, exchange_id: int, how: CancelHow) -> CancelReport:
+        """End a running exchange; waits some seconds to see whether the server stops."""
+        return self._post(f"/exchanges/{exchange_id}/cancel", CancelReport, CancelRequest(how=how))
+
+    def page(
+        self, query: str = "", *, sort: str = "-started", offset: int = 0, limit: int = 200
+    ) -> ExchangePage:
+        """One page (of at most 1,000 rows) of the exchanges that match a query, running ones among them."""
+        asked: dict[str, str | int] = {"query": query, "sort": sort, "offset": offset, "limit": limit}
+        return self._get("/exchanges/page", ExchangePage, asked)
+
+    def totals(self, query: str = "") -> ExchangeTotals:
+        """Sums over the exchanges that match a query."""
+        return self._get("/exchanges/totals", ExchangeTotals, {"query": query})
+
+    def feedback(self, exchange_id: int) -> Feedback:
+        """What the user thinks of an exchange; empty where nothing was said."""
+        return self._get(f"/exchanges/{exchange_id}/feedback", Feedback)
+
+    def give_feedback(self, exchange_id: int, feedback: Feedback) -> Feedback:
+        """Mark an exchange, or note something; neither takes the feedback back. The answer says when."""
+        return self._post(f"/exchanges/{exchange_id}/feedback", Feedback, feedback)
+
+    def profile(self, query: str = "") -> Profile:
+        """Where the time of the exchanges went that match a query, with advice."""
+        return self._get("/exchanges/profile", Profile, {"query": query})
+
+    def conversation(self, exchange_id: int) -> Conversation:
+        """The exchanges of the same run, process or connection around one, in order."""
+        return self._get(f"/exchanges/{exchange_id}/conversation", Conversation)
 
     def logs(self) -> tuple[LogFile, ...]:
         """The followed files."""

@@ -59,6 +59,7 @@ def start_engine(desk: Desk, flags: tuple[str, ...] = ()) -> None:
         command += ["--config", str(desk.config_path)]
     for flag in flags:
         command += ["--set", flag]
+    command += ["--temporary"] if desk.is_temporary else []
     status, said = _run_starter(desk, command)
     if status != 0 or not _answers_soon(desk.socket):
         raise NightdeskError(

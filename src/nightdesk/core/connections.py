@@ -8,13 +8,13 @@ answers the request, and (without pipelining) nothing behind it answers the one 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
-from itertools import accumulate
 
+from nightdesk.core.arrivals import Arrival
 from nightdesk.core.drafts import Draft
-from nightdesk.core.http1 import Began, Body, End, Event, Gap, Head, MessageReader, Resumed
+from nightdesk.core.heads import Head
+from nightdesk.core.http1 import Began, Body, End, Event, Gap, MessageReader, Resumed
 from nightdesk.core.lanes import MASK, distance
 
 _METHOD = re.compile(rb"[A-Z]{3,10} [/*h]")
@@ -70,10 +70,9 @@ class Connection:
         return not self._waiting or self._waiting[0].answered
 
     @property
-    def memory(self) -> int:
-        """Bytes held for the exchanges in work."""
-        held = self._requests.held_bytes + self._responses.held_bytes
-        return held + sum(draft.memory for draft in self._waiting)
+    def held_bytes(self) -> int:
+        """Bytes of messages whose next part can't be read yet."""
+        return self._requests.held_bytes + self._responses.held_bytes
 
     @property
     def waiting(self) -> deque[Draft]:
@@ -178,7 +177,7 @@ class Connection:
     def _feed(self, pieces: list[bytes], times: list[int], place: int) -> None:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._count_answer(len(data))
-        clock = _Clock(pieces, times)
+        clock = Arrival(pieces, times)
         self._place = place
         if self._responses.is_lost and len(self._waiting) > 1:
             split = self._boundary(place, 0)
@@ -188,12 +187,13 @@ class Connection:
                     self._take_all(self._responses.cut(0), clock)
                     self._give_up_first(clock.at(0))
                 data = data[split:]
+                clock.skip(split)
                 self._place = (place + split) & MASK
         self._take_all(self._responses.feed(data), clock)
 
-    def _take_all(self, events: list[Event], clock: _Clock) -> None:
+    def _take_all(self, events: list[Event], clock: Arrival) -> None:
         for event in events:
-            self._take_response(event, clock.at(event.at))
+            self._take_response(event, clock.at(event.at), clock)
 
     def _is_boundary(self) -> bool:
         """The client had read on before it sent its second request: it does not pipeline."""
@@ -211,7 +211,7 @@ class Connection:
     def response_gap(self, size: int, at_ns: int, place: int) -> None:
         """The server sent bytes that are not in the capture."""
         self._count_answer(size)
-        clock = _Clock([b""], [at_ns])
+        clock = Arrival([b""], [at_ns])
         while len(self._waiting) > 1 and self._is_boundary():
             split = self._boundary(place, size)
             if split < 0 or split > size:
@@ -263,13 +263,13 @@ class Connection:
         self._answering(at_ns)
         self._waiting.extend(rest)
 
-    def _take_response(self, event: Event, at_ns: int) -> None:
+    def _take_response(self, event: Event, at_ns: int, clock: Arrival | None = None) -> None:
         match event:
             case Began():
                 self._begins = (self._place + event.at - 1) & MASK
                 self._make_way(at_ns)
                 draft = self._answering(at_ns)
-                draft.last_ns = at_ns
+                draft.last_ns = max(draft.last_ns, at_ns)
                 draft.first_byte_ns = at_ns if draft.first_byte_ns is None else draft.first_byte_ns
                 if self._answer_missing:
                     size, self._answer_missing = self._answer_missing, 0
@@ -284,9 +284,11 @@ class Connection:
                 self._progress(draft, at_ns, True)
             case Body():
                 draft = self._answering(at_ns)
-                draft.last_ns = at_ns
-                draft.take_response_body(event.data)
-                self._progress(draft, at_ns, False)
+                if clock is None or clock.is_one or draft.stream_format is None:
+                    draft.take_response_body(event.data, at_ns)
+                else:
+                    draft.take_response_parts(event.data, *clock.parts(event))
+                self._progress(draft, draft.last_ns, False)
             case Gap():
                 self._take_response_gap(event.size)
             case Resumed():
@@ -405,21 +407,3 @@ class Connection:
 
     def _is_bodiless(self) -> bool:
         return bool(self._waiting) and self._waiting[0].method in ("HEAD", "CONNECT")
-
-
-class _Clock:
-    """When the byte before a given offset was seen."""
-
-    __slots__ = ("_ends", "_pieces", "_times")
-
-    def __init__(self, pieces: list[bytes], times: list[int]) -> None:
-        self._pieces, self._times = pieces, times
-        self._ends: list[int] | None = None
-
-    def at(self, offset: int) -> int:
-        """Time of the piece that holds the byte before ``offset``."""
-        if len(self._times) == 1:
-            return self._times[0]
-        if self._ends is None:
-            self._ends = list(accumulate(map(len, self._pieces)))
-        return self._times[min(bisect_right(self._ends, max(0, offset - 1)), len(self._times) - 1)]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+from itertools import repeat
 from typing import Literal
 
 import msgspec
 
+from nightdesk.core.arrivals import Pace
 from nightdesk.core.codings import CodingError, Decoder, decoder_for
 from nightdesk.core.dialects.choice import GuessingReader, choose
 from nightdesk.core.dialects.prompts import read_prompt, without_images
-from nightdesk.core.dialects.reader import ReplyReader
+from nightdesk.core.dialects.reader import ReplyReader, fragments_in
 from nightdesk.core.dialects.reply import Reply
-from nightdesk.core.http1 import Head
+from nightdesk.core.heads import Head
+from nightdesk.core.sides import Headers, Side, masked, size_of, value_of
 from nightdesk.model.exchange import Dialect, Exchange, ExchangeState, MissingBytes, Operation, Prompt
 from nightdesk.model.process import ProcessRef
 
@@ -22,41 +24,13 @@ READ_LIMIT = 24 << 20
 """Longest JSON document or line that is understood: a final object may carry all token numbers (4.4 MB seen)."""
 UNZIP_LIMIT = 24 << 20
 """Longest body after decompression; more is an attack, or was not read anyway."""
-MASKED = "⟨masked⟩"
-_SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key"})
+END_MARK = b"data: [DONE]"
+DRAFT_BYTES = 8 << 10
+"""What an exchange costs beside its contents, heads included."""
+HEADERS_BYTES = 16 << 10
+"""Headers longer than this are given up with the bodies when memory is short; servers mostly refuse them."""
 
 StreamFormat = Literal["ndjson", "sse"]
-
-
-class Side:
-    """The body of one direction: size, hash, and as much of its bytes as is kept."""
-
-    __slots__ = ("data", "headers", "kept", "missing", "size", "tally")
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.tally = hashlib.sha256()
-        self.data: list[bytes] = []
-        self.kept = 0
-        self.missing = 0
-        self.headers: tuple[tuple[str, str], ...] = ()
-
-    def add(self, data: bytes, limit: int) -> int:
-        """Counts, hashes and keeps; returns how many bytes more are in memory."""
-        self.size += len(data)
-        self.tally.update(data)
-        if self.kept >= limit:
-            return 0
-        part = data if self.kept + len(data) <= limit else data[: limit - self.kept]
-        self.data.append(part)
-        self.kept += len(part)
-        return len(part)
-
-    def drop(self) -> int:
-        """Forgets the bytes; returns how many."""
-        freed, self.kept = self.kept, 0
-        self.data = []
-        return freed
 
 
 class Draft:
@@ -87,6 +61,8 @@ class Draft:
         self.first_token_ns: int | None = None
         self.ended_ns: int | None = None
         self.last_ns = started_ns
+        """When the newest byte of the response came."""
+        self.pace = Pace(started_ns)
         self.acked = -1
         """Place in the server's stream that the client had read when it began this request."""
         self.heard = -1
@@ -112,14 +88,14 @@ class Draft:
         self.item: str | None = None
         self.memory = 0
         self.grown_ns = 0
-        self._line: list[bytes] = []
-        self._line_size = 0
+        self._line = bytearray()
         self._skips_line = False
         self._decoder: Decoder | None = None
         self._decoded = 0
         self._is_opaque = False
-        self._document: list[bytes] = []
-        self._document_size = 0
+        self._document = bytearray()
+        self._has_read_all = True
+        """The document is kept whole, so that it can be understood at its end."""
 
     def note(self, sentence: str) -> None:
         """Adds a sentence to the record, once."""
@@ -137,6 +113,7 @@ class Draft:
         """Method, path, and with them the dialect."""
         self.method, self.path = head.start[0], head.start[1]
         self.request.headers = head.headers
+        self.memory += size_of(head.headers) + len(self.path)
         self.dialect, self.operation, reader = choose(self.path)
         self.reader = reader(self.reply)
 
@@ -161,11 +138,11 @@ class Draft:
             self.prompt = prompt
 
     def _request_bytes(self) -> bytes:
-        body = b"".join(self.request.data)
+        body = bytes(self.request.data)
         return self._plain(body, self.request.headers, "request")
 
-    def _plain(self, body: bytes, headers: tuple[tuple[str, str], ...], side: str) -> bytes:
-        coding = _value(headers, "content-encoding").lower()
+    def _plain(self, body: bytes, headers: Headers, side: str) -> bytes:
+        coding = value_of(headers, "content-encoding").lower()
         if coding in ("", "identity"):
             return body
         decoder = decoder_for(coding)
@@ -189,6 +166,7 @@ class Draft:
         self.first_byte_ns = at_ns if self.first_byte_ns is None else self.first_byte_ns
         self.status = int(head.start[1])
         self.response.headers = head.headers
+        self.memory += size_of(head.headers)
         kind = head.get("content-type").partition(";")[0].strip().lower()
         if kind in ("application/x-ndjson", "application/ndjson", "application/jsonl"):
             self.stream_format = "ndjson"
@@ -201,8 +179,33 @@ class Draft:
             if self._is_opaque:
                 self._note_coding("response", coding)
 
-    def take_response_body(self, data: bytes) -> None:
-        """Bytes of the body, in order."""
+    def take_response_body(self, data: bytes, at_ns: int) -> None:
+        """Bytes of the body that came at one time, in order."""
+        before = self.reply.fragments
+        self.last_ns = max(self.last_ns, at_ns)
+        self._take_body(data)
+        self.pace.add([self.last_ns] * (self.reply.fragments - before))
+
+    def take_response_parts(self, data: bytes, parts: list[bytes], times: list[int]) -> None:
+        """Bytes of the body, in parts that came at these times. Whole fragments are read all at once."""
+        end = b"\n" if self.stream_format == "ndjson" else b"\n\n"
+        if self._decoder or self._line or not all(map(bytes.endswith, parts, repeat(end))):
+            for part, at_ns in zip(parts, times, strict=True):
+                self.take_response_body(part, at_ns)
+            return
+        if parts[-1].startswith(END_MARK) and len(parts) > 1:
+            self.take_response_parts(data[: -len(parts[-1])], parts[:-1], times[:-1])
+            self.take_response_body(parts[-1], times[-1])
+            return
+        before = self.reply.fragments
+        self._take_body(data)
+        self.last_ns = max(self.last_ns, times[-1])
+        if self.reply.fragments - before != len(parts) or data.count(end) != len(parts):
+            counts = map(fragments_in, parts, repeat(end))
+            times = [at_ns for at_ns, count in zip(times, counts, strict=True) for _ in range(count)]
+        self.pace.add(times)
+
+    def _take_body(self, data: bytes) -> None:
         self.answered = True
         self.memory += self.response.add(data, self.keep_limit)
         if self._decoder is not None:
@@ -215,10 +218,11 @@ class Draft:
             self._take_lines(data)
         elif self.stream_format == "sse":
             self._take_events(data)
-        elif self._document_size <= READ_LIMIT:
-            self._document.append(data)
-            self._document_size += len(data)
-            self.memory += len(data)
+        elif self._has_read_all:
+            self._document += data
+            if len(self._document) > READ_LIMIT:
+                self._drop_document()
+                self.note(f"The response body is longer than {READ_LIMIT} bytes and was not read.")
 
     def _decode(self, decoder: Decoder, data: bytes) -> bytes:
         try:
@@ -238,23 +242,25 @@ class Draft:
     def _held_and(self, data: bytes) -> bytes:
         """The unfinished line and what follows; empty while no line end has come, so that long lines cost little."""
         if b"\n" not in data:
-            self._line.append(data)
-            self._line_size += len(data)
-            if self._line_size > READ_LIMIT:
+            self._line += data
+            if len(self._line) > READ_LIMIT:
                 self._drop_line()
                 self._skips_line = True
                 self.note(f"A line longer than {READ_LIMIT} bytes was left out.")
             return b""
-        whole = b"".join([*self._line, data]) if self._line else data
+        whole = bytes(self._line) + data if self._line else data
         self._drop_line()
         return whole
 
     def _drop_line(self) -> None:
-        self._line, self._line_size = [], 0
+        self._line = bytearray()
+
+    def _drop_document(self) -> None:
+        self._document, self._has_read_all = bytearray(), False
 
     def _hold(self, rest: bytes) -> None:
         if rest:
-            self._line, self._line_size = [rest], len(rest)
+            self._line = bytearray(rest)
 
     def _take_lines(self, data: bytes) -> None:
         lines = self._held_and(data)
@@ -287,8 +293,6 @@ class Draft:
         if self.stream_format is not None or self.status is None:
             self.reply.add_gap(size)
             self._skips_line = self.stream_format == "ndjson"
-        else:
-            self._document.append(f"⟨{size} bytes missing⟩".encode())
 
     def resume(self) -> None:
         """Behind the gap a chunk begins, and with it a line."""
@@ -296,20 +300,18 @@ class Draft:
 
     def finish_response(self) -> None:
         """The body is over, or no more of it will come: reads what is left."""
-        rest = b"".join(self._line)
+        rest, before = bytes(self._line), self.reply.fragments
         self._drop_line()
         if rest and self.stream_format == "ndjson" and not self._skips_line:
             self.reader.read_lines(rest)
         elif rest and self.stream_format == "sse" and self.response_done:
             self.reader.read_events(rest.rstrip(b"\r\n") + b"\n\n")
-        if self._document:
-            document, self._document = b"".join(self._document), []
-            if self._document_size > READ_LIMIT:
-                self.note(f"The response body is longer than {READ_LIMIT} bytes and was not read.")
-            elif self.response.missing:
-                self._salvage()
-            else:
-                self.reader.read_document(document)
+        self.pace.add([self.last_ns] * (self.reply.fragments - before))
+        if self.stream_format is None and self.status is not None and self.response.missing:
+            self._salvage()
+        elif self._document:
+            document, self._document = bytes(self._document), bytearray()
+            self.reader.read_document(document)
         self.reader.finish()
         if isinstance(self.reader, GuessingReader) and self.reader.guess is not None:
             self.dialect, self.operation = self.reader.guess
@@ -352,8 +354,8 @@ class Draft:
             return outline
         outline = msgspec.structs.replace(
             outline,
-            request_headers=_masked(self.request.headers),
-            response_headers=_masked(self.response.headers),
+            request_headers=masked(self.request.headers),
+            response_headers=masked(self.response.headers),
         )
         if not is_full:
             return outline
@@ -386,6 +388,7 @@ class Draft:
             streamed=self.stream_format is not None,
             stream_format=self.stream_format,
             fragments=reply.fragments if self.stream_format else 0,
+            fragment_gaps_ns=self.pace.gaps() if self.stream_format else (),
             model=reply.model or self.asked_model,
             text="",
             thinking="",
@@ -416,6 +419,7 @@ class Draft:
             item=self.item,
             verdicts=(),
             note=" ".join(self.notes) or None,
+            unknown={"fragment_gaps_ns": self.pace.why} if self.stream_format and self.pace.why else {},
         )
 
     def _request_text(self) -> str | None:
@@ -428,7 +432,7 @@ class Draft:
         if not self.response.data or self.reply.embeddings is not None:
             # Of vectors only number and length are of interest; the hash tells whether two were alike.
             return None
-        body = b"".join(self.response.data)
+        body = bytes(self.response.data)
         if not self.response.missing:
             body = self._plain(body, self.response.headers, "response")[: self.limit]
         return body.decode("utf-8", "replace")
@@ -436,18 +440,31 @@ class Draft:
     @property
     def held_bytes(self) -> int:
         """Everything that is kept of the exchange so far: bodies, text, and a line that has not ended."""
-        return self.memory + self._line_size + self._room - max(0, self.reply.room)
+        return (
+            self.memory
+            + len(self._line)
+            + len(self._document)
+            + self._room
+            - max(0, self.reply.room)
+            + self.pace.held_bytes
+        )
 
     def shed(self) -> int:
         """Gives up the kept bodies because memory is short; returns how many bytes that frees."""
-        freed = self.request.drop() + self.response.drop() + self._document_size + self._line_size
-        if self._line_size:
+        freed = self.held_bytes
+        self.request.drop()
+        self.response.drop()
+        self.pace.drop("Too much was in flight at once.")
+        if self._line:
             self._drop_line()
             self._skips_line = True
+        if self._document:
+            self._drop_document()
+        for side in (self.request, self.response):
+            side.headers = () if size_of(side.headers) > HEADERS_BYTES else side.headers
+        self.prompt = None
         self._room -= max(0, self.reply.room)
         self.reply.room = 0
-        if self._document_size:
-            self._document, self._document_size = [], READ_LIMIT + 1
         self.limit = 0
         self.memory = 0
         self.note("Bodies are not in the record: too much was in flight at once.")
@@ -458,11 +475,3 @@ class Draft:
         self.request.drop()
         self.response.drop()
         self.memory = 0
-
-
-def _value(headers: tuple[tuple[str, str], ...], name: str) -> str:
-    return ", ".join(value for key, value in headers if key.lower() == name)
-
-
-def _masked(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, MASKED if name.lower() in _SECRET else value) for name, value in headers)

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Literal, TypeAlias
 
+from nightdesk.core.bounds import CHECK_BYTES, bound
 from nightdesk.core.bursts import Burst, Frame, bursts_of
 from nightdesk.core.connections import Connection
-from nightdesk.core.drafts import Draft, Record
+from nightdesk.core.drafts import DRAFT_BYTES, Draft, Record
 from nightdesk.core.lanes import HALF, MASK, Lane
 from nightdesk.core.packets import (
     ACK,
@@ -44,10 +45,6 @@ CONNECTIONS = 4096
 """Connections followed at a time; the idlest is given up for a new one."""
 EVICTED = 64
 """Connections given up at once, so that finding them costs little for each."""
-TOTAL_BYTES = 64 << 20
-"""Contents of all running exchanges together; beyond it the biggest lose their bodies (hashes and counts go on)."""
-CHECK_BYTES = 4 << 20
-"""Frames between two looks at the total."""
 CLOSED_NS = 10_000_000_000
 """How long a closed connection is remembered, so that a late copy of a packet does not look like a new one."""
 IDLE_NS = 3_600_000_000_000
@@ -196,9 +193,12 @@ class Assembler:
                 return
         flow = lane.flow
         flow.take(lane, segment, at_ns)
+        self._unchecked += len(segment.payload)
         if flow.server.ready:
             self._dirty.append(flow.server)
         self._look_after(flow, at_ns)
+        if self._unchecked > CHECK_BYTES:
+            self._flush_streams(at_ns)
 
     def _look_after(self, flow: Flow, at_ns: int) -> None:
         """Sets the timer that a flow asks for, and ends what has ended."""
@@ -208,6 +208,7 @@ class Assembler:
                 flow.flush()
                 tracked.http.finish(at_ns)
                 tracked.last_ns = -1
+                flow.forget_segments()
                 self._closed.append((at_ns + CLOSED_NS, flow))
             self._timed.pop(flow, None)
             return
@@ -259,6 +260,7 @@ class Assembler:
             nonlocal position
             position += 1
             self._exchanges += 1
+            self._unchecked += DRAFT_BYTES
             draft = Draft(self._exchanges, tracked.number, position, self._record, self._limit, started_ns)
             draft.process, draft.run, draft.item = tracked.process, tracked.run, tracked.item
             return draft
@@ -458,7 +460,8 @@ class Assembler:
         dirty.clear()
         if self._unchecked > CHECK_BYTES:
             self._unchecked = 0
-            self._bound_memory()
+            everything = [*self._tracked.values(), *self._relayed.values()]
+            bound(everything, at_ns, lambda flow: self._forget(flow, at_ns))
 
     def _settle_up(self, at_ns: int) -> list[CaptureEvent]:
         self._now = max(self._now, at_ns)
@@ -489,12 +492,3 @@ class Assembler:
             )
             reply.fresh_text.clear()
             reply.fresh_thinking.clear()
-
-    def _bound_memory(self) -> None:
-        everything = [*self._tracked.values(), *self._relayed.values()]
-        drafts = [draft for tracked in everything for draft in tracked.http.waiting]
-        excess = sum(draft.held_bytes for draft in drafts) - TOTAL_BYTES
-        for draft in sorted(drafts, key=lambda draft: -draft.held_bytes):
-            if excess <= 0:
-                break
-            excess -= draft.shed()

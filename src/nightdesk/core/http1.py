@@ -18,9 +18,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import chain
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import msgspec
+
+from nightdesk.core.heads import Head, Side, content_length, parse_head
 
 HEAD_LIMIT = 256 << 10
 """Longest message head. Servers refuse more than 8 KiB to 1 MiB; beyond this the framing counts as lost."""
@@ -29,8 +31,6 @@ LINE_LIMIT = 16 << 10
 LOST_LIMIT = 4 << 20
 """Bytes that a lost reader holds while the end of a candidate chunk is still to come."""
 
-Side = Literal["request", "response"]
-
 
 class Began(msgspec.Struct, frozen=True, gc=False):
     """The first byte of a message was seen. ``at`` is negative where that was in bytes fed before."""
@@ -38,24 +38,13 @@ class Began(msgspec.Struct, frozen=True, gc=False):
     at: int
 
 
-class Head(msgspec.Struct, frozen=True):
-    """A complete head. ``at`` is the offset of its end in the bytes just fed, as in all events."""
-
-    at: int
-    start: tuple[str, str, str]
-    """Method, target, version; or version, status, reason."""
-    headers: tuple[tuple[str, str], ...]
-
-    def get(self, name: str) -> str:
-        """The values of a header joined by commas; empty where absent. ``name`` in lower case."""
-        return ", ".join(value for key, value in self.headers if key.lower() == name)
-
-
 class Body(msgspec.Struct, frozen=True, gc=False):
     """Bytes of the body, without transfer coding."""
 
     at: int
     data: bytes
+    chunks: list[bytes] | None = None
+    """Where ``data`` came as several whole chunks: size line, bytes, size line, bytes … without line ends."""
 
 
 class End(msgspec.Struct, frozen=True, gc=False):
@@ -82,8 +71,6 @@ Event: TypeAlias = Began | Head | Body | End | Gap | Resumed
 
 IDLE, HEAD, LENGTH, SIZE, CHUNK, MARK, TRAILERS, CLOSE, LOST, OPAQUE = range(10)
 
-_REQUEST_LINE = re.compile(rb"([!-~]{1,32}) (.*\S) (HTTP/1\.\d)[ \t]*\Z")
-_STATUS_LINE = re.compile(rb"(HTTP/1\.\d) (\d{3})(?: (.*))?\Z")
 _REQUEST_START = re.compile(
     rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S{1,8000} HTTP/1\.[01]\r?\n"
 )
@@ -239,7 +226,7 @@ class MessageReader:
                 self._get_lost()
                 return len(data)
             return -1 if end < 0 else end
-        head = _parse_head(data[at:end], end - held, self._side)
+        head = parse_head(data[at:end], end - held, self._side)
         if head is None:
             self._get_lost()
             return at
@@ -255,7 +242,7 @@ class MessageReader:
             return
         events.append(head)
         is_chunked = head.get("transfer-encoding").lower().rpartition(",")[2].strip() == "chunked"
-        length = _length(head)
+        length = content_length(head)
         if self._side == "response" and (head.start[1] in ("204", "304") or self._is_bodiless()):
             self._end(head.at, events)
         elif is_chunked:
@@ -321,7 +308,7 @@ class MessageReader:
         ):
             self._may_burst = False
             return at
-        events.append(Body(stop - held, b"".join(bodies)))
+        events.append(Body(stop - held, b"".join(bodies), parts))
         return stop
 
     def _chunk(self, data: bytes, at: int, held: int, events: list[Event]) -> int:
@@ -431,30 +418,6 @@ class MessageReader:
 def _blank_line(data: bytes, start: int) -> int:
     found = _BLANK_LINE.search(data, start)
     return found.end() if found else -1
-
-
-def _parse_head(head: bytes, at: int, side: Side) -> Head | None:
-    lines = head.split(b"\n")
-    form = _REQUEST_LINE if side == "request" else _STATUS_LINE
-    found = form.match(lines[0].rstrip(b"\r"))
-    if found is None:
-        return None
-    start = tuple(part.decode("utf-8", "replace") if part else "" for part in found.groups())
-    headers: list[tuple[str, str]] = []
-    for raw in lines[1:]:
-        line = raw.decode("utf-8", "replace")
-        if line[:1] in (" ", "\t") and headers:
-            headers[-1] = (headers[-1][0], f"{headers[-1][1]} {line.strip()}")
-        elif ":" in line:
-            name, _, value = line.partition(":")
-            headers.append((name.strip(), value.strip()))
-    return Head(at, (start[0], start[1], start[2]), tuple(headers))
-
-
-def _length(head: Head) -> int | None:
-    values = {value.strip() for value in head.get("content-length").split(",")}
-    value = values.pop()
-    return int(value) if not values and value.isascii() and value.isdigit() and len(value) < 19 else None
 
 
 def _chunk_size(line: bytes) -> int | None:

@@ -35,6 +35,8 @@ SETTLE_SEGMENTS = 16
 PENDING_BYTES = 4 << 20
 """Bytes of one lane that wait behind a hole; the largest default receive window of Linux is 6 MB."""
 PENDING_SEGMENTS = 4096
+SEGMENT_BYTES = 256
+"""What a waiting segment costs beside its payload: segments of one byte must not fill the memory uncounted."""
 LATE_SYN_BYTES = 1 << 20
 """Bytes before the first that was seen within which a late SYN still belongs to the same connection."""
 NEVER = 1 << 63
@@ -77,7 +79,7 @@ class Flow:
     __slots__ = (
         "_has_client_left", "_has_server_left", "client", "deadline", "early", "hole_ns", "is_closed",
         "is_settled", "last_ns", "late",
-        "left_place", "reset", "saw_syn", "seen", "server", "sink",
+        "late_bytes", "left_place", "reset", "saw_syn", "seen", "server", "sink",
     )  # fmt: skip
 
     def __init__(self, sink: Sink) -> None:
@@ -93,6 +95,7 @@ class Flow:
         self.seen = 0
         """Segments since then."""
         self.late: list[tuple[bytes, int, int]] = []
+        self.late_bytes = 0
         self.left_place: int | None = None
         self.reset: tuple[bool, int] | None = None
         """Whether the server sent the RST, and when."""
@@ -267,7 +270,11 @@ class Flow:
         if self.reset is not None or (self.sink.has_answer() and not self.late):
             return
         self.late.append((payload, at_ns, place))
+        self.late_bytes += len(payload)
         self.deadline = min(self.deadline, at_ns + PATIENCE_NS)
+        if self.late_bytes > PENDING_BYTES or len(self.late) > PENDING_SEGMENTS:
+            # So much is sent only to somebody who reads it.
+            self._release_late()
 
     def flush(self) -> None:
         """Hands the server's bytes on."""
@@ -305,11 +312,15 @@ class Flow:
 
     def _release_late(self) -> None:
         """The client was reading after all."""
-        late, self.late = self.late, []
+        late = self._take_late()
         if late and self.reset is None:
             self.left_place = (late[-1][2] + HALF // 2) & MASK
             for payload, at_ns, place in late:
                 self.sink.response_data([payload], [at_ns], place)
+
+    def _take_late(self) -> list[tuple[bytes, int, int]]:
+        late, self.late, self.late_bytes = self.late, [], 0
+        return late
 
     def _take_reset(self, lane: Lane, segment: Segment, at_ns: int) -> None:
         """Packets that were sent before may still come: the end waits a little."""
@@ -319,7 +330,7 @@ class Flow:
         if not lane.is_server:
             if self.left_place is None:
                 self.left_place = segment.ack if segment.flags & ACK else self.server.next
-            self.late = []
+            self._take_late()
         self.deadline = at_ns + PATIENCE_NS
 
     def _limit(self, at_ns: int) -> None:
@@ -327,6 +338,32 @@ class Flow:
             if lane.pending_bytes > PENDING_BYTES or len(lane.pending) > PENDING_SEGMENTS:
                 self._give_up_hole(at_ns)
                 return
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory of the segments that wait for others."""
+        client, server = self.client, self.server
+        count = len(self.early) + len(self.late) + len(client.pending) + len(server.pending)
+        held = sum(len(segment.payload) for _, segment, _ in self.early) + self.late_bytes
+        return held + client.pending_bytes + server.pending_bytes + count * SEGMENT_BYTES
+
+    @property
+    def waits_since_ns(self) -> int:
+        """When the oldest of them began to wait, about."""
+        return self.hole_ns or self.last_ns
+
+    def give_up(self, at_ns: int) -> None:
+        """Waits no longer: what is missing before segments that are here is a gap."""
+        self.settle(at_ns)
+        self._give_up_all(at_ns)
+        self._release_late()
+        self.flush()
+
+    def forget_segments(self) -> None:
+        """The flow is over: what still waits belongs to nothing."""
+        self.early, self.client.pending, self.server.pending = [], [], []
+        self.client.pending_bytes = self.server.pending_bytes = 0
+        self._take_late()
 
     def due_ns(self) -> int:
         """When :meth:`expire` must be called next."""
@@ -420,7 +457,7 @@ class Flow:
         self._give_up_all(now_ns)
         if not self.sink.has_answer():
             self._release_late()
-        self.late = []
+        self._take_late()
         self._see_ends()
         self.flush()
         if self.reset is not None:

@@ -21,6 +21,7 @@ from typing import IO
 from nightdesk.client.desk import Desk, find_desk
 from nightdesk.client.launch import is_answering, make_folders
 from nightdesk.core import markers
+from nightdesk.engine.temporary import check_temporary, remove_folder
 from nightdesk.model.errors import ConfigError, NightdeskError
 
 LOG_BYTES = 5_000_000
@@ -53,10 +54,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--set", action="append", default=[], help="section.key=value, wins over the file")
     parser.add_argument("--detach", action="store_true", help="return once the engine answers")
+    parser.add_argument("--temporary", action="store_true", help="end with the last viewer, remove the folder")
     options = parser.parse_args(argv)
     ready = _detach() if options.detach else lambda: None
     try:
         desk = _desk(options.config, options.folder, options.set)
+        if options.temporary:
+            check_temporary(desk)
         make_folders(desk)
         with _lock(desk) as locked:
             if not locked:
@@ -70,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
             # Inherited by the capture process: both tell processes of this desk's runs from another desk's.
             os.environ[markers.DESK] = str(desk.folder)
             asyncio.run(_serve(desk, ready))
+            remove_folder(desk)
     except ConfigError as fault:
         return _refuse(" ".join((fault.message, *fault.problems)), fault.exit_code)
     except NightdeskError as fault:

@@ -18,10 +18,12 @@ from litestar.params import Parameter
 from litestar.response import Stream
 
 from nightdesk import __version__
+from nightdesk.engine.exchange_routes import exchange_routes
+from nightdesk.engine.hindsight_routes import hindsight_routes
+from nightdesk.engine.replay_routes import replay_routes
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import ErrorBody, Snapshot, Status
 from nightdesk.model.errors import NightdeskError, UsageError
-from nightdesk.model.exchange import Exchange, ExchangeRow
 from nightdesk.model.job import JobView, Run, StartRun
 from nightdesk.model.logs import LogFile, LogWindow
 from nightdesk.model.process import ProcessRow, SignalReport, TreeMember
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LIMIT_MOST = 1000
 WINDOW_MOST = 4_000_000
 Action = Literal["pause", "resume", "stop", "kill"]
 AnyRequest = Request[Any, Any, State]
@@ -44,7 +45,9 @@ def make_app(service: Service) -> Litestar:
         *_desk_routes(service),
         *_process_routes(service),
         *_job_routes(service),
-        *_exchange_routes(service),
+        *exchange_routes(service),
+        *hindsight_routes(service),
+        *replay_routes(service),
         *_log_routes(service),
     ]
     return Litestar(
@@ -162,25 +165,6 @@ def _job_routes(service: Service) -> list[HTTPRouteHandler]:
         return await service.supervisor.act(run_id, action)
 
     return [jobs, items, runs, run, run_tree, start, act]
-
-
-def _exchange_routes(service: Service) -> list[HTTPRouteHandler]:
-    @get("/exchanges")
-    async def exchanges(
-        limit: Annotated[int, Parameter(ge=1, le=LIMIT_MOST)] = 100,
-        before: int | None = None,
-        text: str = "",
-        run: str | None = None,
-    ) -> tuple[ExchangeRow, ...]:
-        """Summaries, oldest first: the newest ``limit`` with an id below ``before`` that hold ``text``."""
-        return await service.exchanges.newest(limit, before, text, run)
-
-    @get("/exchanges/{exchange_id:int}")
-    async def exchange(exchange_id: int) -> Exchange:
-        """One exchange with its bodies; of a running one, what has come so far."""
-        return await service.exchanges.one(exchange_id)
-
-    return [exchanges, exchange]
 
 
 def _log_routes(service: Service) -> list[HTTPRouteHandler]:

@@ -78,6 +78,11 @@ class ChildProcess:
                         await self._restart_now.wait()
                 pause = min(pause * 2, LONGEST_PAUSE)
 
+    async def run_once(self) -> None:
+        """Run the child until cancelled; one that ends by itself is not started again."""
+        self._on_end(await self._run_once(), 0, 0.0)
+        await asyncio.Event().wait()
+
     async def _run_once(self) -> str:
         self._stderr.clear()
         try:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 
+import msgspec
+
+from nightdesk.core.query import parse
+from nightdesk.engine.store.exchanges import Fresh
 from nightdesk.engine.store.history import History
+from nightdesk.engine.store.recording import searched_texts
 from nightdesk.engine.traffic import TrafficBook
 from nightdesk.model.errors import UsageError
-from nightdesk.model.exchange import Exchange, ExchangeRow
+from nightdesk.model.exchange import Exchange
+from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
 
 
 class Exchanges:
@@ -17,19 +25,25 @@ class Exchanges:
         self._book = book
         self._store = store
 
-    async def newest(
-        self, limit: int, before: int | None, text: str, run: str | None
-    ) -> tuple[ExchangeRow, ...]:
-        """Recorded exchanges, and the running ones among them where no text is searched; oldest first."""
-        stored = await asyncio.to_thread(self._store.exchanges, limit, before, text, run)
-        if text:
-            return stored
-        known = {row.id: row for row in stored}
-        low = min(known, default=0)
-        for row in self._book.rows():
-            if row.id >= low and (before is None or row.id < before) and run in (None, row.run):
-                known[row.id] = row
-        return tuple(known[number] for number in sorted(known)[-limit:])
+    async def page(self, query: str, sort: str, offset: int, limit: int) -> ExchangePage:
+        """One page of the exchanges that match. Raises QueryError, and UsageError for an unknown order."""
+        read = parse(query)
+        return await asyncio.to_thread(
+            self._store.page,
+            read,
+            now_ns=time.time_ns(),
+            sort=sort,
+            offset=offset,
+            limit=limit,
+            running=self.unstored(),
+        )
+
+    async def totals(self, query: str) -> ExchangeTotals:
+        """Sums over the exchanges that match. Raises QueryError."""
+        read = parse(query)
+        return await asyncio.to_thread(
+            self._store.totals, read, now_ns=time.time_ns(), running=self.unstored()
+        )
 
     async def one(self, exchange_id: int) -> Exchange:
         """An exchange with its bodies. Raises UsageError for an unknown id."""
@@ -39,3 +53,23 @@ class Exchanges:
                 f"There is no exchange {exchange_id}.", "nightdesk traffic lists the recorded ones."
             )
         return found
+
+    async def feedback(self, exchange_id: int) -> Feedback:
+        """What the user thinks of an exchange. Raises UsageError for an unknown id."""
+        await self.one(exchange_id)
+        return self._store.feedback(exchange_id)
+
+    async def give_feedback(self, exchange_id: int, feedback: Feedback) -> Feedback:
+        """Record feedback and show it in the list. Raises UsageError for an unknown id."""
+        await self.one(exchange_id)
+        given = msgspec.structs.replace(feedback, at_ns=time.time_ns())
+        self._store.save_feedback(exchange_id, given)
+        self._book.mark(exchange_id, given.mark)
+        return given
+
+    def unstored(self) -> tuple[Fresh, ...]:
+        """What the store does not have: running exchanges, and those that must not be recorded."""
+        return tuple(Fresh(row, self._text_of(row.id)) for row in self._book.unstored())
+
+    def _text_of(self, exchange_id: int) -> Callable[[], str]:
+        return lambda: "\n".join(searched_texts(held)) if (held := self._book.held(exchange_id)) else ""

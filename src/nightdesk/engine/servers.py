@@ -146,6 +146,11 @@ def _time_ns(text: str | None) -> int | None:
 
 def _without_time(servers: tuple[ModelServer, ...]) -> list[tuple[object, ...]]:
     return [
-        (s.address, s.state, s.version, tuple((m.name, m.size_bytes, m.vram_bytes) for m in s.models))
+        (
+            s.address,
+            s.state,
+            s.version,
+            tuple((m.name, m.size_bytes, m.vram_bytes, m.context) for m in s.models),
+        )
         for s in servers
     ]

@@ -18,15 +18,19 @@ import msgspec
 
 from nightdesk import __version__
 from nightdesk.client.desk import Desk
+from nightdesk.engine.alarms import Judge
 from nightdesk.engine.bus import Bus
+from nightdesk.engine.cancel import Cancels
 from nightdesk.engine.children import ChildProcess
 from nightdesk.engine.exchanges import Exchanges
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.processes import signals
 from nightdesk.engine.processes.sampler import ProcessWatch
+from nightdesk.engine.replay import Replays
 from nightdesk.engine.servers import ServerWatch
 from nightdesk.engine.store.history import History
+from nightdesk.engine.temporary import end_unviewed
 from nightdesk.engine.traffic import TrafficBook
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.config import span_ns
@@ -106,9 +110,14 @@ class Service:
             self.store.next_exchange_id(),
             self.supervisor.run_of,
             self._record_of,
+            Judge(lambda: self.desk.config.verdicts, lambda: self.servers.servers),
         )
-        self.traffic.load(self.store.exchanges(limit=200))
+        self.traffic.load(self.store.newest(200))
         self.exchanges = Exchanges(self.traffic, self.store)
+        self.replays = Replays(self.traffic, lambda: self.desk.config.capture, self._record_of)
+        self.cancels = Cancels(
+            self.traffic, self.replays, lambda line: self._capture.send(line), lambda: self._relay is not None
+        )
         self._capture = ChildProcess("capture", self._capture_argv(), self._capture_line, self._capture_ended)
         self._sensors = ChildProcess("sensors", self._sensor_argv(), self._sensor_line, self._sensors_ended)
 
@@ -124,8 +133,13 @@ class Service:
             ("logs", self.logs.run),
             ("servers", self.servers.run),
             ("traffic", self.traffic.flush_often),
+            ("alarms", self.traffic.watch_often),
+            ("replays", self.replays.run),
             ("config", self._watch_config),
         ]
+        if self.desk.is_temporary:
+            parts = [part for part in parts if part[0] in ("jobs", "traffic")]
+            parts.append(("viewers", lambda: end_unviewed(self.bus, self.stop)))
         for name, wanted, child in (
             ("capture", config.capture.source, self._capture),
             ("sensors", config.sensors.source, self._sensors),
@@ -134,7 +148,7 @@ class Service:
                 self._tell_source(name, "off", "", f"[{name}] source is off in the configuration.")
             else:
                 self._tell_source(name, "starting")
-                parts.append((name, child.run))
+                parts.append((name, child.run_once if wanted == "file" else child.run))
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(self._keep(name, part), name=name) for name, part in parts]
             await self.supervisor.running.wait()
@@ -313,6 +327,7 @@ class Service:
         argv = ["-m", "nightdesk.engine.capture", "--source", capture.source]
         argv += ["--ports", ",".join(map(str, capture.ports)), "--relay-port", str(capture.relay_port)]
         argv += ["--record", capture.record, "--max-body", str(capture.max_body_bytes)]
+        argv += ["--file", str(self.desk.folder / capture.file)] if capture.file else []
         return argv + (["--interface", capture.interface] if capture.interface else [])
 
     def _capture_line(self, line: bytes) -> None:
@@ -330,7 +345,8 @@ class Service:
         self.traffic.capture_ended(reason)
         before = self.sources.get("capture")
         told = before.message if before and before.state == "failed" else None
-        message = told or f"The capture process stopped: {reason}. Next try in {pause:.0f} s."
+        again = f" Next try in {pause:.0f} s." if pause else ""
+        message = told or f"The capture process stopped: {reason}.{again}"
         self._tell_source("capture", "failed", "", message, restarts=restarts)
 
     # sensors

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from nightdesk.engine.alarms import Judge
 from nightdesk.model.desk import Change, ExchangeChanged, ExchangeCounts
 from nightdesk.model.exchange import (
     TAIL_CHARS,
@@ -25,11 +26,13 @@ from nightdesk.model.exchange import (
     ExchangeSeen,
     row_of,
 )
+from nightdesk.model.inspection import Mark
 from nightdesk.model.job import Run
 
 ROWS_KEPT = 500
 """Rows in a snapshot; older ones are read from the store."""
 FLUSH_SECONDS = 0.2
+ALARM_SECONDS = 1.0
 TROUBLE = frozenset({"failed", "aborted", "incomplete"})
 Record = str
 
@@ -54,20 +57,26 @@ class TrafficBook:
         next_id: int,
         run_of: Callable[[str], Run | None],
         record_of: Callable[[str], Record],
+        judge: Judge | None = None,
     ) -> None:
         self._publish = publish
         self._save = save
         self._next_id = next_id
         self._run_of = run_of
         self._record_of = record_of
+        self._judge = judge or Judge()
         self._generation = 0
         self._ids: dict[tuple[int, int], int] = {}
         self._open: dict[int, _Open] = {}
         self._unrecorded: OrderedDict[int, Exchange] = OrderedDict()
         """Ended ones that must not be recorded, without content: to look at as long as they are in the list."""
         self._rows: OrderedDict[int, ExchangeRow] = OrderedDict()
+        self._marks: dict[int, Mark] = {}
+        """Given since the engine began."""
         self._dirty: set[int] = set()
         self._grown = asyncio.Event()
+        self._busy = asyncio.Event()
+        """Set while something runs."""
         self._done = self._failed = self._verdicts = 0
 
     @property
@@ -95,9 +104,33 @@ class TrafficBook:
             entry.exchange,
             text=entry.exchange.text + "".join(entry.text),
             thinking=entry.exchange.thinking + "".join(entry.thinking),
+            verdicts=self._judge.alarms(exchange_id),
             fragments=entry.row.fragments if entry.row else entry.exchange.fragments,
             first_token_ns=entry.row.first_token_ns if entry.row else entry.exchange.first_token_ns,
         )
+
+    def unstored(self) -> tuple[ExchangeRow, ...]:
+        """Rows of the exchanges that the store does not have: running ones and unrecorded ones."""
+        running = [entry.row for entry in self._open.values() if entry.row]
+        ended = [self._rows[number] for number in self._unrecorded if number in self._rows]
+        return (*ended, *running)
+
+    def mark(self, exchange_id: int, mark: Mark | None) -> None:
+        """Show what the user thinks of an exchange."""
+        if mark:
+            self._marks[exchange_id] = mark
+        else:
+            self._marks.pop(exchange_id, None)
+        entry, row = self._open.get(exchange_id), self._rows.get(exchange_id)
+        if entry and entry.row:
+            entry.row = msgspec.structs.replace(entry.row, mark=mark)
+        if row:
+            self._rows[exchange_id] = msgspec.structs.replace(row, mark=mark)
+            self._publish(ExchangeChanged(row=self._rows[exchange_id], counts=self.counts))
+
+    def _marked(self, row: ExchangeRow) -> ExchangeRow:
+        mark = self._marks.get(row.id)
+        return msgspec.structs.replace(row, mark=mark) if mark else row
 
     def take(self, line: CaptureLine) -> None:
         """Take in what the capture process printed."""
@@ -114,13 +147,32 @@ class TrafficBook:
         for exchange_id in list(self._open):
             exchange = self.held(exchange_id)
             assert exchange
-            self._end(
-                msgspec.structs.replace(
-                    exchange, state="partial", ended_ns=time.time_ns(), note=f"The capture stopped: {reason}."
-                )
+            if exchange.replay_of is not None:
+                continue
+            partial = msgspec.structs.replace(
+                exchange, state="partial", ended_ns=time.time_ns(), note=f"The capture stopped: {reason}."
             )
+            self._end(self._judge.ended(partial, self._is_recorded(exchange)))
         self._generation += 1
-        self._ids.clear()
+        self._ids = {key: number for key, number in self._ids.items() if key[1] < 0}
+
+    def reserve(self, number: int) -> int:
+        """The id for an exchange that the engine itself will report; its ``number`` is below 0, never used again."""
+        self._ids[self._key(number)] = self._next_id
+        self._next_id += 1
+        return self._next_id - 1
+
+    def number_of(self, exchange_id: int) -> int | None:
+        """The number by which the capture process knows a running exchange."""
+        return next((key[1] for key, known in self._ids.items() if known == exchange_id), None)
+
+    def running(self) -> tuple[Exchange, ...]:
+        """All exchanges in work, as first seen."""
+        return tuple(entry.exchange for entry in self._open.values())
+
+    def _key(self, number: int) -> tuple[int, int]:
+        """Numbers below 0 are the engine's own and outlive the capture process."""
+        return (0 if number < 0 else self._generation, number)
 
     async def flush_often(self) -> None:
         """Publish what grows, at most five times a second, until cancelled."""
@@ -129,6 +181,25 @@ class TrafficBook:
             self._grown.clear()
             self.flush()
             await asyncio.sleep(FLUSH_SECONDS)
+
+    async def watch_often(self) -> None:
+        """Look for alarms once a second while something runs, until cancelled."""
+        while True:
+            await self._busy.wait()
+            await asyncio.sleep(ALARM_SECONDS)
+            self.watch(time.time_ns())
+            if not self._open:
+                self._busy.clear()
+
+    def watch(self, now_ns: int) -> None:
+        """Publish the rows whose alarms came or went."""
+        for exchange_id in self._judge.look(now_ns):
+            entry = self._open.get(exchange_id)
+            if entry and entry.row:
+                kinds = tuple(alarm.kind for alarm in self._judge.alarms(exchange_id))
+                entry.row = msgspec.structs.replace(entry.row, verdicts=kinds)
+                self._show(entry.row)
+                self._publish(ExchangeChanged(row=entry.row, counts=self.counts))
 
     def flush(self) -> None:
         """Publish the rows that grew since the last time."""
@@ -139,27 +210,31 @@ class TrafficBook:
         self._dirty.clear()
 
     def _seen(self, exchange: Exchange) -> None:
-        key = (self._generation, exchange.id)
+        key = self._key(exchange.id)
         known = key in self._ids
         if not known:
             self._ids[key] = self._next_id
             self._next_id += 1
-        placed = self._place(msgspec.structs.replace(exchange, id=self._ids[key]))
-        if placed.ended_ns is not None:
+        named = self._named(msgspec.structs.replace(exchange, id=self._ids[key]))
+        if named.ended_ns is not None:
             del self._ids[key]
-            self._end(placed)
+            self._end(self._without_content(self._judge.ended(named, self._is_recorded(named))))
             return
-        row = row_of(placed)
+        self._judge.begun(named, self._is_recorded(named))
+        self._busy.set()
+        placed = self._without_content(msgspec.structs.replace(named, verdicts=self._judge.alarms(named.id)))
+        row = self._marked(row_of(placed))
         self._open[placed.id] = _Open(exchange=placed, row=row)
         self._show(row)
         self._publish(ExchangeChanged(row=row, counts=self.counts))
 
     def _grew(self, line: ExchangeGrew) -> None:
-        exchange_id = self._ids.get((self._generation, line.id))
+        exchange_id = self._ids.get(self._key(line.id))
         entry = self._open.get(exchange_id) if exchange_id is not None else None
         if entry is None or entry.row is None:
             return
-        if self._record_of(entry.exchange.job or "") == "full":
+        self._judge.grew(entry.exchange.id, line)
+        if self._is_recorded(entry.exchange):
             entry.text.append(line.text)
             entry.thinking.append(line.thinking)
         tail = _tail(entry)
@@ -178,7 +253,7 @@ class TrafficBook:
         else:
             self._done += 1
         self._verdicts += bool(exchange.verdicts)
-        row = row_of(exchange)
+        row = self._marked(row_of(exchange))
         self._show(row)
         self._publish(ExchangeChanged(row=row, counts=self.counts))
         record = self._record_of(exchange.job or "")
@@ -189,12 +264,19 @@ class TrafficBook:
         while len(self._unrecorded) > ROWS_KEPT:
             self._unrecorded.popitem(last=False)
 
-    def _place(self, exchange: Exchange) -> Exchange:
-        """Name job and item, and leave out what the job does not want recorded."""
+    def _is_recorded(self, exchange: Exchange) -> bool:
+        return self._record_of(exchange.job or "") == "full"
+
+    def _named(self, exchange: Exchange) -> Exchange:
+        """The exchange with job and item of its run."""
         run = self._run_of(exchange.run) if exchange.run else None
         if run:
-            exchange = msgspec.structs.replace(exchange, job=run.job, item=exchange.item or _item_of(run))
-        if self._record_of(exchange.job or "") == "full":
+            return msgspec.structs.replace(exchange, job=run.job, item=exchange.item or _item_of(run))
+        return exchange
+
+    def _without_content(self, exchange: Exchange) -> Exchange:
+        """The exchange without what its job does not want recorded."""
+        if self._is_recorded(exchange):
             return exchange
         return msgspec.structs.replace(
             exchange,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from nightdesk.model.exchange import VerdictKind
 from nightdesk.model.job import Priority
 
 
@@ -31,9 +32,11 @@ class DeskSection(Section, frozen=True, kw_only=True):
 class CaptureSection(Section, frozen=True, kw_only=True):
     """``[capture]``"""
 
-    source: Literal["auto", "scapy", "tcpdump", "relay", "off"] = "auto"
+    source: Literal["auto", "scapy", "tcpdump", "relay", "file", "off"] = "auto"
+    file: str | None = None
+    """The capture file of the source ``file``, relative to the desk's folder; each start of the engine reads it."""
     ports: tuple[Port, ...] = (11434,)
-    """Ports of model servers on this machine."""
+    """Ports of model servers on this machine. Empty, with the source ``file``: guessed from the traffic."""
     interface: str | None = None
     """The loopback interface where absent: ``lo`` or ``lo0``."""
     relay_port: Annotated[int, Meta(ge=0, le=65535)] = 0
@@ -58,6 +61,27 @@ class SensorsSection(Section, frozen=True, kw_only=True):
 
     source: Literal["auto", "powermetrics", "nvml", "host", "off"] = "auto"
     interval: Span = "1s"
+
+
+class VerdictsSection(Section, frozen=True, kw_only=True):
+    """``[verdicts]``"""
+
+    off: tuple[VerdictKind, ...] = ()
+    """Kinds that are never reported."""
+    slow_first_token: Span = "20s"  # noqa: S105 - a length of time, no secret
+    stalled_after: Span = "30s"
+    """Silence in a running reply."""
+    only_thinking_after: Span = "10m"
+    """Thinking without a word of the reply, while it runs."""
+    reload_takes: Span = "1s"
+    """A load that is shorter is none."""
+    loop_repeats: Annotated[int, Meta(ge=5, le=1000)] = 20
+    """Equal short pieces in a row; of sentences 8, of paragraphs 4 are enough, in the same proportion."""
+    whitespace_run: Annotated[int, Meta(ge=50, le=100_000)] = 400
+    """Characters of white space in a row."""
+    reply_cut_above: Annotated[int, Meta(ge=0, le=100_000)] = 8
+    """A reply that may have no more tokens than this is short on purpose."""
+    context_full_percent: Annotated[int, Meta(ge=50, le=100)] = 90
 
 
 class StoreSection(Section, frozen=True, kw_only=True):
@@ -141,6 +165,7 @@ class DeskConfig(Section, frozen=True, kw_only=True):
     watch: WatchSection = WatchSection()
     sensors: SensorsSection = SensorsSection()
     store: StoreSection = StoreSection()
+    verdicts: VerdictsSection = VerdictsSection()
     viewer: ViewerSection = ViewerSection()
     jobs: dict[str, JobSection] = {}
 

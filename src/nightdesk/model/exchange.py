@@ -39,6 +39,26 @@ class MissingBytes(Noun, frozen=True, kw_only=True):
     response: int
 
 
+VerdictKind = Literal[
+    "context_cut",
+    "context_nearly_full",
+    "empty_reply",
+    "reply_cut",
+    "loop",
+    "whitespace_loop",
+    "only_thinking",
+    "unfinished",
+    "bad_json",
+    "stalled",
+    "slow_first_token",
+    "model_reload",
+    "client_gone",
+    "error_in_stream",
+    "server_error",
+]
+"""All kinds of verdicts; docs/verdicts.md explains each."""
+
+
 class Verdict(Noun, frozen=True, kw_only=True):
     """A finding, why we believe it, and what to do about it."""
 
@@ -167,6 +187,9 @@ class ExchangeRow(Noun, frozen=True, kw_only=True):
     model: str | None = None
     process: str | None = None
     pid: int | None = None
+    client_addr: str | None = None
+    """Only where the process is unknown."""
+    server_addr: str | None = None
     run: str | None = None
     job: str | None = None
     item: str | None = None
@@ -210,6 +233,8 @@ def row_of(exchange: Exchange) -> ExchangeRow:
         model=exchange.model,
         process=exchange.process.name if exchange.process else None,
         pid=exchange.process.pid if exchange.process else None,
+        client_addr=None if exchange.process else exchange.client_addr,
+        server_addr=exchange.server_addr,
         run=exchange.run,
         job=exchange.job,
         item=exchange.item,

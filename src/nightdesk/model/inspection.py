@@ -6,7 +6,7 @@ from typing import Literal
 
 from nightdesk.model.base import Json, Noun
 from nightdesk.model.exchange import ExchangeRow
-from nightdesk.model.process import ProcessRef
+from nightdesk.model.process import ProcessRef, TreeMember
 
 SORTS = ("started", "took", "first", "tokens", "prompt", "reply", "rate", "size", "model", "job", "state")
 """What a list can be sorted by; with ``-`` in front: the greatest first. ``-started`` is the usual order."""
@@ -72,7 +72,47 @@ class Replay(Noun, frozen=True, kw_only=True):
 
     of: int
     exchanges: tuple[int, ...]
-    """Ids, in the order of the models."""
+    """Ids, in the order of the models. One that waits for its turn is not in any list yet."""
+    left_out: tuple[str, ...] = ()
+    """Headers that were not sent again, because only their mask was recorded."""
+
+
+class OfferedModel(Noun, frozen=True, kw_only=True):
+    """A model that a server can answer with."""
+
+    name: str
+    size_bytes: int | None = None
+    loaded: bool = False
+    """In memory now."""
+
+
+CancelHow = Literal["relay", "replay", "process"]
+"""Close the connection in the relay, close our own replay, or stop the client's process."""
+
+
+class CancelWay(Noun, frozen=True, kw_only=True):
+    """One way to end a running exchange, or why it can't be gone."""
+
+    how: CancelHow
+    possible: bool
+    reason: str = ""
+    """One sentence, where it is not possible."""
+    members: tuple[TreeMember, ...] = ()
+    """For ``process``: exactly what would be stopped, root first."""
+
+
+class CancelWays(Noun, frozen=True, kw_only=True):
+    """How a running exchange can be ended; the mildest way first."""
+
+    exchange: int
+    running: bool
+    ways: tuple[CancelWay, ...]
+
+
+class CancelRequest(Noun, frozen=True, kw_only=True):
+    """End a running exchange by this way."""
+
+    how: CancelHow
 
 
 class CancelReport(Noun, frozen=True, kw_only=True):

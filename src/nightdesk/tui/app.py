@@ -93,6 +93,8 @@ class Viewer(App[int]):
         self._urgent_until = 0
         self._clashes: set[frozenset[str]] = set()
         self._mouse_taken = True
+        self.is_passing = False
+        """Nothing goes on when the viewer is left: it shows a capture file."""
         self.marked_exchange: int | None = None
         """The left side of the next diff."""
         self.terminal: int | None = None
@@ -294,7 +296,8 @@ class Viewer(App[int]):
 
     def action_help_quit(self) -> None:
         """ctrl+c: nothing ends, the user learns how to leave."""
-        self.tell("q leaves the viewer; engine and runs go on. Nothing was stopped.")
+        goes_on = "" if self.is_passing else "; engine and runs go on. Nothing was stopped"
+        self.tell(f"q leaves the viewer{goes_on}.")
 
     def action_retry(self) -> None:
         """Attach to the engine again; starts one where none runs."""
@@ -324,6 +327,8 @@ class Viewer(App[int]):
     def parting_words(self) -> str:
         """What goes on after the viewer has ended."""
         mirror = self.link.mirror
+        if self.is_passing:
+            return "capture closed"
         if mirror is None or self.link.state.kind != "live":
             return "viewer closed (nightdesk status)"
         active = sum(run.state not in ENDED for run in mirror.runs.values())
@@ -349,7 +354,7 @@ def make_viewer(
         ensure_engine(desk, flags)
         return AsyncEngine(desk.socket)
 
-    return Viewer(
+    viewer = Viewer(
         desk.name,
         opened,
         theme=theme or desk.config.viewer.theme,
@@ -358,6 +363,8 @@ def make_viewer(
         keys=desk.config.viewer.keys,
         utf8=terminal.speaks_utf8(),
     )
+    viewer.is_passing = desk.is_temporary
+    return viewer
 
 
 def show(viewer: Viewer, *, mouse: bool = True) -> int:

@@ -70,7 +70,7 @@ class MarkForDiff(Message):
 
 @dataclass
 class OpenDiff(Message):
-    """Compare two exchanges."""
+    """Compare two exchanges. ``left`` 0: the marked one, without a mark the original of a replay, or words on how."""
 
     left: int
     right: int

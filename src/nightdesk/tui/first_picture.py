@@ -17,6 +17,14 @@ LEAST_WIDTH, LEAST_HEIGHT = 60, 15
 TABS_BELOW_WIDTH, TABS_BELOW_HEIGHT = 100, 24
 """Below, one pane at a time under a strip of tabs."""
 TITLES = {1: "Jobs", 2: "Accelerators", 3: "Ollama traffic", 4: "Processes", 5: "Logs"}
+ROWS: Mapping[str, tuple[tuple[int, ...], ...]] = {
+    "desk": ((1, 2), (3,), (4, 5)),
+    "traffic": ((3,),),
+    "jobs": ((1,), (5,)),
+    "machine": ((2,), (4,)),
+    "logs": ((5,),),
+}
+"""Mode → the panes of each row."""
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
@@ -45,16 +53,14 @@ def frames(width: int, height: int, mode: str) -> tuple[Frame, ...]:
     """The panes that the desk shows at this size, in the places that its style sheet gives them."""
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return ()
-    rows = {"traffic": [(3,)], "jobs": [(1,), (5,)], "machine": [(2,), (4,)], "logs": [(5,)]}.get(
-        mode, [(1, 2), (3,), (4, 5)]
-    )
+    rows = ROWS.get(mode, ROWS["desk"])
     if width < TABS_BELOW_WIDTH or height < TABS_BELOW_HEIGHT:
         first = {"traffic": 3, "machine": 4, "logs": 5}.get(mode, 1)
         return (Frame(first, 0, 2, width, height - 3),)
     return tuple(_placed(rows, width, height, mode))
 
 
-def _placed(rows: list[tuple[int, ...]], width: int, height: int, mode: str) -> Iterator[Frame]:
+def _placed(rows: tuple[tuple[int, ...], ...], width: int, height: int, mode: str) -> Iterator[Frame]:
     inner, low = height - 2, height < 32
     first = {"desk": 9 if low else 12, "machine": 10 if low else 14}.get(mode, inner // len(rows))
     top = 1
@@ -79,7 +85,7 @@ def picture(width: int, height: int, mode: str, name: str, ink: Ink, *, ascii: b
 
 
 def _box(frame: Frame, ink: Ink, corners: str) -> Iterator[str]:
-    upper_left, upper_right, lower_left, lower_right, across, down = corners
+    upper_left, upper_right, lower_left, lower_right, across, down = tuple(corners)
     title = f" {frame.number} {TITLES[frame.number]} "
     rule = across * (frame.width - 3 - len(title))
     yield f"\x1b[{frame.top + 1};{frame.left + 1}H{ink.ground}{ink.frame}{upper_left}{across}"

@@ -17,6 +17,14 @@ from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import Change, ExchangeChanged, Snapshot
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange
+from nightdesk.model.inspection import (
+    CancelHow,
+    CancelReport,
+    CancelWays,
+    OfferedModel,
+    Replay,
+    ReplayRequest,
+)
 from nightdesk.model.job import Run, RunAction, StartRun
 from nightdesk.model.logs import LogWindow
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
@@ -35,6 +43,18 @@ class Engine(Protocol):
 
     async def exchange(self, exchange_id: int) -> Exchange:
         """One exchange with its bodies."""
+
+    async def replay(self, request: ReplayRequest) -> Replay:
+        """Send the request of an exchange again."""
+
+    async def models_for(self, exchange_id: int) -> tuple[OfferedModel, ...]:
+        """What the server of this exchange can answer with."""
+
+    async def ways_to_cancel(self, exchange_id: int) -> CancelWays:
+        """How a running exchange can be ended."""
+
+    async def cancel(self, exchange_id: int, how: CancelHow) -> CancelReport:
+        """End a running exchange, and watch what the server does."""
 
     async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
         """A process and everything below it."""

@@ -41,7 +41,7 @@ class AnthropicReader(ReplyReader):
 
     def _begin_block(self, block: dict[str, Any]) -> None:
         if block.get("type") == "tool_use":
-            self.reply.tools_seen += 1
+            self.reply.has_token = True
             self._call = (word(block.get("id")), word(block.get("name")) or "", [])
             return
         self.reply.add_text(word(block.get("text")) or "")
@@ -50,15 +50,16 @@ class AnthropicReader(ReplyReader):
     def _read_delta(self, delta: dict[str, Any]) -> None:
         self.reply.add_text(word(delta.get("text")) or "")
         self.reply.add_thinking(word(delta.get("thinking")) or "")
-        if self._call is not None and isinstance(delta.get("partial_json"), str):
-            self._call[2].append(delta["partial_json"])
+        part = delta.get("partial_json")
+        if self._call is not None and isinstance(part, str) and self.reply.spend(len(part)):
+            self._call[2].append(part)
 
     def finish(self) -> None:
         """The tool call in work is over."""
         if self._call is not None:
             identity, name, parts = self._call
             self._call = None
-            self.reply.add_tool_call(ToolCall(id=identity, name=name, arguments="".join(parts)))
+            self.reply.add_spent_call(ToolCall(id=identity, name=name, arguments="".join(parts)))
 
     def read_object(self, value: dict[str, Any]) -> None:
         """A whole answer, or an error."""

@@ -130,7 +130,7 @@ class OllamaReader(ReplyReader):
         if fragment.status is not None:
             reply.add_status(fragment.status)
         if fragment.error not in (None, ""):
-            reply.error = fragment.error
+            reply.take_error(fragment.error)
         if fragment.done:
             reply.done = True
             self._read_counts(msgspec.structs.asdict(fragment))
@@ -207,7 +207,7 @@ class OllamaEmbedReader(OllamaReader):
         reply = self.reply
         reply.model = value.model or None
         if value.error not in (None, ""):
-            reply.error = value.error
+            reply.take_error(value.error)
         vectors = value.embeddings
         if vectors is None and bytes(value.embedding):
             vectors = [value.embedding]

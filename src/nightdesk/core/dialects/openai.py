@@ -8,7 +8,7 @@ import msgspec
 
 from nightdesk.core.dialects.ollama import dims_of
 from nightdesk.core.dialects.reader import ReplyReader
-from nightdesk.core.dialects.reply import Reply, mapping, sequence, word
+from nightdesk.core.dialects.reply import TOOL_CALLS, Reply, mapping, sequence, word
 from nightdesk.model.exchange import Embeddings, ToolCall
 
 
@@ -113,19 +113,22 @@ class OpenAIReader(ReplyReader):
         call = self._calls.get(index)
         identity = word(part.get("id"))
         if call is None or (identity and call.id and identity != call.id):
+            if call is None and len(self._calls) >= TOOL_CALLS:
+                return
             if call is not None:
-                self.reply.add_tool_call(call.whole())
+                self.reply.add_spent_call(call.whole())
             call = self._calls[index] = _Call(identity, word(function.get("name")) or "")
-            self.reply.tools_seen += 1
+            self.reply.has_token = True
         call.name = call.name or word(function.get("name")) or ""
-        if isinstance(function.get("arguments"), str):
-            call.arguments.append(function["arguments"])
+        arguments = function.get("arguments")
+        if isinstance(arguments, str) and self.reply.spend(len(arguments)):
+            call.arguments.append(arguments)
 
     def finish(self) -> None:
         """Tool calls are complete only now."""
         calls, self._calls = self._calls, {}
         for index in sorted(calls):
-            self.reply.add_tool_call(calls[index].whole())
+            self.reply.add_spent_call(calls[index].whole())
 
 
 class _Call:
@@ -170,7 +173,7 @@ class OpenAIEmbedReader(ReplyReader):
         reply = self.reply
         reply.model = value.model or None
         if value.error not in (None, ""):
-            reply.error = value.error
+            reply.take_error(value.error)
         reply.take_usage(value.usage)
         if value.data is not None:
             dims = dims_of(value.data[0].embedding) if value.data else 0
@@ -194,7 +197,7 @@ class ResponsesReader(ReplyReader):
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self._read_end(mapping(value.get("response")))
         elif kind == "error":
-            reply.error = value.get("error") or value.get("message") or "error"
+            reply.take_error(value.get("error") or value.get("message") or "error")
 
     def read_object(self, value: dict[str, Any]) -> None:
         """A whole answer."""

@@ -11,8 +11,14 @@ from nightdesk.core.dialects.reply import Reply, mapping
 decode = msgspec.json.Decoder().decode
 
 
+DECODE_LIMIT = 4 << 20
+"""Longest JSON text that is built as a whole: what is made of it takes up to fifty times as much memory."""
+
+
 def decode_or_none(data: bytes) -> Any:
-    """A JSON value; None for what is none, and for what is nested too deep."""
+    """A JSON value; None for what is none, is too long, or is nested too deep."""
+    if len(data) > DECODE_LIMIT:
+        return None
     try:
         return decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -60,7 +66,7 @@ class ReplyReader:
     def read_object(self, value: dict[str, Any]) -> None:
         """One NDJSON object, or the only one."""
         if "error" in value:
-            self.reply.error = value["error"]
+            self.reply.take_error(value["error"])
 
     def read_event(self, value: dict[str, Any]) -> None:
         """The data of one event."""
@@ -73,7 +79,14 @@ class ReplyReader:
         """Takes the error of an event or object, where there is one."""
         error = value.get("error")
         if error is not None and error != "":
-            self.reply.error = error
+            self.reply.take_error(error)
+
+
+def fragments_in(block: bytes, end: bytes) -> int:
+    """How many fragments are in whole lines (``end`` is one line end) or in whole events (two)."""
+    reader = ReplyReader(Reply(0))
+    (reader.read_lines if end == b"\n" else reader.read_events)(block)
+    return reader.reply.fragments
 
 
 class _Failure(msgspec.Struct):
@@ -97,7 +110,7 @@ class PlainReader(ReplyReader):
     def read_object(self, value: dict[str, Any]) -> None:
         """Looks for an error."""
         if isinstance(value.get("error"), (str, dict)):
-            self.reply.error = value["error"]
+            self.reply.take_error(value["error"])
 
 
 def nested(value: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from nightdesk.model.base import Json
 from nightdesk.model.exchange import Embeddings, ToolCall
 
@@ -11,6 +13,13 @@ STATUS_LINES = 10_000
 """Status lines kept of one pull, create or push; a pull prints one for each 60 ms."""
 TOOL_CALLS = 1_000
 """Tool calls kept of one reply; a model in a loop must not fill the memory."""
+
+ERROR_LIMIT = 64 << 10
+"""Longest error that is kept as it is; servers repeat bodies in their errors, but hardly all of it."""
+JOIN = 4096
+"""So many small strings of a stream are joined: one costs fifty bytes more than its characters."""
+GAP_CHARS = 128
+"""What a gap costs, in characters: its mark and the list of the piece behind it."""
 
 COUNT_LIMIT = (1 << 63) - 1
 """The largest number that JSON readers and the store take; a server that sends more counts nothing real."""
@@ -21,13 +30,15 @@ class Reply:
 
     __slots__ = (
         "done", "done_reason", "embeddings", "error", "fragments", "fresh_text", "fresh_thinking", "gaps",
-        "generation_ns", "load_ns", "model", "pieces", "prompt_ns", "prompt_tokens", "reply_tokens", "room",
-        "statuses", "thinking", "tool_calls", "tools_seen", "total_ns", "was_cut",
+        "generation_ns", "has_token", "load_ns", "model", "pieces", "prompt_ns", "prompt_tokens", "reply_tokens",
+        "room", "statuses", "thinking", "tool_calls", "total_ns", "was_cut",
     )  # fmt: skip
 
     def __init__(self, room: int) -> None:
         self.room = room
         """Characters of text that may still be kept."""
+        self.has_token = False
+        """Something that the model made has come: text, thinking or a tool call."""
         self.was_cut = False
         self.pieces: list[list[str]] = [[]]
         """The text between the gaps."""
@@ -37,7 +48,6 @@ class Reply:
         """Text since the owner last took it away."""
         self.fresh_thinking: list[str] = []
         self.tool_calls: list[ToolCall] = []
-        self.tools_seen = 0
         self.statuses: list[str] = []
         self.fragments = 0
         self.done = False
@@ -52,26 +62,29 @@ class Reply:
         self.generation_ns: int | None = None
         self.total_ns: int | None = None
 
-    @property
-    def has_token(self) -> bool:
-        """Something that the model made has come: text, thinking or a tool call."""
-        return bool(self.pieces[-1] or self.thinking or self.tools_seen or (self.gaps and any(self.pieces)))
-
     def add_text(self, text: str) -> None:
         """Appends to the text."""
         if text := self._fitting(text):
             self.pieces[-1].append(text)
             self.fresh_text.append(text)
+            if len(self.pieces[-1]) > JOIN:
+                self.compact()
 
     def add_thinking(self, text: str) -> None:
         """Appends to the thinking."""
         if text := self._fitting(text):
             self.thinking.append(text)
             self.fresh_thinking.append(text)
+            if len(self.thinking) > JOIN:
+                self.compact()
 
     def add_gap(self, size: int) -> None:
-        """Bytes are missing here; two gaps with nothing readable between them are one."""
+        """Bytes are missing here. Where no more text is kept, a gap behind a gap makes that one bigger."""
         mark = f"⟨{size} bytes missing⟩"
+        if self.room <= 0 and self.gaps and not any(self.pieces[-1]):
+            self.gaps[-1] += size
+            return
+        self.room = max(0, self.room - GAP_CHARS)
         self.gaps.append(size)
         if self.thinking and not any(self.pieces):
             self.thinking.append(mark)
@@ -79,9 +92,22 @@ class Reply:
         self.pieces.append([])
         self.fresh_text.append(mark)
 
+    def spend(self, size: int) -> bool:
+        """Whether there is room for something of this size; takes it."""
+        if size > self.room:
+            self.was_cut = True
+            return False
+        self.room -= size
+        return True
+
     def add_tool_call(self, call: ToolCall) -> None:
-        """Appends a complete tool call."""
-        self.tools_seen += 1
+        """Appends a tool call that came whole."""
+        self.has_token = True
+        if self.spend(len(msgspec.json.encode(call))):
+            self.add_spent_call(call)
+
+    def add_spent_call(self, call: ToolCall) -> None:
+        """Appends a tool call that came in parts, for which room was taken."""
         if len(self.tool_calls) < TOOL_CALLS:
             self.tool_calls.append(call)
         else:
@@ -89,10 +115,15 @@ class Reply:
 
     def add_status(self, status: str) -> None:
         """Appends a status line."""
-        if len(self.statuses) < STATUS_LINES:
+        if len(self.statuses) < STATUS_LINES and self.spend(len(status)):
             self.statuses.append(status)
         else:
             self.was_cut = True
+
+    def take_error(self, error: Json) -> None:
+        """The error of the reply; of one that is too long, the beginning of its text."""
+        raw = msgspec.json.encode(error)
+        self.error = error if len(raw) <= ERROR_LIMIT else raw[:ERROR_LIMIT].decode("utf-8", "replace")
 
     def take_usage(self, usage: Any) -> None:
         """Token counts as the OpenAI and Anthropic dialects spell them; the newest wins."""
@@ -120,6 +151,7 @@ class Reply:
             self.thinking = ["".join(self.thinking)]
 
     def _fitting(self, text: str) -> str:
+        self.has_token = self.has_token or bool(text)
         self.room -= len(text)
         if self.room >= 0:
             return text

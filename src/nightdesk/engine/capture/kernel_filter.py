@@ -25,6 +25,8 @@ _LDX_IMMEDIATE = 0x01
 _TAX = 0x07
 _JUMP_EQUAL = 0x15
 _JUMP_BITS = 0x45
+_JUMP_EQUAL_X = 0x1D
+_LD_WORD = 0x20
 _AND = 0x54
 _SHIFT_RIGHT = 0x74
 _ADD_X = 0x0C
@@ -91,6 +93,30 @@ def port_filter(ports: Iterable[int], *, ignore_outgoing: bool, only_opening: bo
         (_RETURN, 0, 0, 0),
     ]
     return _assemble(program)
+
+
+def birth_filter() -> bytes:
+    """The filter for the process connector: new processes and new programs, not threads, endings and the rest.
+
+    Offsets are those of ``struct proc_event`` behind its two headers; numbers stand in this machine's byte order,
+    while the filter reads them in that of the network.
+    """
+    what, thread, process = 36, 60, 64
+    return _assemble(
+        [
+            (_LD_WORD, 0, 0, what),
+            (_JUMP_EQUAL, "keep", 0, socket.htonl(2)),
+            (_JUMP_EQUAL, 0, "drop", socket.htonl(1)),
+            (_LD_WORD, 0, 0, thread),
+            (_TAX, 0, 0, 0),
+            (_LD_WORD, 0, 0, process),
+            (_JUMP_EQUAL_X, "keep", "drop", 0),
+            "keep",
+            (_RETURN, 0, 0, _ALL_BYTES),
+            "drop",
+            (_RETURN, 0, 0, 0),
+        ]
+    )
 
 
 def _tcp(family: str, ports: list[int], only_opening: bool) -> list[Instruction | str]:

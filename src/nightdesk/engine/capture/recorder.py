@@ -11,7 +11,8 @@ import msgspec
 
 from nightdesk.core.bursts import Burst
 from nightdesk.core.exchanges import Assembler, CaptureEvent, ConnectionOpened
-from nightdesk.engine.capture.owners import Owner, Owners
+from nightdesk.engine.capture.lives import Owner
+from nightdesk.engine.capture.owners import Owners
 from nightdesk.model.exchange import CaptureStatus, Exchange, ExchangeGrew, ExchangeSeen, capture_encoder
 from nightdesk.model.process import ProcessRef
 
@@ -19,6 +20,8 @@ OWN_AGENT = "nightdesk/"
 """Requests of the engine itself begin their User-Agent like this; nobody wants to see them."""
 HOLD_SECONDS = 0.5
 """The first lines of a connection wait this long for the name of its process, usually one or two milliseconds."""
+NAMELESS = 4096
+"""Connections of which it is remembered why their process is unknown."""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class Recorder:
         self._waiting: dict[int, _Waiting] = {}
         self._held: dict[int, int] = {}
         self._servers: dict[str, ProcessRef] = {}
+        self._nameless: dict[int, str] = {}
 
     def packets(self, bursts: Iterable[Burst]) -> None:
         """Record bursts of packets."""
@@ -69,9 +73,11 @@ class Recorder:
 
     def absorb(self) -> None:
         """Put the owners found since the last call to their exchanges."""
-        for connection, owner, address, server in self.owners.answers():
+        for connection, owner, address, server, reason in self.owners.answers():
             if server is not None:
                 self._servers[address] = server
+            if reason:
+                self._note(connection, reason)
             updates: list[CaptureEvent] = []
             if owner:
                 updates = self.assembler.attribute(connection, owner.process, owner.run, owner.item)
@@ -125,10 +131,18 @@ class Recorder:
             self._remember(event.exchange, is_ours)
             if server := self._servers.get(event.exchange.server_addr):
                 event = ExchangeSeen(exchange=msgspec.structs.replace(event.exchange, server_process=server))
+            if reason := self._nameless.get(event.exchange.connection):
+                event = _explained(event, reason)
         else:
             is_ours = event.id in self._ours
         if not is_ours:
             self._lines.append(capture_encoder.encode(event))
+
+    def _note(self, connection: int, reason: str) -> None:
+        """Keep why nobody knows the client of a connection."""
+        self._nameless[connection] = reason
+        if len(self._nameless) > NAMELESS:
+            del self._nameless[next(iter(self._nameless))]
 
     def _remember(self, exchange: Exchange, is_ours: bool) -> None:
         if is_ours and exchange.state == "running":
@@ -140,6 +154,11 @@ class Recorder:
 def _named(event: ExchangeSeen, owner: Owner) -> ExchangeSeen:
     exchange = msgspec.structs.replace(event.exchange, process=owner.process, run=owner.run, item=owner.item)
     return ExchangeSeen(exchange=exchange)
+
+
+def _explained(event: ExchangeSeen, reason: str) -> ExchangeSeen:
+    unknown = {**event.exchange.unknown, "process": reason}
+    return ExchangeSeen(exchange=msgspec.structs.replace(event.exchange, unknown=unknown))
 
 
 def _is_ours(exchange: Exchange) -> bool:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from nightdesk.core.exchanges import Assembler
 from nightdesk.engine.capture.ending import Ending
-from nightdesk.engine.capture.owners import Owners, listen_for_openings
+from nightdesk.engine.capture.owners import Owners, Senses, open_senses
 from nightdesk.engine.capture.recorder import Recorder
 from nightdesk.engine.capture.sources import Source, loopback_name, open_source
 from nightdesk.model.errors import NightdeskError
@@ -42,8 +42,8 @@ def run(options: Options) -> int:
     ending = Ending()
     ports = options.ports
     interface = options.interface or loopback_name()
-    openings = listen_for_openings(interface, ports) if options.source not in ("relay", "off") else None
-    owners = Owners(ending.notify, openings)
+    senses = open_senses(interface, ports) if options.source not in ("relay", "off") else Senses()
+    owners = Owners(ending.notify, senses)
     assembler = Assembler(frozenset(ports), max_body_bytes=options.max_body_bytes, record=options.record)
     recorder = Recorder(assembler, owners)
     try:

@@ -1,4 +1,4 @@
-"""The history of a desk in SQLite (WAL): one writer thread, changes grouped, readers on a connection of their own.
+"""The history of a desk in SQLite (WAL): one writer thread, changes grouped, readers on connections of their own.
 
 A store that can't write (full disk, damaged or locked file) says so through ``on_state`` and drops what it was
 given: recording degrades, jobs and viewers go on.
@@ -7,43 +7,43 @@ given: recording degrades, jobs and viewers go on.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import sqlite3
 import threading
 import time
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from nightdesk.engine.store.migrations import make_search, migrate
+from nightdesk.core.query import Query
+from nightdesk.engine.store import exchanges
+from nightdesk.engine.store.course import read_course
+from nightdesk.engine.store.database import connect, open_checked, remedy
+from nightdesk.engine.store.exchanges import Fresh, Question
+from nightdesk.engine.store.migrations import make_search
+from nightdesk.engine.store.recording import searched_texts, unpacked, write_exchange
+from nightdesk.engine.store.retention import prune
+from nightdesk.engine.store.samples import Tiers, read_samples
+from nightdesk.engine.store.upgrade import is_pending, upgrade_some
 from nightdesk.model.errors import StoreError
 from nightdesk.model.exchange import Exchange, ExchangeRow, row_of
+from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
 from nightdesk.model.job import Run
 from nightdesk.model.sample import Sample
 
 GROUP_SECONDS = 0.25
-BUSY_MS = 4000
 QUEUE_LIMIT = 20_000
 """Writes that may wait; beyond, the oldest recording policy applies: new ones are dropped and counted."""
-SEARCH_CHARS = 200_000
-"""Of each prompt and reply, the part that the text index sees."""
-TIERS = ((1, 3600), (10, 2 * 86_400), (60, 31 * 86_400))
-"""(seconds between samples, seconds they are kept)"""
 PRUNE_SECONDS = 60.0
-BATCH_ROWS = 200
-"""Read in one step where there is no search index."""
-PRUNE_ROWS = 200
-"""Deleted in one step, so that no writer waits long."""
+STEP_SECONDS = 0.05
+"""Pause between two steps of pruning or upgrading, in which writes have their turn."""
+READERS = 3
+"""A page need not wait for totals."""
 
 _encode = msgspec.json.Encoder().encode
-_exchange_decoder = msgspec.json.Decoder(Exchange)
-_row_decoder = msgspec.json.Decoder(ExchangeRow)
 _run_decoder = msgspec.json.Decoder(Run)
-_sample_decoder = msgspec.json.Decoder(Sample)
 
 Write = Callable[[sqlite3.Connection], object]
 
@@ -56,7 +56,7 @@ class _Recording:
     searchable: bool
 
     def __call__(self, database: sqlite3.Connection) -> None:
-        _write_exchange(database, self.exchange, self.searchable)
+        write_exchange(database, self.exchange, searchable=self.searchable)
 
 
 class History:
@@ -81,19 +81,21 @@ class History:
         """Given, not yet written: readers find them here."""
         self._dropped = 0
         self._state = "live"
-        self._tier_ends = dict.fromkeys((seconds for seconds, _ in TIERS), 0)
-        self._reader_lock = threading.Lock()
+        self._tiers = Tiers()
         self._writer = self._open()
         self.can_search = make_search(self._writer)
-        self._reader = _connect(path)
+        self._feedback = _read_feedback(self._writer)
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for _ in range(READERS):
+            self._readers.put(connect(path))
         self._thread = threading.Thread(target=self._write_loop, name="store", daemon=True)
         self._thread.start()
 
     def _open(self) -> sqlite3.Connection:
         try:
-            return _open_checked(self.path)
+            return open_checked(self.path)
         except sqlite3.OperationalError as fault:
-            raise StoreError(f"The database {self.path} can't be opened: {fault}.", _remedy(fault)) from fault
+            raise StoreError(f"The database {self.path} can't be opened: {fault}.", remedy(fault)) from fault
         except OSError as fault:
             raise StoreError(
                 f"The database {self.path} can't be opened: {fault.strerror}.", "Check its rights."
@@ -104,7 +106,7 @@ class History:
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
             self.notice = f"The database was damaged ({fault}); it was moved to {aside} and a new one begun."
-            return _open_checked(self.path)
+            return open_checked(self.path)
 
     # writing
 
@@ -113,6 +115,14 @@ class History:
         self._unsaved[exchange.id] = exchange
         self._put(_Recording(exchange, searchable and self.can_search))
 
+    def save_feedback(self, exchange_id: int, feedback: Feedback) -> None:
+        """Record what the user thinks of an exchange; neither mark nor note takes it back."""
+        if feedback.mark or feedback.note:
+            self._feedback[exchange_id] = feedback
+        else:
+            self._feedback.pop(exchange_id, None)
+        self._put(lambda db: _write_feedback(db, exchange_id, feedback))
+
     def save_run(self, run: Run) -> None:
         """Record the present state of a run."""
         values = (run.id, run.job, run.created_ns, run.state, _encode(run))
@@ -120,18 +130,15 @@ class History:
 
     def save_sample(self, sample: Sample) -> None:
         """Record a sample in every resolution whose step has passed."""
-        due = [s for s, end in self._tier_ends.items() if sample.at_ns >= end]
-        for seconds in due:
-            self._tier_ends[seconds] = sample.at_ns + seconds * 10**9 - 10**8
-        if due:
-            rows = [(seconds, sample.at_ns, _encode(sample)) for seconds in due]
+        if rows := self._tiers.due(sample):
             self._put(lambda db: db.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?)", rows))
 
     def close(self) -> None:
         """Write what waits, then close."""
         self._writes.put(None)
         self._thread.join(timeout=10)
-        self._reader.close()
+        for _ in range(READERS):
+            self._readers.get().close()
 
     def flush(self) -> None:
         """Wait until everything given so far is written. For tests and shutdown."""
@@ -148,22 +155,29 @@ class History:
             self._tell("degraded", f"The store is too slow: {self._dropped} records were dropped.")
 
     def _write_loop(self) -> None:
-        last_prune = 0.0
+        next_prune = 0.0
+        is_upgrading = is_pending(self._writer)
         while True:
-            group = self._next_group()
-            self._write_group([write for write in group if callable(write)])
+            group = self._next_group(is_upgrading)
+            if group:
+                self._write_group([write for write in group if callable(write)])
             for mark in group:
                 if isinstance(mark, threading.Event):
                     mark.set()
             if None in group:
                 break
-            if time.monotonic() - last_prune > PRUNE_SECONDS:
-                last_prune = time.monotonic()
-                self._write_group([self._prune])
+            if is_upgrading:
+                is_upgrading = self._step(lambda db: upgrade_some(db, can_search=self.can_search))
+            if time.monotonic() > next_prune:
+                more = self._step(self._prune)
+                next_prune = time.monotonic() + (STEP_SECONDS if more else PRUNE_SECONDS)
         self._writer.close()
 
-    def _next_group(self) -> list[Write | threading.Event | None]:
-        group = [self._writes.get()]
+    def _next_group(self, is_upgrading: bool) -> list[Write | threading.Event | None]:
+        try:
+            group = [self._writes.get(timeout=STEP_SECONDS if is_upgrading else None)]
+        except queue.Empty:
+            return []
         if callable(group[0]):
             time.sleep(GROUP_SECONDS)
         while len(group) < QUEUE_LIMIT:
@@ -190,6 +204,25 @@ class History:
             self._tell("live", self.notice)
         self._forget(group)
 
+    def _step(self, step: Callable[[sqlite3.Connection], bool]) -> bool:
+        """Do one step of work that can wait. True when there is more of it."""
+        more: list[bool] = [False]
+
+        def work(database: sqlite3.Connection) -> None:
+            more[0] = step(database)
+
+        self._write_group([work])
+        return more[0]
+
+    def _prune(self, database: sqlite3.Connection) -> bool:
+        return prune(
+            database,
+            time.time_ns(),
+            keep_ns=self._keep_ns,
+            max_bytes=self._max_bytes,
+            can_search=self.can_search,
+        )
+
     def _forget(self, group: list[Write]) -> None:
         """These are in the database now, or lost."""
         for write in group:
@@ -201,34 +234,20 @@ class History:
             self._state = state
             self._on_state(state, message)
 
-    def _prune(self, database: sqlite3.Connection) -> None:
-        now = time.time_ns()
-        for seconds, kept in TIERS:
-            database.execute(
-                "DELETE FROM samples WHERE resolution_s = ? AND at_ns < ?", (seconds, now - kept * 10**9)
-            )
-        (pages,) = database.execute("PRAGMA page_count").fetchone()
-        (free,) = database.execute("PRAGMA freelist_count").fetchone()
-        (size,) = database.execute("PRAGMA page_size").fetchone()
-        limit = now if (pages - free) * size > self._max_bytes else now - self._keep_ns
-        old = [
-            row[0]
-            for row in database.execute(
-                "SELECT id FROM exchanges WHERE started_ns < ? ORDER BY started_ns LIMIT ?",
-                (limit, PRUNE_ROWS),
-            )
-        ]
-        for exchange_id in old:
-            database.execute("DELETE FROM exchanges WHERE id = ?", (exchange_id,))
-            with contextlib.suppress(sqlite3.Error):
-                database.execute("DELETE FROM exchange_text WHERE rowid = ?", (exchange_id,))
-
     # reading
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        reader = self._readers.get()
+        try:
+            yield reader
+        finally:
+            self._readers.put(reader)
 
     def next_exchange_id(self) -> int:
         """One more than the newest exchange's."""
-        with self._reader_lock:
-            (newest,) = self._reader.execute("SELECT max(id) FROM exchanges").fetchone()
+        with self._reading() as reader:
+            (newest,) = reader.execute("SELECT max(id) FROM exchanges").fetchone()
         return (newest or 0) + 1
 
     def exchange(self, exchange_id: int) -> Exchange | None:
@@ -237,137 +256,87 @@ class History:
             return None
         if unsaved := self._unsaved.get(exchange_id):
             return unsaved
-        with self._reader_lock:
-            row = self._reader.execute(
-                "SELECT content FROM exchanges WHERE id = ?", (exchange_id,)
-            ).fetchone()
-        return _exchange_decoder.decode(zlib.decompress(row[0])) if row else None
+        with self._reading() as reader:
+            row = reader.execute("SELECT content FROM exchanges WHERE id = ?", (exchange_id,)).fetchone()
+        return unpacked(row[0]) if row else None
 
-    def exchanges(
-        self, limit: int = 100, before: int | None = None, text: str = "", run: str | None = None
-    ) -> tuple[ExchangeRow, ...]:
-        """The newest ``limit`` summaries with an id below ``before``, oldest first."""
-        if text and not self.can_search:
-            return self._exchanges_read_through(limit, before, text, run)
-        where, values = ["id < ?"], [before or 2**62]
-        arguments: list[object] = list(values)
-        if run:
-            where.append("run = ?")
-            arguments.append(run)
-        if text:
-            where.append("id IN (SELECT rowid FROM exchange_text WHERE exchange_text MATCH ?)")
-            arguments.append('"' + text.replace('"', '""') + '"')
-        query = f"SELECT summary FROM exchanges WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"  # noqa: S608 - only fixed words are joined
-        with self._reader_lock:
-            rows = self._reader.execute(query, (*arguments, limit)).fetchall()
-        return tuple(_row_decoder.decode(row[0]) for row in reversed(rows))
-
-    def _exchanges_read_through(
-        self, limit: int, before: int | None, text: str, run: str | None
-    ) -> tuple[ExchangeRow, ...]:
-        """The same without an index: every exchange is read, newest first, until there are enough."""
-        found: list[ExchangeRow] = []
-        wanted = text.casefold()
-        while len(found) < limit:
-            batch = self._exchanges_below(before, run)
-            if not batch:
-                break
-            found += [
-                row_of(exchange)
-                for exchange in batch
-                if wanted in f"{prompt_text(exchange)}\n{exchange.text}".casefold()
-            ]
-            before = batch[-1].id
-        return tuple(reversed(found[:limit]))
-
-    def _exchanges_below(self, before: int | None, run: str | None) -> list[Exchange]:
-        query = (
-            "SELECT content FROM exchanges WHERE id < ? AND (? IS NULL OR run = ?) ORDER BY id DESC LIMIT ?"
+    def newest(self, limit: int) -> tuple[ExchangeRow, ...]:
+        """The newest rows, oldest first, also of what is not upgraded yet."""
+        with self._reading() as reader:
+            rows = exchanges.newest(reader, limit)
+        return tuple(
+            msgspec.structs.replace(row, mark=mark) if (mark := self.feedback(row.id).mark) else row
+            for row in rows
         )
-        with self._reader_lock:
-            rows = self._reader.execute(query, (before or 2**62, run, run, BATCH_ROWS)).fetchall()
-        return [_exchange_decoder.decode(zlib.decompress(row[0])) for row in rows]
+
+    def page(
+        self,
+        query: Query,
+        *,
+        now_ns: int,
+        sort: str = "-started",
+        offset: int = 0,
+        limit: int = 200,
+        running: tuple[Fresh, ...] = (),
+    ) -> ExchangePage:
+        """One page of the exchanges that match, ``running`` ones among them. Raises UsageError for an unknown order."""
+        question = self._question(query, now_ns, running)
+        with self._reading() as reader:
+            return exchanges.page(reader, question, sort=sort, offset=offset, limit=limit)
+
+    def totals(self, query: Query, *, now_ns: int, running: tuple[Fresh, ...] = ()) -> ExchangeTotals:
+        """Sums over the exchanges that match."""
+        question = self._question(query, now_ns, running)
+        with self._reading() as reader:
+            return exchanges.totals(reader, question)
+
+    def course(
+        self, query: Query, *, now_ns: int, before_ns: int, running: tuple[Fresh, ...] = ()
+    ) -> Iterator[tuple[ExchangeRow, bool]]:
+        """All rows in the order in which they began, from ``before_ns`` before the query's time on: do they match?"""
+        return read_course(self.path, self._question(query, now_ns, running), before_ns)
+
+    def feedback(self, exchange_id: int) -> Feedback:
+        """What the user thinks of an exchange; empty where nothing was said."""
+        return self._feedback.get(exchange_id, Feedback())
+
+    def _question(self, query: Query, now_ns: int, running: tuple[Fresh, ...]) -> Question:
+        unsaved = tuple(_fresh(exchange) for exchange in list(self._unsaved.values()))
+        known = {one.row.id for one in unsaved}
+        fresh = (*unsaved, *(one for one in running if one.row.id not in known))
+        marked = tuple(self._marked(one) for one in fresh)
+        return Question(query, now_ns, self.can_search, marked)
+
+    def _marked(self, fresh: Fresh) -> Fresh:
+        mark = self.feedback(fresh.row.id).mark
+        return Fresh(msgspec.structs.replace(fresh.row, mark=mark), fresh.text) if mark else fresh
 
     def runs(self, limit: int = 100) -> tuple[Run, ...]:
         """The newest runs, oldest first."""
-        with self._reader_lock:
-            rows = self._reader.execute(
+        with self._reading() as reader:
+            rows = reader.execute(
                 "SELECT run FROM runs ORDER BY created_ns DESC LIMIT ?", (limit,)
             ).fetchall()
         return tuple(_run_decoder.decode(row[0]) for row in reversed(rows))
 
     def samples(self, since_ns: int, until_ns: int, resolution_s: int = 1) -> tuple[Sample, ...]:
         """Samples of a span in one resolution, oldest first."""
-        with self._reader_lock:
-            rows = self._reader.execute(
-                "SELECT sample FROM samples WHERE resolution_s = ? AND at_ns BETWEEN ? AND ? ORDER BY at_ns",
-                (resolution_s, since_ns, until_ns),
-            ).fetchall()
-        return tuple(_sample_decoder.decode(row[0]) for row in rows)
+        with self._reading() as reader:
+            return read_samples(reader, since_ns, until_ns, resolution_s)
 
 
-def _write_exchange(database: sqlite3.Connection, exchange: Exchange, searchable: bool) -> None:
-    summary = _encode(row_of(exchange))
-    content = zlib.compress(_encode(exchange), 1)
-    database.execute(
-        "INSERT OR REPLACE INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            exchange.id,
-            exchange.started_ns,
-            exchange.ended_ns,
-            exchange.state,
-            exchange.model,
-            exchange.run,
-            exchange.job,
-            exchange.item,
-            summary,
-            content,
-        ),
-    )
-    if searchable:
-        database.execute(
-            "INSERT INTO exchange_text (rowid, prompt, reply) VALUES (?, ?, ?)",
-            (exchange.id, prompt_text(exchange)[:SEARCH_CHARS], exchange.text[:SEARCH_CHARS]),
-        )
+def _fresh(exchange: Exchange) -> Fresh:
+    return Fresh(row_of(exchange), lambda: "\n".join(searched_texts(exchange)))
 
 
-def prompt_text(exchange: Exchange) -> str:
-    """What the client asked, as one text: system, prompt, messages."""
-    if exchange.prompt is None:
-        return ""
-    parts = [exchange.prompt.system or "", exchange.prompt.prompt or ""]
-    parts += [message.content for message in exchange.prompt.messages]
-    return "\n".join(part for part in parts if part)
+def _read_feedback(database: sqlite3.Connection) -> dict[int, Feedback]:
+    rows = database.execute("SELECT id, at_ns, mark, note FROM feedback")
+    return {number: Feedback(at_ns=at_ns, mark=mark, note=note) for number, at_ns, mark, note in rows}
 
 
-def _remedy(fault: sqlite3.OperationalError) -> str:
-    """What to do about a database that can't be opened although it is not damaged."""
-    match fault.sqlite_errorcode & 0xFF:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return "Another program holds it; end that one, or move the file away."
-        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
-            return "Check the free space there."
-        case _:
-            return "Check its rights and those of its folder."
-
-
-def _open_checked(path: Path) -> sqlite3.Connection:
-    # The file is made with its final rights before SQLite sees it; WAL and shared memory files copy them.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    database = _connect(path)
-    try:
-        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
-        migrate(database)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")
-    return database
+def _write_feedback(database: sqlite3.Connection, exchange_id: int, feedback: Feedback) -> None:
+    database.execute("DELETE FROM feedback WHERE id = ?", (exchange_id,))
+    if feedback.mark or feedback.note:
+        values = (exchange_id, feedback.at_ns, feedback.mark, feedback.note)
+        database.execute("INSERT INTO feedback (id, at_ns, mark, note) VALUES (?, ?, ?, ?)", values)
+    database.execute("UPDATE exchange_facts SET mark = ? WHERE id = ?", (feedback.mark, exchange_id))

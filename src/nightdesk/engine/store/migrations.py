@@ -36,15 +36,53 @@ MIGRATIONS: tuple[str, ...] = (
         run BLOB NOT NULL
     ) WITHOUT ROWID;
     """,
+    # What lists are sorted and filtered by lies apart from the contents: a query reads it all in a few milliseconds.
+    # Texts are casefolded, unknown ones are empty; unknown numbers are NULL.
+    """
+    CREATE TABLE exchange_facts (
+        id INTEGER PRIMARY KEY,
+        started_ns INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        status INTEGER,
+        operation TEXT NOT NULL,
+        dialect TEXT NOT NULL,
+        model TEXT NOT NULL,
+        job TEXT NOT NULL,
+        item TEXT NOT NULL,
+        run TEXT NOT NULL,
+        path TEXT NOT NULL,
+        process TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        pid INTEGER,
+        replay_of INTEGER,
+        mark TEXT,
+        verdicts TEXT NOT NULL,
+        took_ns INTEGER,
+        first_ns INTEGER,
+        load_ns INTEGER,
+        tokens INTEGER,
+        prompt_tokens INTEGER,
+        reply_tokens INTEGER,
+        generation_ns INTEGER,
+        rate REAL,
+        size INTEGER NOT NULL,
+        indexed INTEGER NOT NULL
+    );
+    CREATE INDEX exchange_facts_started ON exchange_facts (started_ns);
+    CREATE TABLE feedback (
+        id INTEGER PRIMARY KEY,
+        at_ns INTEGER NOT NULL,
+        mark TEXT,
+        note TEXT NOT NULL
+    );
+    CREATE TABLE upgrades (name TEXT PRIMARY KEY, below INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO upgrades SELECT 'facts', max(id) + 1 FROM exchanges HAVING max(id) IS NOT NULL;
+    """,
 )
 
 SEARCH_SCRIPT = """
-    CREATE VIRTUAL TABLE IF NOT EXISTS exchange_text USING fts5 (prompt, reply, content='', contentless_delete=1);
+    CREATE VIRTUAL TABLE IF NOT EXISTS exchange_index USING fts5 (words, prompt, reply, content='');
 """
-SEARCH_SCRIPT_OLD = """
-    CREATE VIRTUAL TABLE IF NOT EXISTS exchange_text USING fts5 (prompt, reply, content='');
-"""
-"""For SQLite before 3.43, which can't delete from a table without content."""
 
 
 def migrate(database: sqlite3.Connection) -> None:
@@ -61,10 +99,8 @@ def migrate(database: sqlite3.Connection) -> None:
 
 def make_search(database: sqlite3.Connection) -> bool:
     """Make the full-text index. False where this SQLite lacks FTS5: search then reads everything."""
-    for script in (SEARCH_SCRIPT, SEARCH_SCRIPT_OLD):
-        try:
-            database.executescript(script)
-        except sqlite3.OperationalError:
-            continue
-        return True
-    return False
+    try:
+        database.executescript(SEARCH_SCRIPT)
+    except sqlite3.OperationalError:
+        return False
+    return True

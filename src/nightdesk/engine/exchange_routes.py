@@ -1,0 +1,61 @@
+"""Questions about exchanges, as paths of the engine's API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+
+from nightdesk.model.exchange import Exchange
+from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
+
+if TYPE_CHECKING:
+    from nightdesk.engine.service import Service
+
+LIMIT_MOST = 1000
+Offset = Annotated[int, Parameter(ge=0, le=2**60)]
+Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MOST)]
+QueryText = Annotated[str, Parameter(query="query")]
+"""Litestar keeps the name ``query`` of an argument for itself."""
+
+
+def exchange_routes(service: Service) -> list[HTTPRouteHandler]:
+    """All paths below ``/exchanges``."""
+    return [*_list_routes(service), *_feedback_routes(service)]
+
+
+def _list_routes(service: Service) -> list[HTTPRouteHandler]:
+    @get("/exchanges/page")
+    async def page(
+        wanted: QueryText = "", sort: str = "-started", offset: Offset = 0, limit: Limit = 200
+    ) -> ExchangePage:
+        """Summaries of the exchanges that match a query, running ones among them."""
+        return await service.exchanges.page(wanted, sort, offset, limit)
+
+    @get("/exchanges/totals")
+    async def totals(wanted: QueryText = "") -> ExchangeTotals:
+        """Sums over the exchanges that match a query."""
+        return await service.exchanges.totals(wanted)
+
+    @get("/exchanges/{exchange_id:int}")
+    async def exchange(exchange_id: int) -> Exchange:
+        """One exchange with its bodies; of a running one, what has come so far."""
+        return await service.exchanges.one(exchange_id)
+
+    return [page, totals, exchange]
+
+
+def _feedback_routes(service: Service) -> list[HTTPRouteHandler]:
+    @get("/exchanges/{exchange_id:int}/feedback")
+    async def feedback(exchange_id: int) -> Feedback:
+        """What the user thinks of an exchange; empty where nothing was said."""
+        return await service.exchanges.feedback(exchange_id)
+
+    @post("/exchanges/{exchange_id:int}/feedback", status_code=200)
+    async def give_feedback(exchange_id: int, data: Feedback) -> Feedback:
+        """Mark an exchange as good or bad, or note something; neither takes the feedback back."""
+        return await service.exchanges.give_feedback(exchange_id, data)
+
+    return [feedback, give_feedback]

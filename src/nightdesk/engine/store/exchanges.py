@@ -1,0 +1,240 @@
+"""Reading lists of recorded exchanges: pages in any order, totals, whole ones in a row. Blocks; belongs in a thread.
+
+What is not written yet (running exchanges, a writer's queue) is given as rows and takes its place among the stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import cast, get_args
+
+import msgspec
+
+from nightdesk.core.conditions import holds_words, measure, row_words
+from nightdesk.core.query import Query
+from nightdesk.core.words import split_words
+from nightdesk.engine.store.recording import searched_texts, unpacked
+from nightdesk.engine.store.search import Clause, order, where
+from nightdesk.model.exchange import ExchangeRow, ExchangeState, row_of
+from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Mark, Spread
+
+_row_decoder = msgspec.json.Decoder(ExchangeRow)
+_numbers_decoder = msgspec.json.Decoder(list[int])
+
+STATES = get_args(ExchangeState)
+_COUNTED = ", ".join(f"sum(state = '{state}')" for state in STATES)
+
+Sorted = tuple[str | float | None, int, ExchangeRow | Mark | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """An exchange that is not in the database yet."""
+
+    row: ExchangeRow
+    text: Callable[[], str]
+    """Prompt and reply, for queries that ask for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query and what it is asked of."""
+
+    query: Query
+    now_ns: int
+    can_search: bool
+    fresh: tuple[Fresh, ...] = ()
+
+    @property
+    def clause(self) -> Clause:
+        """The query for the store."""
+        return where(self.query, self.now_ns, can_search=self.can_search)
+
+
+def page(
+    database: sqlite3.Connection, question: Question, *, sort: str, offset: int, limit: int
+) -> ExchangePage:
+    """One page of the exchanges that match. Raises UsageError for an unknown order."""
+    ordered = order(sort)
+    clause = question.clause
+    with _snapshot(database):
+        fresh = _matching(database, question)
+        stored = _count(database, clause)
+        begin = max(0, offset - len(fresh))
+        found: list[Sorted] = database.execute(
+            f"SELECT {ordered.column}, id, mark FROM exchange_facts WHERE {clause.sql} "  # noqa: S608 - fixed words
+            f"ORDER BY {ordered.sql} LIMIT ? OFFSET ?",
+            (*clause.values, offset + limit - begin, begin),
+        ).fetchall()
+        merged = _merged(found, fresh, sort, question.now_ns)
+        if begin:
+            # Fresh ones in front of the first stored one that was read push it back, and all behind it.
+            before = next((place for place, one in enumerate(merged) if one is found[0]), 0) if found else 0
+            merged = merged[before:]
+            begin += before
+        rows = _rows(database, merged[offset - begin : offset - begin + limit])
+    return ExchangePage(rows=rows, offset=offset, total=stored + len(fresh))
+
+
+def newest(database: sqlite3.Connection, limit: int) -> tuple[ExchangeRow, ...]:
+    """The newest rows without their marks, oldest first."""
+    found = database.execute("SELECT summary FROM exchanges ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
+    return tuple(_row_decoder.decode(one[0]) for one in reversed(found))
+
+
+def totals(database: sqlite3.Connection, question: Question) -> ExchangeTotals:
+    """Sums over the exchanges that match."""
+    clause = question.clause
+    with _snapshot(database):
+        rows = _matching(database, question)
+        sums = _Sums(database, clause)
+    for row in rows:
+        sums.add(row, question.now_ns)
+    return sums.totals()
+
+
+class _Sums:
+    """Totals in the making."""
+
+    def __init__(self, database: sqlite3.Connection, clause: Clause) -> None:
+        # One long text of numbers is many times faster to fetch than as many rows, and so is one row of sums.
+        *counts, first, took, prompt, reply, rated, generation = database.execute(
+            f"SELECT {_COUNTED}, group_concat(first_ns), group_concat(took_ns), sum(prompt_tokens), "  # noqa: S608 - fixed words
+            "sum(reply_tokens), sum(iif(rate IS NULL, 0, reply_tokens)), sum(iif(rate IS NULL, 0, generation_ns)) "
+            f"FROM exchange_facts WHERE {clause.sql}",
+            clause.values,
+        ).fetchone()
+        self.states = Counter({state: count for state, count in zip(STATES, counts, strict=True) if count})
+        self.spans = [_numbers_decoder.decode(f"[{joined or ''}]") for joined in (first, took)]
+        self.tokens = [number or 0 for number in (prompt, reply, rated, generation)]
+        self.verdicts = Counter[str]()
+        for kinds, count in database.execute(
+            f"SELECT verdicts, count(*) FROM exchange_facts WHERE verdicts <> '' AND {clause.sql} GROUP BY verdicts",  # noqa: S608 - fixed words
+            clause.values,
+        ):
+            self.verdicts.update(dict.fromkeys(kinds.split(), count))
+
+    def add(self, row: ExchangeRow, now_ns: int) -> None:
+        """Count one that is not stored."""
+        self.states[row.state] += 1
+        self.verdicts.update(set(row.verdicts))
+        rated = measure(row, "rate", now_ns) is not None
+        given = (row.prompt_tokens, row.reply_tokens, rated and row.reply_tokens, rated and row.generation_ns)
+        self.tokens = [total + (one or 0) for total, one in zip(self.tokens, given, strict=True)]
+        for numbers, key in zip(self.spans, ("first", "took"), strict=True):
+            span = measure(row, key, now_ns)
+            if span is not None:
+                numbers.append(int(span))
+
+    def totals(self) -> ExchangeTotals:
+        """All of it."""
+        prompt, reply, rated, generation = self.tokens
+        return ExchangeTotals(
+            count=self.states.total(),
+            states=dict(self.states),
+            verdicts=dict(self.verdicts.most_common()),
+            prompt_tokens=prompt,
+            reply_tokens=reply,
+            tokens_per_s=rated * 1e9 / generation if generation else None,
+            first_token=_spread(self.spans[0]),
+            duration=_spread(self.spans[1]),
+        )
+
+
+@contextlib.contextmanager
+def _snapshot(database: sqlite3.Connection) -> Iterator[None]:
+    """All reads inside see the database at one moment."""
+    database.execute("BEGIN")
+    try:
+        yield
+    finally:
+        database.execute("COMMIT")
+
+
+def _matching(database: sqlite3.Connection, question: Question) -> list[ExchangeRow]:
+    """The fresh ones that match and were not written meanwhile."""
+    if not question.fresh:
+        return []
+    written = _among(database, (one.row.id for one in question.fresh))
+    return [
+        one.row
+        for one in question.fresh
+        if one.row.id not in written and question.query.matches(one.row, question.now_ns, one.text)
+    ]
+
+
+def _among(database: sqlite3.Connection, ids: Iterable[int]) -> set[int]:
+    given = msgspec.json.encode(list(ids)).decode()
+    found = database.execute(
+        "SELECT id FROM exchange_facts WHERE id IN (SELECT value FROM json_each(?))", (given,)
+    )
+    return {row[0] for row in found}
+
+
+def _count(database: sqlite3.Connection, clause: Clause) -> int:
+    (count,) = database.execute(
+        f"SELECT count(*) FROM exchange_facts WHERE {clause.sql}",  # noqa: S608 - fixed words
+        clause.values,
+    ).fetchone()
+    return int(count)
+
+
+def _merged(found: list[Sorted], fresh: list[ExchangeRow], sort: str, now_ns: int) -> list[Sorted]:
+    """Stored and fresh ones in one order."""
+    if not fresh:
+        return found
+    name, falls = sort.removeprefix("-"), sort.startswith("-")
+    merged = [*found, *((_sort_value(row, name, now_ns), row.id, row) for row in fresh)]
+    merged.sort(key=lambda one: one[1], reverse=falls or name != "started")
+    known = [one for one in merged if one[0] is not None]
+    known.sort(key=lambda one: cast("float", one[0]), reverse=falls)
+    return known + [one for one in merged if one[0] is None]
+
+
+def _sort_value(row: ExchangeRow, name: str, now_ns: int) -> str | float | None:
+    match name:
+        case "started":
+            return row.started_ns
+        case "state":
+            return row.state
+        case "model":
+            return row.model.casefold() if row.model else None
+        case "job":
+            return row.job.casefold() if row.job else None
+        case _:
+            return measure(row, name, now_ns)
+
+
+def _rows(database: sqlite3.Connection, wanted: list[Sorted]) -> tuple[ExchangeRow, ...]:
+    """The rows for a page; one that was deleted meanwhile is left out."""
+    stored = {number: mark for _, number, mark in wanted if not isinstance(mark, ExchangeRow)}
+    given = msgspec.json.encode(list(stored)).decode()
+    found = database.execute(
+        "SELECT id, summary FROM exchanges WHERE id IN (SELECT value FROM json_each(?))", (given,)
+    )
+    known = {number: _marked(_row_decoder.decode(summary), stored[number]) for number, summary in found}
+    known.update((number, row) for _, number, row in wanted if isinstance(row, ExchangeRow))
+    return tuple(known[number] for _, number, _ in wanted if number in known)
+
+
+def _marked(row: ExchangeRow, mark: Mark | None) -> ExchangeRow:
+    return row if row.mark == mark else msgspec.structs.replace(row, mark=mark)
+
+
+def _spread(numbers: list[int]) -> Spread:
+    if not numbers:
+        return Spread()
+    numbers.sort()
+    last = len(numbers) - 1
+    return Spread(p50_ns=numbers[round(last * 0.5)], p95_ns=numbers[round(last * 0.95)], max_ns=numbers[-1])
+
+
+def content_holds(content: bytes, text: str, begins: int, in_words: int) -> bool:
+    """A function for SQL where this SQLite has no text index: whether an exchange holds words in a row."""
+    exchange, wanted = unpacked(content), split_words(text)
+    texts = (*searched_texts(exchange), row_words(row_of(exchange)) if in_words else "")
+    return bool(wanted) and any(holds_words(wanted, one, begins=bool(begins)) for one in texts)
