@@ -27,7 +27,7 @@ from nightdesk.model.inspection import (
     Replay,
     ReplayRequest,
 )
-from nightdesk.model.job import Run, RunAction, StartRun
+from nightdesk.model.job import ItemMove, ItemRecord, Run, RunAction, StartRun
 from nightdesk.model.logs import LogWindow
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
@@ -76,6 +76,14 @@ class AsyncEngine:
     async def start(self, request: StartRun) -> Run:
         """Start a job."""
         return await self._post("/runs", Run, request)
+
+    async def item_records(self, run_id: str) -> tuple[ItemRecord, ...]:
+        """What became of the items of a run so far, in the order of time."""
+        return await self._get(f"/runs/{run_id}/items", tuple[ItemRecord, ...])
+
+    async def move_items(self, run_id: str, move: ItemMove) -> Run:
+        """Do items of a run first or last, pass over them, or do them again."""
+        return await self._post(f"/runs/{run_id}/items", Run, move)
 
     async def act(self, run_id: str, action: RunAction) -> Run:
         """Pause, resume, stop or kill a run."""

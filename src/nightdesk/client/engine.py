@@ -26,7 +26,7 @@ from nightdesk.model.inspection import (
     Replay,
     ReplayRequest,
 )
-from nightdesk.model.job import JobView, Run, RunAction, StartRun
+from nightdesk.model.job import ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import LogFile, LogWindow
 from nightdesk.model.process import ProcessRow, SignalReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
@@ -80,6 +80,14 @@ class Engine:
     def start(self, request: StartRun) -> Run:
         """Start a job."""
         return self._post("/runs", Run, request)
+
+    def item_records(self, run_id: str) -> tuple[ItemRecord, ...]:
+        """What became of the items of a run so far, in the order of time."""
+        return self._get(f"/runs/{run_id}/items", tuple[ItemRecord, ...])
+
+    def move_items(self, run_id: str, move: ItemMove) -> Run:
+        """Do items of a run first or last, pass over them, or do them again."""
+        return self._post(f"/runs/{run_id}/items", Run, move)
 
     def act(self, run_id: str, action: RunAction) -> Run:
         """Pause, resume, stop or kill a run."""

@@ -54,7 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--set", action="append", default=[], help="section.key=value, wins over the file")
     parser.add_argument("--detach", action="store_true", help="return once the engine answers")
-    parser.add_argument("--temporary", action="store_true", help="end with the last viewer, remove the folder")
+    parser.add_argument(
+        "--temporary", action="store_true", help="end with the last viewer, remove the folder"
+    )
     options = parser.parse_args(argv)
     ready = _detach() if options.detach else lambda: None
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from litestar import Litestar, Request, Response, Router, get, post
 from litestar.datastructures import State
@@ -24,9 +24,9 @@ from nightdesk.engine.replay_routes import replay_routes
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import ErrorBody, Snapshot, Status
 from nightdesk.model.errors import NightdeskError, UsageError
-from nightdesk.model.job import JobView, Run, StartRun
+from nightdesk.model.job import ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import LogFile, LogWindow
-from nightdesk.model.process import ProcessRow, SignalReport, TreeMember
+from nightdesk.model.process import ProcessRow, SignalReport, TreeAction, TreeMember
 from nightdesk.model.sample import Sample
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WINDOW_MOST = 4_000_000
-Action = Literal["pause", "resume", "stop", "kill"]
 AnyRequest = Request[Any, Any, State]
 
 
@@ -121,7 +120,7 @@ def _process_routes(service: Service) -> list[HTTPRouteHandler]:
         return await service.tree(ProcessKey(pid=pid, started_ns=started_ns))
 
     @post("/processes/{pid:int}/{started_ns:int}/{action:str}", status_code=200)
-    async def signal(pid: int, started_ns: int, action: Action) -> SignalReport:
+    async def signal(pid: int, started_ns: int, action: TreeAction) -> SignalReport:
         """Pause, resume, stop or kill one tree."""
         return await service.signal(ProcessKey(pid=pid, started_ns=started_ns), action)
 
@@ -159,12 +158,22 @@ def _job_routes(service: Service) -> list[HTTPRouteHandler]:
         """Start a job."""
         return await service.supervisor.start(data)
 
+    @get("/runs/{run_id:str}/items")
+    async def item_records(run_id: str) -> tuple[ItemRecord, ...]:
+        """What became of the items of a run so far, in the order of time."""
+        return await asyncio.to_thread(service.supervisor.item_records, run_id)
+
+    @post("/runs/{run_id:str}/items", status_code=200)
+    async def move_items(run_id: str, data: ItemMove) -> Run:
+        """Do items first or last, pass over them, or do them again."""
+        return await service.supervisor.move_items(run_id, data)
+
     @post("/runs/{run_id:str}/{action:str}", status_code=200)
-    async def act(run_id: str, action: Action) -> Run:
+    async def act(run_id: str, action: RunAction) -> Run:
         """Pause, resume, stop or kill a run."""
         return await service.supervisor.act(run_id, action)
 
-    return [jobs, items, runs, run, run_tree, start, act]
+    return [jobs, items, runs, run, run_tree, start, item_records, move_items, act]
 
 
 def _log_routes(service: Service) -> list[HTTPRouteHandler]:

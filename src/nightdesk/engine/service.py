@@ -65,6 +65,8 @@ LOG_PACE_NS = 250 * 10**6
 IDLE_LOG_PACE_NS = 2 * 10**9
 """Between two looks at a growing log: progress may be two seconds late when nobody sees it."""
 CONFIG_SECONDS = 2.0
+ATTEMPT_LOGS = 100
+"""Logs of single items that are followed; the oldest is let go."""
 SAMPLES_NS = 600 * 10**9
 """The chart in a snapshot shows ten minutes."""
 
@@ -91,12 +93,15 @@ class Service:
         self.ready = asyncio.Event()
         """Set when every question can be answered."""
         self._pace_ms = 0
+        self._attempt_logs: list[str] = []
         self.supervisor = Supervisor(
             desk,
             self._job_change,
             now_ns=time.time_ns,
             environment=self._job_environment,
             on_run_log=self._follow_run,
+            on_attempt_log=self._follow_attempt,
+            traffic=lambda run_id: self.traffic.activity(run_id),
             on_run_ended=self.store.save_run,
         )
         self.logs = LogFollower(
@@ -387,6 +392,12 @@ class Service:
     def _follow_run(self, run: Run) -> None:
         if run.log_path:
             self.logs.add_run_log(run.id, Path(run.log_path), run.started_ns)
+
+    def _follow_attempt(self, run: Run, path: str) -> None:
+        log = self.logs.add_run_log(run.id, Path(path), time.time_ns())
+        self._attempt_logs.append(log.id)
+        while len(self._attempt_logs) > ATTEMPT_LOGS:
+            self.logs.remove(self._attempt_logs.pop(0))
 
     def _active_runs(self) -> dict[str, str]:
         return {run.id: run.job for run in self.supervisor.runs() if run.state not in ENDED}

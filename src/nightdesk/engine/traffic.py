@@ -162,6 +162,11 @@ class TrafficBook:
         self._next_id += 1
         return self._next_id - 1
 
+    def activity(self, run_id: str) -> int:
+        """A number that changes when something of an exchange of this run was captured."""
+        rows = (row for row in self._rows.values() if row.run == run_id)
+        return sum(1 + row.fragments + (row.ended_ns is not None) for row in rows)
+
     def number_of(self, exchange_id: int) -> int | None:
         """The number by which the capture process knows a running exchange."""
         return next((key[1] for key, known in self._ids.items() if known == exchange_id), None)
@@ -298,6 +303,9 @@ class TrafficBook:
 
 def _item_of(run: Run) -> str | None:
     """The item in work. A bar's label is no item: ``Loading weights: 37 %`` names a phase."""
+    if len(run.flights) > 1:
+        # Only the process can tell which of them asked.
+        return None
     if run.item or run.progress is None:
         return run.item
     return None if run.progress.source == "tqdm" else run.progress.item

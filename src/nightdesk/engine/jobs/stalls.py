@@ -28,15 +28,15 @@ class _Life:
     looked_ns: int
     log_bytes: int
     cpu_ns: int
-    exchange_ns: int
+    traffic: int
 
 
 class StallWatch:
     """Remembers the signs of life of all attempts of jobs with ``stall_after``."""
 
-    def __init__(self, exchange_ns: Callable[[str], int | None]) -> None:
-        """``exchange_ns`` tells when something of an exchange of this run was captured last."""
-        self._exchange_ns = exchange_ns
+    def __init__(self, traffic: Callable[[str], int]) -> None:
+        """``traffic`` gives a number that changes when something of an exchange of this run was captured."""
+        self._traffic = traffic
         self._seen: dict[tuple[str, int], _Life] = {}
 
     def pause_s(self, drivers: Iterable[RunDriver]) -> float:
@@ -66,19 +66,15 @@ class StallWatch:
         run = driver.work.run
         log = driver.log_of(attempt)
         size = log.stat().st_size if log.exists() else 0
-        exchange = self._exchange_ns(run.id) or 0
+        traffic = self._traffic(run.id)
         if before is None:
-            return _Life(now_ns, now_ns, size, 0, exchange)
-        still = run.state != "running" or size != before.log_bytes or exchange != before.exchange_ns
-        if still:
-            return _Life(now_ns, now_ns, size, before.cpu_ns, exchange)
+            return _Life(now_ns, now_ns, size, 0, traffic)
+        if run.state != "running" or size != before.log_bytes or traffic != before.traffic:
+            return _Life(now_ns, now_ns, size, before.cpu_ns, traffic)
         # Only now, as reading the environments of all processes is dear.
         cpu = self._cpu_ns(run.id, attempt)
-        worked = before.cpu_ns and cpu - before.cpu_ns > BUSY * (now_ns - before.looked_ns)
-        first = not before.cpu_ns
-        return _Life(
-            now_ns if worked else before.at_ns, now_ns, size, cpu if cpu or not first else 1, exchange
-        )
+        worked = before.cpu_ns > 0 and cpu - before.cpu_ns > BUSY * (now_ns - before.looked_ns)
+        return _Life(now_ns if worked else before.at_ns, now_ns, size, max(cpu, 1), traffic)
 
     def _cpu_ns(self, run_id: str, attempt: Attempt) -> int:
         members = processes_of_attempt(run_id, attempt.serial, attempt.process)

@@ -55,14 +55,14 @@ class Supervisor:
         on_run_log: Callable[[Run], None] = lambda run: None,
         on_attempt_log: Callable[[Run, str], None] = lambda run, path: None,
         on_run_ended: Callable[[Run], None] = lambda run: None,
-        exchange_ns: Callable[[str], int | None] = lambda run: None,
+        traffic: Callable[[str], int] = lambda run: 0,
     ) -> None:
         self._desk = desk
         self._publish = publish
         self._now = now_ns
         self._on_run_log = on_run_log
         self._on_run_ended = on_run_ended
-        self._stalls = StallWatch(exchange_ns)
+        self._stalls = StallWatch(traffic)
         self._book = RunBook()
         self._group: asyncio.TaskGroup | None = None
         self.running = asyncio.Event()
