@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from nightdesk.core.bursts import Frame
 from nightdesk.core.packets import PacketReader, Segment
 from nightdesk.model.exchange import Exchange
-from tests.support.wire import MASK, RST, exchanges
+from tests.support.wire import ACK, MASK, RST, exchanges
 
 
 @dataclass(slots=True)
@@ -158,7 +158,7 @@ def _lost(talk: Talked, at: int, found: list[Exchange]) -> list[str]:
 def _has_read(other: Segment, lost: Segment) -> bool:
     """The receiver of a lost packet acknowledged it: and so had all before it left."""
     ahead = (other.ack - lost.seq - len(lost.payload)) & MASK
-    return other.key != lost.key and not other.flags & RST and ahead < 1 << 31
+    return other.key != lost.key and other.flags & (ACK | RST) == ACK and ahead < 1 << 31
 
 
 def _content(e: Exchange) -> tuple[object, ...]:
