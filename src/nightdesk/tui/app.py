@@ -6,6 +6,7 @@ import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual.app import App
@@ -46,6 +47,13 @@ def _commands() -> type[Provider]:
     from nightdesk.tui.commands import NightdeskCommands
 
     return NightdeskCommands
+
+
+def exchanges() -> ModuleType:
+    """What is done with exchanges; loaded when first asked for."""
+    from nightdesk.tui import exchanges
+
+    return exchanges
 
 
 class Viewer(App[int]):
@@ -260,6 +268,26 @@ class Viewer(App[int]):
         from nightdesk.tui.screens.inspector import InspectorScreen
 
         self.push_screen(InspectorScreen(message.id))
+
+    def on_mark_for_diff(self, message: asks.MarkForDiff) -> None:
+        """Keep the left side of the next diff."""
+        exchanges().mark(self, message.id)
+
+    def on_open_diff(self, message: asks.OpenDiff) -> None:
+        """Compare two exchanges."""
+        self._order(exchanges().open_diff(self, message))
+
+    def on_open_replay(self, message: asks.OpenReplay) -> None:
+        """Send a request again."""
+        self._order(exchanges().open_replay(self, message.id))
+
+    def on_open_comparison(self, message: asks.OpenComparison) -> None:
+        """Send a request to several models."""
+        self._order(exchanges().open_comparison(self, message.id))
+
+    def on_cancel_requested(self, message: asks.CancelRequested) -> None:
+        """End a running exchange."""
+        self._order(exchanges().cancel(self, message.id))
 
     def on_open_log(self, message: asks.OpenLog) -> None:
         """Show a log file in the logs pane."""
