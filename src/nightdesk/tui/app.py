@@ -49,6 +49,13 @@ def _commands() -> type[Provider]:
     return NightdeskCommands
 
 
+def hindsight() -> ModuleType:
+    """What looks back over exchanges; loaded when first asked for."""
+    from nightdesk.tui import hindsight
+
+    return hindsight
+
+
 def exchanges() -> ModuleType:
     """What is done with exchanges; loaded when first asked for."""
     from nightdesk.tui import exchanges
@@ -268,6 +275,26 @@ class Viewer(App[int]):
         from nightdesk.tui.screens.inspector import InspectorScreen
 
         self.push_screen(InspectorScreen(message.id))
+
+    def on_open_profile(self, message: asks.OpenProfile) -> None:
+        """Show where the time went."""
+        self._order(hindsight().open_profile(self, message.query))
+
+    def on_open_conversation(self, message: asks.OpenConversation) -> None:
+        """Show what a client and a model said to each other."""
+        self._order(hindsight().open_conversation(self, message.id))
+
+    def on_filter_traffic(self, message: asks.FilterTraffic) -> None:
+        """Show the list of exchanges, filtered."""
+        hindsight().filter_traffic(self, message.query)
+
+    def on_feedback_given(self, message: asks.FeedbackGiven) -> None:
+        """Record what the user thinks of an exchange."""
+        self._order(hindsight().give_feedback(self, message))
+
+    def on_open_note(self, message: asks.OpenNote) -> None:
+        """Write a note on an exchange."""
+        self._order(hindsight().write_note(self, message.id))
 
     def on_mark_for_diff(self, message: asks.MarkForDiff) -> None:
         """Keep the left side of the next diff."""
