@@ -112,6 +112,8 @@ class Viewer(App[int]):
         """Nothing goes on when the viewer is left: it shows a capture file."""
         self.marked_exchange: int | None = None
         """The left side of the next diff."""
+        self.verdicts_seen = 0
+        """Of those since the engine began, so many the user has looked at."""
         self.terminal: int | None = None
         """The descriptor that keys come from, once the viewer runs on a terminal."""
 
@@ -226,7 +228,7 @@ class Viewer(App[int]):
         if not self.screen_stack:
             return  # the viewer is ending
         now_ns, mirror, state = self.clock(), self.link.mirror, self.link.state
-        header = select_header(mirror, self.desk_name, state, now_ns, self.glyphs)
+        header = select_header(mirror, self.desk_name, state, now_ns, self.glyphs, self.verdicts_seen)
         self.desk_screen.feed(mirror, header, state, now_ns)
         for screen in self.screen_stack[1:]:
             if isinstance(screen, Sheet):
@@ -270,10 +272,19 @@ class Viewer(App[int]):
 
         self.push_screen(JobScreen(message.job))
 
+    def on_verdicts_seen(self) -> None:
+        """The header need not tell of what the user has looked at."""
+        if self.link.mirror:
+            self.verdicts_seen = self.link.mirror.counts.verdicts
+            self._feed()
+
     def on_open_exchange(self, message: asks.OpenExchange) -> None:
         """Show an exchange."""
         from nightdesk.tui.screens.inspector import InspectorScreen
 
+        row = self.link.mirror.exchanges.get(message.id) if self.link.mirror else None
+        if row and row.verdicts:
+            self.on_verdicts_seen()
         self.push_screen(InspectorScreen(message.id))
 
     def on_open_profile(self, message: asks.OpenProfile) -> None:

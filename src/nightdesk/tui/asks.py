@@ -61,6 +61,10 @@ class OpenExchange(Message):
     id: int
 
 
+class VerdictsSeen(Message):
+    """The user has looked at the newest verdicts."""
+
+
 @dataclass
 class MarkForDiff(Message):
     """Keep this exchange as the left side of the next diff; the same one again takes the mark away."""
