@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 
 import msgspec
 
@@ -22,8 +23,12 @@ from nightdesk.model.errors import CaptureError
 from nightdesk.model.exchange import Exchange, ExchangeGrew, ExchangeSeen, capture_encoder
 from tests.fuzz.mutations import broken, flipped, hurt, merged, pieces
 from tests.fuzz.samples import BODIES, FILES, FRAMES, PROMPTS, REQUESTS, RESPONSES, WORDS, recording
+from tests.support.damage import KINDS, Talked, case_at, faults, own_faults, talks
+from tests.support.wire import RECORDINGS, frames_of
 
 _packets = PacketReader()
+TALK_FRAMES = 400
+"""Longer connections take too long to be read again and again."""
 
 
 def fuzz_packets(dice: random.Random) -> None:
@@ -166,6 +171,25 @@ def fuzz_relays(dice: random.Random) -> None:
     _print(assembler.finish(at))
 
 
+@cache
+def _talks() -> list[Talked]:
+    """The connections of all recordings; none where the recordings are absent."""
+    files = sorted(RECORDINGS.glob("*.pcap"))
+    return [talk for path in files for talk in talks(frames_of(path)) if len(talk.frames) < TALK_FRAMES]
+
+
+def fuzz_damages(dice: random.Random) -> None:
+    """Real connections with damage at one packet, or with much of it, tell what is there and nothing else."""
+    if not _talks():
+        return
+    talk = dice.choice(_talks())
+    if dice.random() < 0.5:
+        wrong = faults(talk, case_at(talk, dice.choice(KINDS), dice.randrange(len(talk.frames))))
+    else:
+        wrong = own_faults(talk, hurt(talk.frames, dice))
+    assert not wrong, (talk.truth[0].client_addr, wrong)
+
+
 def _run(frames: list[Frame], dice: random.Random, *, has_clock: bool = False) -> list[CaptureEvent]:
     """All events of an assembler; every one is printed as the capture process does."""
     ports = dice.choice((None, frozenset({11434})))
@@ -219,5 +243,6 @@ TARGETS: dict[str, tuple[int, Callable[[random.Random], None]]] = {
     "relays": (40, fuzz_relays),
     "losses": (25, fuzz_losses),
     "recordings": (15, fuzz_recordings),
+    "damages": (20, fuzz_damages),
 }
 """Name: share of the inputs in thousandths, and the function."""

@@ -9,7 +9,10 @@ from typing import Any
 import msgspec
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.conditions import measure
+from nightdesk.core.query import parse
 from nightdesk.model.base import ProcessKey
+from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import (
     Change,
     DeskInfo,
@@ -20,10 +23,12 @@ from nightdesk.model.desk import (
     SourceState,
 )
 from nightdesk.model.errors import NightdeskError
-from nightdesk.model.exchange import Exchange
+from nightdesk.model.exchange import Exchange, ExchangeRow
+from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
 from nightdesk.model.job import Failure, JobView, Run, RunAction, RunState, StartRun
 from nightdesk.model.logs import LogWindow, Progress
 from nightdesk.model.process import Ownership, ProcessRow, SignalReport, TreeAction, TreeMember
+from nightdesk.model.profile import Profile
 from nightdesk.tui.app import Viewer
 
 NS = 10**9
@@ -135,6 +140,10 @@ class FakeEngine:
         self.first = first
         self.more: asyncio.Queue[Snapshot | Change | None] = asyncio.Queue()
         self.asked: list[tuple[Any, ...]] = []
+        self.stored: tuple[ExchangeRow, ...] = ()
+        """Exchanges that are too old for the snapshot."""
+        self.pages: list[tuple[str, str, int, int]] = []
+        self.given: dict[int, Feedback] = {}
         self.refuses: NightdeskError | None = None
         self.members = (
             TreeMember(
@@ -180,6 +189,36 @@ class FakeEngine:
     async def exchange(self, exchange_id: int) -> Exchange:
         raise NightdeskError("There is no such exchange.")
 
+    async def profile(self, query: str = "") -> Profile:
+        raise NightdeskError("There is no profile.")
+
+    async def conversation(self, exchange_id: int) -> Conversation:
+        raise NightdeskError("There is no conversation.")
+
+    async def feedback(self, exchange_id: int) -> Feedback:
+        return self.given.get(exchange_id, Feedback())
+
+    async def give_feedback(self, exchange_id: int, feedback: Feedback) -> Feedback:
+        self._note("feedback", exchange_id, feedback)
+        self.given[exchange_id] = feedback
+        return feedback
+
+    async def totals(self, query: str = "") -> ExchangeTotals:
+        found = self._found(query)
+        return ExchangeTotals(count=len(found), reply_tokens=sum(row.reply_tokens or 0 for row in found))
+
+    async def page(
+        self, query: str = "", *, sort: str = "-started", offset: int = 0, limit: int = 200
+    ) -> ExchangePage:
+        self.pages.append((query, sort, offset, limit))
+        key, falls = sort.removeprefix("-"), sort.startswith("-")
+        found = sorted(self._found(query), key=lambda row: _order(row, key), reverse=falls)
+        return ExchangePage(rows=tuple(found[offset : offset + limit]), offset=offset, total=len(found))
+
+    def _found(self, query: str) -> list[ExchangeRow]:
+        wanted = parse(query)
+        return [row for row in (*self.stored, *self.first.exchanges) if wanted.matches(row, NOW)]
+
     async def log_window(
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536
     ) -> LogWindow:
@@ -187,6 +226,14 @@ class FakeEngine:
 
     async def aclose(self) -> None:
         pass
+
+
+def _order(row: ExchangeRow, key: str) -> tuple[Any, int]:
+    if key == "started":
+        return row.started_ns, row.id
+    if key in ("model", "job", "state"):
+        return getattr(row, key) or "", row.id
+    return measure(row, key, NOW) or 0, row.id
 
 
 def viewer(engine: FakeEngine, **more: Any) -> Viewer:

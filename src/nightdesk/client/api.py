@@ -120,6 +120,10 @@ class AsyncEngine:
         """Sums over the exchanges that match a query."""
         return await self._get("/exchanges/totals", ExchangeTotals, {"query": query})
 
+    async def query_words(self) -> dict[str, tuple[str, ...]]:
+        """The values that occur, by key of a query, the most frequent first: for completion."""
+        return await self._get("/exchanges/words", dict[str, tuple[str, ...]])
+
     async def feedback(self, exchange_id: int) -> Feedback:
         """What the user thinks of an exchange; empty where nothing was said."""
         return await self._get(f"/exchanges/{exchange_id}/feedback", Feedback)

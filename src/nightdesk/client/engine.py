@@ -124,6 +124,24 @@ class Engine:
         """Sums over the exchanges that match a query."""
         return self._get("/exchanges/totals", ExchangeTotals, {"query": query})
 
+    def documents(self, query: str = "") -> Iterator[bytes]:
+        """The ended exchanges that match a query, each as one line of JSON, oldest first, as they are read."""
+        path = "/exchanges/documents"
+        status, chunks = exchange(self.socket, "GET", PREFIX + path, {"query": query}, None, SILENCE_SECONDS)
+        if status != 200:
+            decode(status, b"".join(chunks), path, bytes)
+        waiting: list[bytes] = []
+        for chunk in chunks:
+            first, *more = chunk.split(b"\n")
+            waiting.append(first)
+            for piece in more:
+                yield b"".join(waiting)
+                waiting = [piece]
+
+    def query_words(self) -> dict[str, tuple[str, ...]]:
+        """The values that occur, by key of a query, the most frequent first: for completion."""
+        return self._get("/exchanges/words", dict[str, tuple[str, ...]])
+
     def feedback(self, exchange_id: int) -> Feedback:
         """What the user thinks of an exchange; empty where nothing was said."""
         return self._get(f"/exchanges/{exchange_id}/feedback", Feedback)

@@ -184,8 +184,7 @@ class Connection:
             if self._is_boundary() and 0 <= split < len(data):
                 self._take_all(self._responses.feed(data[:split]), clock)
                 if self._responses.is_lost:
-                    self._take_all(self._responses.cut(0), clock)
-                    self._give_up_first(clock.at(0))
+                    self._end_first(0, clock)
                 data = data[split:]
                 clock.skip(split)
                 self._place = (place + split) & MASK
@@ -216,12 +215,17 @@ class Connection:
             split = self._boundary(place, size)
             if split < 0 or split > size:
                 break
-            self._take_all(self._responses.cut(split), clock)
-            if self._waiting:
-                self._give_up_first(at_ns)
+            self._end_first(split, clock)
             size, place = size - split, (place + split) & MASK
         if size:
             self._take_all(self._responses.gap(size), clock)
+
+    def _end_first(self, size: int, clock: Arrival) -> None:
+        """The answer to the oldest request ends within the next ``size`` bytes, which are missing."""
+        first = self._waiting[0]
+        self._take_all(self._responses.cut(size), clock)
+        if self._waiting and self._waiting[0] is first:
+            self._give_up_first(clock.at(0))
 
     def _give_up_first(self, at_ns: int) -> None:
         """The answer to the oldest request, or its end, is in a gap."""
@@ -380,9 +384,16 @@ class Connection:
         self._server_left_ns = at_ns
         for event in self._responses.eof():
             self._take_response(event, at_ns)
+        self._charge_missing()
         side = "client" if self._client_left_ns else "server"
         while self._waiting:
             self._abandon(self._waiting.popleft(), side, self._client_left_ns or at_ns)
+
+    def _charge_missing(self) -> None:
+        """Nothing but a gap came of the answer that is due."""
+        if self._waiting:
+            self._waiting[0].response.missing += self._answer_missing
+            self._answer_missing = 0
 
     def _abandon(self, draft: Draft, side: str, at_ns: int) -> None:
         draft.left_by = "client" if side == "client" else "server"
@@ -392,6 +403,7 @@ class Connection:
 
     def finish(self, now_ns: int) -> None:
         """The flow is over, or the capture."""
+        self._charge_missing()
         if self._client_left_ns:
             while self._waiting:
                 self._abandon(self._waiting.popleft(), "client", self._client_left_ns)
@@ -399,9 +411,6 @@ class Connection:
         if early is not None and early.response_done:
             self._sending = None
             self._finish(early, now_ns)
-        if self._waiting:
-            self._waiting[0].response.missing += self._answer_missing
-            self._answer_missing = 0
         while self._waiting:
             self._finish(self._waiting.popleft(), now_ns)
 

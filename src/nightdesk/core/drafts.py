@@ -334,7 +334,8 @@ class Draft:
         if failed and (whole or self.left_by == "client" or reply.error is not None):
             return "failed"
         if whole:
-            return "complete"
+            # An answer without a request that can be read: a part of the exchange was not seen.
+            return "complete" if self.method is not None else "partial"
         if self.left_by is not None:
             return "aborted"
         return "partial" if at_end else "incomplete"

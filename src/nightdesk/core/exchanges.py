@@ -406,6 +406,15 @@ class Assembler:
         self._by_number.clear()
         return self._settle_up(now_ns)
 
+    def relayed(self, exchange: int, note: str) -> Hashable | None:
+        """The relay's word for the connection of a running exchange, which gets this note; None where it has none."""
+        for connection, tracked in self._relayed.items():
+            for draft in tracked.http.waiting:
+                if draft.number == exchange:
+                    draft.note(note)
+                    return connection
+        return None
+
     def attribute(
         self, connection: int, process: ProcessRef | None, run: str | None, item: str | None
     ) -> list[CaptureEvent]:

@@ -26,7 +26,7 @@ SAME_PACE = 0.7
 """A beginning from the cache makes prompts seem faster than right behind a load; with this share of the time for each
 token, or more, everything was evaluated."""
 LENGTH_SHARE, LENGTHS_LEAST = 0.05, 3
-CONTEXT_SHARE, CONTEXTS_LEAST = 0.02, 2
+CONTEXT_SHARE, CONTEXTS_LEAST = 0.01, 2
 ERROR_SHARE, ERRORS_LEAST = 0.1, 3
 LOOP_SHARE = 0.05
 LEAST_NS = 5 * 10**9

@@ -94,7 +94,8 @@ class Flow:
         """When the oldest open hole was noticed; 0 for none."""
         self.seen = 0
         """Segments since then."""
-        self.late: list[tuple[bytes, int, int]] = []
+        self.late: list[tuple[bytes | int, int, int]] = []
+        """What the server sent to a client that had left, or how much of that is missing; time and place."""
         self.late_bytes = 0
         self.left_place: int | None = None
         self.reset: tuple[bool, int] | None = None
@@ -210,8 +211,9 @@ class Flow:
     def _advance(self, at_ns: int) -> None:
         """Delivers everything that is in order, and notices holes and ends."""
         # The server first: what it answered was asked before the client's next segment.
+        self._see_client_end()
         while self._drain(self.server) or self._drain(self.client):
-            pass
+            self._see_client_end()
         self._see_ends()
         if self.client.pending or self.server.pending or self.client.acked >= 0 or self.server.acked >= 0:
             if not self.hole_ns:
@@ -284,12 +286,17 @@ class Flow:
             lane.ready, lane.times = [], []
             self.sink.response_data(pieces, times, (lane.next - sum(map(len, pieces))) & MASK)
 
-    def _see_ends(self) -> None:
-        client, server = self.client, self.server
+    def _see_client_end(self) -> None:
+        """What the server sent when it knew of the end must find it noted."""
+        client = self.client
         if client.fin is not None and self.left_place is None and client.next == client.fin[0]:
             self.flush()
             self.left_place = client.fin[1]
             self._client_leaves(client.fin[2])
+
+    def _see_ends(self) -> None:
+        self._see_client_end()
+        server = self.server
         if (
             server.fin is not None
             and server.next == server.fin[0]
@@ -316,9 +323,12 @@ class Flow:
         if late and self.reset is None:
             self.left_place = (late[-1][2] + HALF // 2) & MASK
             for payload, at_ns, place in late:
-                self.sink.response_data([payload], [at_ns], place)
+                if isinstance(payload, int):
+                    self.sink.response_gap(payload, at_ns, place)
+                else:
+                    self.sink.response_data([payload], [at_ns], place)
 
-    def _take_late(self) -> list[tuple[bytes, int, int]]:
+    def _take_late(self) -> list[tuple[bytes | int, int, int]]:
         late, self.late, self.late_bytes = self.late, [], 0
         return late
 
@@ -444,11 +454,20 @@ class Flow:
         if lane.next < place:
             lane.rebase()
         if lane.is_server:
-            self.sink.response_gap(size, at_ns, place)
+            self._miss(size, at_ns, place)
         else:
             self.sink.request_gap(size, at_ns)
         if lane.acked >= 0 and lane.beyond(lane.acked) <= 0:
             lane.acked = -1
+
+    def _miss(self, size: int, at_ns: int, place: int) -> None:
+        """A gap in what the server sent. What it sent to a client that had left is missed by nobody."""
+        read = size if self.left_place is None else min(size, max(0, distance(self.left_place, place)))
+        if read:
+            self.sink.response_gap(read, at_ns, place)
+        if read < size and not (self.reset is not None or (self.sink.has_answer() and not self.late)):
+            self.late.append((size - read, at_ns, (place + read) & MASK))
+            self.deadline = min(self.deadline, at_ns + PATIENCE_NS)
 
     def end(self, now_ns: int) -> None:
         """Nothing more comes: delivers what can be delivered and tells the sink who left."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
+from litestar.response import Stream
 
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
@@ -39,12 +40,22 @@ def _list_routes(service: Service) -> list[HTTPRouteHandler]:
         """Sums over the exchanges that match a query."""
         return await service.exchanges.totals(wanted)
 
+    @get("/exchanges/documents")
+    async def documents(wanted: QueryText = "") -> Stream:
+        """Whole exchanges that match a query and have ended, oldest first, as JSON Lines."""
+        return Stream(await service.exchanges.documents(wanted), media_type="application/jsonl")
+
+    @get("/exchanges/words")
+    async def words() -> dict[str, tuple[str, ...]]:
+        """The values that occur, by key of a query, the most frequent first: for completion."""
+        return await service.exchanges.occurring()
+
     @get("/exchanges/{exchange_id:int}")
     async def exchange(exchange_id: int) -> Exchange:
         """One exchange with its bodies; of a running one, what has come so far."""
         return await service.exchanges.one(exchange_id)
 
-    return [page, totals, exchange]
+    return [page, totals, documents, words, exchange]
 
 
 def _feedback_routes(service: Service) -> list[HTTPRouteHandler]:

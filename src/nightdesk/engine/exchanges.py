@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
 from nightdesk.core.query import parse
+from nightdesk.core.searched import searched_text
 from nightdesk.engine.store.exchanges import Fresh
 from nightdesk.engine.store.history import History
-from nightdesk.engine.store.recording import searched_texts
 from nightdesk.engine.traffic import TrafficBook
 from nightdesk.model.errors import UsageError
 from nightdesk.model.exchange import Exchange
@@ -45,6 +45,20 @@ class Exchanges:
             self._store.totals, read, now_ns=time.time_ns(), running=self.unstored()
         )
 
+    async def documents(self, query: str) -> AsyncIterator[bytes]:
+        """The ended exchanges that match as JSON Lines, oldest first, in pieces. Raises QueryError at once."""
+        batches = self._store.documents(parse(query), now_ns=time.time_ns())
+
+        async def pieces() -> AsyncIterator[bytes]:
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+                yield b"".join(document + b"\n" for document in batch)
+
+        return pieces()
+
+    async def occurring(self) -> dict[str, tuple[str, ...]]:
+        """The values that occur, by key of a query, the most frequent first."""
+        return await asyncio.to_thread(self._store.occurring)
+
     async def one(self, exchange_id: int) -> Exchange:
         """An exchange with its bodies. Raises UsageError for an unknown id."""
         found = self._book.held(exchange_id) or await asyncio.to_thread(self._store.exchange, exchange_id)
@@ -72,4 +86,4 @@ class Exchanges:
         return tuple(Fresh(row, self._text_of(row.id)) for row in self._book.unstored())
 
     def _text_of(self, exchange_id: int) -> Callable[[], str]:
-        return lambda: "\n".join(searched_texts(held)) if (held := self._book.held(exchange_id)) else ""
+        return lambda: searched_text(held) if (held := self._book.held(exchange_id)) else ""

@@ -6,6 +6,7 @@ import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual.app import App
@@ -46,6 +47,20 @@ def _commands() -> type[Provider]:
     from nightdesk.tui.commands import NightdeskCommands
 
     return NightdeskCommands
+
+
+def hindsight() -> ModuleType:
+    """What looks back over exchanges; loaded when first asked for."""
+    from nightdesk.tui import hindsight
+
+    return hindsight
+
+
+def exchanges() -> ModuleType:
+    """What is done with exchanges; loaded when first asked for."""
+    from nightdesk.tui import exchanges
+
+    return exchanges
 
 
 class Viewer(App[int]):
@@ -97,6 +112,8 @@ class Viewer(App[int]):
         """Nothing goes on when the viewer is left: it shows a capture file."""
         self.marked_exchange: int | None = None
         """The left side of the next diff."""
+        self.verdicts_seen = 0
+        """Of those since the engine began, so many the user has looked at."""
         self.terminal: int | None = None
         """The descriptor that keys come from, once the viewer runs on a terminal."""
 
@@ -211,7 +228,7 @@ class Viewer(App[int]):
         if not self.screen_stack:
             return  # the viewer is ending
         now_ns, mirror, state = self.clock(), self.link.mirror, self.link.state
-        header = select_header(mirror, self.desk_name, state, now_ns, self.glyphs)
+        header = select_header(mirror, self.desk_name, state, now_ns, self.glyphs, self.verdicts_seen)
         self.desk_screen.feed(mirror, header, state, now_ns)
         for screen in self.screen_stack[1:]:
             if isinstance(screen, Sheet):
@@ -255,11 +272,60 @@ class Viewer(App[int]):
 
         self.push_screen(JobScreen(message.job))
 
+    def on_verdicts_seen(self) -> None:
+        """The header need not tell of what the user has looked at."""
+        if self.link.mirror:
+            self.verdicts_seen = self.link.mirror.counts.verdicts
+            self._feed()
+
     def on_open_exchange(self, message: asks.OpenExchange) -> None:
         """Show an exchange."""
         from nightdesk.tui.screens.inspector import InspectorScreen
 
+        row = self.link.mirror.exchanges.get(message.id) if self.link.mirror else None
+        if row and row.verdicts:
+            self.on_verdicts_seen()
         self.push_screen(InspectorScreen(message.id))
+
+    def on_open_profile(self, message: asks.OpenProfile) -> None:
+        """Show where the time went."""
+        self._order(hindsight().open_profile(self, message.query))
+
+    def on_open_conversation(self, message: asks.OpenConversation) -> None:
+        """Show what a client and a model said to each other."""
+        self._order(hindsight().open_conversation(self, message.id))
+
+    def on_filter_traffic(self, message: asks.FilterTraffic) -> None:
+        """Show the list of exchanges, filtered."""
+        hindsight().filter_traffic(self, message.query)
+
+    def on_feedback_given(self, message: asks.FeedbackGiven) -> None:
+        """Record what the user thinks of an exchange."""
+        self._order(hindsight().give_feedback(self, message))
+
+    def on_open_note(self, message: asks.OpenNote) -> None:
+        """Write a note on an exchange."""
+        self._order(hindsight().write_note(self, message.id))
+
+    def on_mark_for_diff(self, message: asks.MarkForDiff) -> None:
+        """Keep the left side of the next diff."""
+        exchanges().mark(self, message.id)
+
+    def on_open_diff(self, message: asks.OpenDiff) -> None:
+        """Compare two exchanges."""
+        self._order(exchanges().open_diff(self, message))
+
+    def on_open_replay(self, message: asks.OpenReplay) -> None:
+        """Send a request again."""
+        self._order(exchanges().open_replay(self, message.id))
+
+    def on_open_comparison(self, message: asks.OpenComparison) -> None:
+        """Send a request to several models."""
+        self._order(exchanges().open_comparison(self, message.id))
+
+    def on_cancel_requested(self, message: asks.CancelRequested) -> None:
+        """End a running exchange."""
+        self._order(exchanges().cancel(self, message.id))
 
     def on_open_log(self, message: asks.OpenLog) -> None:
         """Show a log file in the logs pane."""

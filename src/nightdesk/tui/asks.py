@@ -61,6 +61,10 @@ class OpenExchange(Message):
     id: int
 
 
+class VerdictsSeen(Message):
+    """The user has looked at the newest verdicts."""
+
+
 @dataclass
 class MarkForDiff(Message):
     """Keep this exchange as the left side of the next diff; the same one again takes the mark away."""
@@ -99,10 +103,17 @@ class CancelRequested(Message):
 
 @dataclass
 class FeedbackGiven(Message):
-    """The user thinks this of an exchange."""
+    """The user marks an exchange. The mark that it has already is taken back; a note stays unless another is given."""
 
     id: int
     feedback: Feedback
+
+
+@dataclass
+class OpenNote(Message):
+    """Write a note on an exchange, and mark it."""
+
+    id: int
 
 
 @dataclass
@@ -117,6 +128,13 @@ class OpenProfile(Message):
     """Show where the time of the exchanges went that match ``query``."""
 
     query: str = ""
+
+
+@dataclass
+class FilterTraffic(Message):
+    """Show the list of exchanges, filtered by ``query``."""
+
+    query: str
 
 
 @dataclass

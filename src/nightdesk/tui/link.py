@@ -14,6 +14,7 @@ from typing import Literal, Protocol, TypeVar
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.model.base import ProcessKey
+from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, ExchangeChanged, Snapshot
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange
@@ -21,6 +22,8 @@ from nightdesk.model.inspection import (
     CancelHow,
     CancelReport,
     CancelWays,
+    ExchangeTotals,
+    Feedback,
     OfferedModel,
     Replay,
     ReplayRequest,
@@ -28,6 +31,7 @@ from nightdesk.model.inspection import (
 from nightdesk.model.job import Run, RunAction, StartRun
 from nightdesk.model.logs import LogWindow
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
+from nightdesk.model.profile import Profile
 
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """Pauses between tries after the engine stopped answering; the last one repeats."""
@@ -55,6 +59,26 @@ class Engine(Protocol):
 
     async def cancel(self, exchange_id: int, how: CancelHow) -> CancelReport:
         """End a running exchange, and watch what the server does."""
+
+    async def profile(self, query: str = "") -> Profile:
+        """Where the time of exchanges went."""
+
+    async def conversation(self, exchange_id: int) -> Conversation:
+        """The exchanges of one client in order."""
+
+    async def feedback(self, exchange_id: int) -> Feedback:
+        """What the user thinks of an exchange."""
+
+    async def give_feedback(self, exchange_id: int, feedback: Feedback) -> Feedback:
+        """Record what the user thinks of an exchange."""
+
+    async def page(
+        self, query: str = "", *, sort: str = "-started", offset: int = 0, limit: int = 200
+    ) -> ExchangePage:
+        """A part of the list of exchanges."""
+
+    async def totals(self, query: str = "") -> ExchangeTotals:
+        """Sums over the exchanges that match."""
 
     async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
         """A process and everything below it."""

@@ -17,25 +17,26 @@ from nightdesk.core.verdicts.facts import (
     asked_context,
     has_content,
     is_inference,
-    prompt_bytes,
+    prompt_size,
     prompt_texts,
-    tool_bytes,
+    size_of,
+    tool_size,
     verdict,
 )
 from nightdesk.core.verdicts.known import Known
 from nightdesk.core.verdicts.thresholds import Thresholds
 from nightdesk.model.exchange import Exchange, Verdict
 
-USUAL_BYTES_PER_TOKEN = 4.0
-DENSE_BYTES_PER_TOKEN = 4.5
-"""More than most text has: with it an estimate is rather too low."""
-DENSEST_BYTES_PER_TOKEN = 6.5
-"""More than any language has with today's tokenizers."""
+USUAL_PER_TOKEN = 4.0
+DENSE_PER_TOKEN = 4.5
+"""More letters than most text has: with it an estimate is rather too low."""
+DENSEST_PER_TOKEN = 6.5
+"""More letters than any language has with today's tokenizers."""
 USUAL_CONTEXTS = tuple(1 << power for power in range(9, 19))
 """512 to 262,144: what num_ctx is set to where nobody says what it is. 2,048 and 4,096 are Ollama's defaults."""
 KEEP = 4
 _RUNS = re.compile(r"(\S)\1{3,}|\s{2,}")
-"""Rules of dashes and indentation: many bytes, few tokens."""
+"""Rules of dashes and indentation: many letters, few tokens."""
 _RUNS_LOOKED_AT = 2_000_000
 
 
@@ -78,7 +79,7 @@ def _cut(exchange: Exchange, count: int, known: Known) -> _Context | None:
     if context is not None:
         if _fits_signature(exchange, count, context.size):
             return context if _is_too_long(exchange, context.size, known) else None
-        if _least_tokens(exchange, known) > 1.2 * context.size:
+        if _least_tokens(exchange, known) > 1.1 * context.size:
             return context
     return _cut_to_usual(exchange, count, known, context.size if context else 1 << 62)
 
@@ -105,42 +106,42 @@ def _fits_signature(exchange: Exchange, count: int, context: int) -> bool:
 def _is_too_long(exchange: Exchange, context: int, known: Known) -> bool:
     """Whether the text is likely too long. With a signature a likelihood is enough."""
     assert exchange.prompt is not None
-    size = prompt_bytes(exchange.prompt) + tool_bytes(exchange.prompt)
-    learned = known.bytes_per_token(exchange.model)
-    return size / learned > 0.95 * context if learned else size / USUAL_BYTES_PER_TOKEN > 0.8 * context
+    size = prompt_size(exchange.prompt) + tool_size(exchange.prompt)
+    learned = known.size_per_token(exchange.model)
+    return size / learned > 0.95 * context if learned else size / USUAL_PER_TOKEN > 0.8 * context
 
 
 def _least_tokens(exchange: Exchange, known: Known) -> float:
     """So many tokens the prompt has at least, rather too few than too many."""
     assert exchange.prompt is not None
-    learned = known.most_bytes_per_token(exchange.model)
-    ratio = max(DENSE_BYTES_PER_TOKEN, learned) if learned else DENSEST_BYTES_PER_TOKEN
-    size = prompt_bytes(exchange.prompt)
+    learned = known.most_per_token(exchange.model)
+    ratio = max(DENSE_PER_TOKEN, learned) if learned else DENSEST_PER_TOKEN
+    size = prompt_size(exchange.prompt)
     if size / ratio < 1.1 * (exchange.prompt_tokens or 0):
         return size / ratio
-    return _squeezed_bytes(exchange) / ratio
+    return _squeezed_size(exchange) / ratio
 
 
-def _squeezed_bytes(exchange: Exchange) -> int:
+def _squeezed_size(exchange: Exchange) -> float:
     assert exchange.prompt is not None
-    total, room = 0, _RUNS_LOOKED_AT
+    total, room = 0.0, _RUNS_LOOKED_AT
     for text in prompt_texts(exchange.prompt):
         head = text[:room]
         room -= len(head)
-        total += len(_RUNS.sub(" ", head).encode("utf-8", "replace")) + len(text) - len(head)
+        total += size_of(_RUNS.sub(" ", head)) + len(text) - len(head)
     return total
 
 
 def _about_tokens(exchange: Exchange, known: Known) -> float:
     assert exchange.prompt is not None
-    return prompt_bytes(exchange.prompt) / (known.bytes_per_token(exchange.model) or USUAL_BYTES_PER_TOKEN)
+    return prompt_size(exchange.prompt) / (known.size_per_token(exchange.model) or USUAL_PER_TOKEN)
 
 
 def _cut_verdict(exchange: Exchange, count: int, context: _Context, known: Known) -> Verdict:
     tokens = max(_about_tokens(exchange, known), 1.05 * context.size)
     source = f", {context.source}" if context.source else ""
-    if not known.bytes_per_token(exchange.model):
-        source += ". The length of the prompt is an estimate from its bytes"
+    if not known.size_per_token(exchange.model):
+        source += ". The length of the prompt is an estimate from its letters"
     return verdict(
         "context_cut",
         f"Only {count:,} of about {about(tokens)} prompt tokens reached the model; num_ctx {context.size:,}{source}.",

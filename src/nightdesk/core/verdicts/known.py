@@ -1,4 +1,4 @@
-"""What ended exchanges taught about a model: bytes per token, its usual pace, its context, when it was loaded."""
+"""What ended exchanges taught about a model: letters per token, its usual pace, its context, when it was loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from statistics import median
 
-from nightdesk.core.verdicts.facts import asked_context, has_images, is_inference, prompt_bytes
+from nightdesk.core.verdicts.facts import asked_context, has_images, is_inference, prompt_size
 from nightdesk.model.exchange import Exchange
 
 MODELS = 256
@@ -14,14 +14,14 @@ MODELS = 256
 OBSERVATIONS = 32
 ENOUGH = 3
 """Fewer observations are no rule."""
-LEAST_BYTES = 400
+LEAST_SIZE = 400
 """Of shorter prompts the template is too large a part."""
 SAFE_TOKENS = 900
 """Below half of the smallest default context: such a prompt was not cut, whatever num_ctx is."""
 LOADED_NS = 10**9
 """A shorter load is none: the model was in memory."""
 RATIOS = (0.3, 7.0)
-"""Bytes per token that a tokenizer can have. A higher figure means that a cached prefix was not counted."""
+"""Letters per token that a tokenizer can have. A higher figure means that a cached prefix was not counted."""
 
 
 @dataclass(slots=True)
@@ -57,12 +57,12 @@ class Known:
             return None
         return known.context
 
-    def bytes_per_token(self, model: str | None) -> float | None:
-        """Usual bytes of prompt text per token; None before three observations."""
+    def size_per_token(self, model: str | None) -> float | None:
+        """Usual size of prompt text per token; None before three observations."""
         known = self._get(model)
         return median(known.ratios) if known and len(known.ratios) >= ENOUGH else None
 
-    def most_bytes_per_token(self, model: str | None) -> float | None:
+    def most_per_token(self, model: str | None) -> float | None:
         """The highest of the last observations: with it an estimate is rather too low than too high."""
         known = self._get(model)
         return max(known.ratios) if known and len(known.ratios) >= ENOUGH else None
@@ -128,8 +128,8 @@ class Known:
         # Half of the context is where a cut prompt ends; only what is well below it was certainly read whole.
         if count >= (0.45 * context if context else SAFE_TOKENS):
             return
-        size = prompt_bytes(prompt)
-        if size >= LEAST_BYTES and RATIOS[0] <= size / count <= RATIOS[1]:
+        size = prompt_size(prompt)
+        if size >= LEAST_SIZE and RATIOS[0] <= size / count <= RATIOS[1]:
             known.ratios.append(size / count)
 
     def _get(self, model: str | None) -> _Model | None:

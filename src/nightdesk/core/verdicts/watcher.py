@@ -10,8 +10,8 @@ from nightdesk.core.verdicts.timing import patience_ns, stall_verdict
 from nightdesk.model.exchange import Exchange, Verdict
 from nightdesk.model.units import format_duration
 
-CHECK_EVERY = 512
-"""Characters between two looks at the text."""
+CHECK_EVERY = 2_048
+"""Characters after which the text is looked at although nobody asked."""
 PROMPT_LOOKED_AT = 100_000
 
 
@@ -72,6 +72,8 @@ class Watcher:
         """The alarms as of ``now_ns``."""
         if not self._is_watched or self._is_empty_prompt:
             return ()
+        if self._pieces:
+            self._check()
         found = [*self._of_text(), *self._of_time(now_ns)]
         return tuple(one for one in found if one.kind not in self._limits.off)
 

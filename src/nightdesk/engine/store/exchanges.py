@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast, get_args
 
@@ -16,8 +17,9 @@ import msgspec
 
 from nightdesk.core.conditions import holds_words, measure, row_words
 from nightdesk.core.query import Query
+from nightdesk.core.searched import searched_texts
 from nightdesk.core.words import split_words
-from nightdesk.engine.store.recording import searched_texts, unpacked
+from nightdesk.engine.store.recording import unpacked
 from nightdesk.engine.store.search import Clause, order, where
 from nightdesk.model.exchange import ExchangeRow, ExchangeState, row_of
 from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Mark, Spread
@@ -25,6 +27,17 @@ from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Mark, Sprea
 _row_decoder = msgspec.json.Decoder(ExchangeRow)
 _numbers_decoder = msgspec.json.Decoder(list[int])
 
+OCCURRING = {
+    "model": "model",
+    "job": "job",
+    "item": "item",
+    "run": "run",
+    "path": "path",
+    "process": "process",
+    "reason": "reason",
+    "verdict": "verdicts",
+}
+OCCURRING_MOST = 200
 STATES = get_args(ExchangeState)
 _COUNTED = ", ".join(f"sum(state = '{state}')" for state in STATES)
 
@@ -84,6 +97,41 @@ def newest(database: sqlite3.Connection, limit: int) -> tuple[ExchangeRow, ...]:
     """The newest rows without their marks, oldest first."""
     found = database.execute("SELECT summary FROM exchanges ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
     return tuple(_row_decoder.decode(one[0]) for one in reversed(found))
+
+
+def ids(database: sqlite3.Connection, question: Question) -> list[int]:
+    """Ids of the stored exchanges that match, in the order in which they began."""
+    clause = question.clause
+    found = database.execute(
+        f"SELECT id FROM exchange_facts WHERE {clause.sql} ORDER BY started_ns, id",  # noqa: S608 - fixed words
+        clause.values,
+    )
+    return [row[0] for row in found]
+
+
+def documents(database: sqlite3.Connection, wanted: Sequence[int]) -> list[bytes]:
+    """Whole exchanges as JSON, in the order of ``wanted``; those that were deleted meanwhile are left out."""
+    given = msgspec.json.encode(wanted).decode()
+    found = dict(
+        database.execute(
+            "SELECT id, content FROM exchanges WHERE id IN (SELECT value FROM json_each(?))", (given,)
+        )
+    )
+    return [zlib.decompress(found[number]) for number in wanted if number in found]
+
+
+def occurring(database: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
+    """The values that occur, by key of a query, the most frequent first."""
+    found = {}
+    for key, column in OCCURRING.items():
+        rows = database.execute(
+            f"SELECT {column}, count(*) FROM exchange_facts WHERE {column} <> '' GROUP BY 1 "  # noqa: S608 - fixed words
+            "ORDER BY 2 DESC, 1 LIMIT ?",
+            (OCCURRING_MOST,),
+        ).fetchall()
+        words = [word for value, _ in rows for word in (value.split() if key == "verdict" else [value])]
+        found[key] = tuple(dict.fromkeys(words))
+    return found
 
 
 def totals(database: sqlite3.Connection, question: Question) -> ExchangeTotals:

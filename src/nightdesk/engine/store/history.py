@@ -18,12 +18,13 @@ from pathlib import Path
 import msgspec
 
 from nightdesk.core.query import Query
+from nightdesk.core.searched import searched_text
 from nightdesk.engine.store import exchanges
 from nightdesk.engine.store.course import read_course
 from nightdesk.engine.store.database import connect, open_checked, remedy
 from nightdesk.engine.store.exchanges import Fresh, Question
 from nightdesk.engine.store.migrations import make_search
-from nightdesk.engine.store.recording import searched_texts, unpacked, write_exchange
+from nightdesk.engine.store.recording import unpacked, write_exchange
 from nightdesk.engine.store.retention import prune
 from nightdesk.engine.store.samples import Tiers, read_samples
 from nightdesk.engine.store.upgrade import is_pending, upgrade_some
@@ -39,6 +40,8 @@ QUEUE_LIMIT = 20_000
 PRUNE_SECONDS = 60.0
 STEP_SECONDS = 0.05
 """Pause between two steps of pruning or upgrading, in which writes have their turn."""
+BATCH_ROWS = 20
+"""Whole exchanges read in one step: some hold megabytes."""
 READERS = 3
 """A page need not wait for totals."""
 
@@ -296,6 +299,20 @@ class History:
         """All rows in the order in which they began, from ``before_ns`` before the query's time on: do they match?"""
         return read_course(self.path, self._question(query, now_ns, running), before_ns)
 
+    def documents(self, query: Query, *, now_ns: int) -> Iterator[list[bytes]]:
+        """The ended exchanges that match, as JSON, in the order in which they began, a few at a time."""
+        self.flush()
+        with self._reading() as reader:
+            wanted = exchanges.ids(reader, Question(query, now_ns, self.can_search))
+        for place in range(0, len(wanted), BATCH_ROWS):
+            with self._reading() as reader:
+                yield exchanges.documents(reader, wanted[place : place + BATCH_ROWS])
+
+    def occurring(self) -> dict[str, tuple[str, ...]]:
+        """The values that occur, by key of a query, the most frequent first."""
+        with self._reading() as reader:
+            return exchanges.occurring(reader)
+
     def feedback(self, exchange_id: int) -> Feedback:
         """What the user thinks of an exchange; empty where nothing was said."""
         return self._feedback.get(exchange_id, Feedback())
@@ -326,7 +343,7 @@ class History:
 
 
 def _fresh(exchange: Exchange) -> Fresh:
-    return Fresh(row_of(exchange), lambda: "\n".join(searched_texts(exchange)))
+    return Fresh(row_of(exchange), lambda: searched_text(exchange))
 
 
 def _read_feedback(database: sqlite3.Connection) -> dict[int, Feedback]:

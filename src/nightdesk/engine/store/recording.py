@@ -8,10 +8,8 @@ import zlib
 import msgspec
 
 from nightdesk.core.conditions import measure, row_words
+from nightdesk.core.searched import searched_texts
 from nightdesk.model.exchange import Exchange, ExchangeRow, row_of
-
-SEARCH_CHARS = 200_000
-"""Of each prompt and reply, the part that the text index sees."""
 
 encode = msgspec.json.Encoder().encode
 _exchange_decoder = msgspec.json.Decoder(Exchange)
@@ -110,26 +108,6 @@ def erase_words(database: sqlite3.Connection, exchange: Exchange) -> None:
         "INSERT INTO exchange_index (exchange_index, rowid, words, prompt, reply) VALUES ('delete', ?, ?, ?, ?)",
         (exchange.id, row_words(row_of(exchange)), *searched_texts(exchange)),
     )
-
-
-def searched_texts(exchange: Exchange) -> tuple[str, str]:
-    """Prompt and reply as the text index sees them. Changing this needs a new index: see :func:`erase_words`."""
-    return prompt_text(exchange)[:SEARCH_CHARS], reply_text(exchange)[:SEARCH_CHARS]
-
-
-def prompt_text(exchange: Exchange) -> str:
-    """What the client asked, as one text: system, prompt, messages."""
-    if exchange.prompt is None:
-        return ""
-    parts = [exchange.prompt.system or "", exchange.prompt.prompt or ""]
-    parts += [message.content for message in exchange.prompt.messages]
-    return "\n".join(part for part in parts if part)
-
-
-def reply_text(exchange: Exchange) -> str:
-    """What the model said, as one text: reply, thinking, tool calls."""
-    calls = [f"{call.name} {call.arguments}" for call in exchange.tool_calls[:100]]
-    return "\n".join(part for part in (exchange.text, exchange.thinking, *calls) if part)
 
 
 def unpacked(content: bytes) -> Exchange:

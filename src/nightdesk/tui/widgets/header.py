@@ -41,28 +41,45 @@ class HeaderView:
     clock: str
 
 
-def select(desk: Mirror | None, name: str, link: LinkState, now_ns: int, glyphs: Glyphs) -> HeaderView:
-    """The line for the desk as it is now."""
+def select(
+    desk: Mirror | None, name: str, link: LinkState, now_ns: int, glyphs: Glyphs, verdicts_seen: int = 0
+) -> HeaderView:
+    """The line for the desk as it is now. ``verdicts_seen``: so many the user has looked at in this viewer."""
     facts: list[Fact] = []
     if link.kind == "starting":
         facts.append(Fact(Cell(f"{glyphs.wait} starting the engine", "muted")))
     elif link.kind in ("lost", "failed"):
         facts.append(Fact(Cell(f"{glyphs.fail} no engine", "bad")))
     if desk is not None:
-        facts += _facts(desk, glyphs)
+        facts += _facts(desk, glyphs, verdicts_seen)
     clock = datetime.fromtimestamp(now_ns / 1e9).strftime("%H:%M:%S")
     return HeaderView(desk.desk.name if desk else name, tuple(facts), clock)
 
 
-def _facts(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
+def _facts(desk: Mirror, glyphs: Glyphs, verdicts_seen: int) -> list[Fact]:
     facts = [*_config_faults(desk, glyphs), Fact(_capture(desk, glyphs))]
     facts += [_server(server, glyphs) for server in desk.servers]
     orphans = sum(row.owner == "orphan" for row in desk.processes.values())
     if orphans:
         facts.append(Fact(Cell(f"{glyphs.warn} {_many(orphans, 'orphan')}", "warn")))
-    if desk.counts.verdicts:
-        facts.append(Fact(Cell(f"{glyphs.verdict} {_many(desk.counts.verdicts, 'verdict')}", "warn")))
+    facts += _alarms(desk, glyphs)
+    # An engine that was started again counts from 0.
+    seen = verdicts_seen if verdicts_seen <= desk.counts.verdicts else 0
+    if unseen := desk.counts.verdicts - seen:
+        facts.append(Fact(Cell(f"{glyphs.verdict} {_many(unseen, 'verdict')}", "warn")))
     return facts
+
+
+def _alarms(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
+    """What is wrong with a reply that still runs: now something can be done about it."""
+    found = [row for row in desk.exchanges.values() if row.state == "running" and row.verdicts]
+    if not found:
+        return []
+    newest = found[-1]
+    kind = newest.verdicts[0].replace("_", " ")
+    more = f" +{len(found) - 1}" if len(found) > 1 else ""
+    words = f"{glyphs.verdict} {kind} now{more}: {newest.job or newest.model or newest.id}"
+    return [Fact(Cell(safe_line(words, 60), "bad"), Cell(f"{glyphs.verdict} {kind} now{more}", "bad"))]
 
 
 def _config_faults(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
