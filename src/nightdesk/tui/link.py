@@ -22,6 +22,7 @@ from nightdesk.model.inspection import (
     CancelHow,
     CancelReport,
     CancelWays,
+    ExchangePage,
     ExchangeTotals,
     Feedback,
     OfferedModel,
