@@ -11,12 +11,14 @@ from nightdesk.core.foreign import safe
 from nightdesk.model.desk import ExchangeChanged, ExchangeCounts, SourceState
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.tui.glyphs import UNICODE
-from nightdesk.tui.panes.traffic import RowCache, TrafficPane, empty_look, ports_of, select
-from nightdesk.tui.panes.traffic_row import COLUMNS, for_cell, newest, rate_of, row_of
+from nightdesk.tui.panes.traffic import RowCache, TrafficPane, empty_look, ports_of
+from nightdesk.tui.panes.traffic_columns import CHOICES, USUAL
+from nightdesk.tui.panes.traffic_row import Style, for_cell, newest, rate_of, row_of
 from nightdesk.tui.widgets.grid import Grid
 from tests.support.viewer import NOW, FakeEngine, mirror, replaced, screen_text, snapshot, until, viewer
 
 NS = 10**9
+ALL = tuple({column.key: column for column in (*USUAL, *(one for _, one in CHOICES.values()))}.values())
 COUNTS = ExchangeCounts(running=1, done=418, failed=3, verdicts=0)
 HOSTILE = "\x1b]52;c;aGk=\x07\x1b[2J[/] [@click=app.quit]x[/] \u202eabc\u202c \x9b31m\r\n\tend"
 
@@ -56,8 +58,8 @@ def running(number: int = 1, **more: Any) -> ExchangeRow:
 
 def cells(given: ExchangeRow, width: int = 60, now_ns: int = NOW) -> dict[str, str]:
     """Column → text."""
-    line = row_of(given, now_ns, width, UNICODE)
-    return {column.key: cell.plain for column, cell in zip(COLUMNS, line.cells, strict=True)}
+    line = row_of(given, now_ns, Style(ALL, UNICODE, width))
+    return {column.key: cell.plain for column, cell in zip(ALL, line.cells, strict=True)}
 
 
 def test_a_complete_exchange_says_what_was_asked_of_whom_and_how_fast_it_went() -> None:
@@ -113,7 +115,7 @@ def test_an_exchange_without_its_first_token_says_how_long_it_has_waited() -> No
 
 
 def test_the_sign_of_a_running_exchange_pulses_by_tone_only() -> None:
-    tones = {row_of(running(), NOW + ms * 10**6, 60, UNICODE).cells[1].tone for ms in range(0, 1600, 200)}
+    tones = {row_of(running(), NOW + ms * 10**6, Style(USUAL, UNICODE)).cells[1].tone for ms in range(0, 1600, 200)}
     assert tones == {"ok", "muted"}
 
 
@@ -152,22 +154,14 @@ def test_the_newest_text_fits_its_width_also_with_wide_signs() -> None:
         assert cell_len(newest("議事録" * 50, width, UNICODE)) <= width
 
 
-def test_the_newest_exchange_comes_first_and_a_filter_needs_all_its_words() -> None:
-    desk = mirror(exchanges=(row(1), row(2, model="llama3.1:8b"), row(3, state="failed", error="refused")))
-    assert [line.key for line in select(desk, NOW, UNICODE, width=40).rows] == [3, 2, 1]
-    assert [line.key for line in select(desk, NOW, UNICODE, width=40, needle="LLAMA").rows] == [2]
-    assert [line.key for line in select(desk, NOW, UNICODE, width=40, needle="failed refused").rows] == [3]
-    assert select(desk, NOW, UNICODE, width=40, needle="failed llama").rows == ()
-    assert select(desk, NOW, UNICODE, width=40, seen=1).newer == 2
-
-
 def test_lines_that_are_over_are_made_once() -> None:
-    desk, cache = mirror(exchanges=(row(1), running(2))), RowCache()
-    first = select(desk, NOW, UNICODE, width=40, cache=cache)
-    again = select(desk, NOW + 5 * NS, UNICODE, width=40, cache=cache)
-    assert again.rows[1] is first.rows[1]
-    assert again.rows[0] is not first.rows[0]
-    assert select(desk, NOW, UNICODE, width=30, cache=cache).rows[1] is not first.rows[1]
+    cache, style, over = RowCache(), Style(USUAL, UNICODE, 40), row(1)
+    first = cache.row(over, NOW, style)
+    assert cache.row(over, NOW + 5 * NS, style) is first
+    assert cache.row(over, NOW, style, "◆") is not first
+    assert cache.row(over, NOW, Style(USUAL, UNICODE, 30)) is not first
+    grows = running(2)
+    assert cache.row(grows, NOW, style) is not cache.row(grows, NOW, style)
 
 
 def test_the_empty_look_names_ports_source_and_the_next_step() -> None:
@@ -210,7 +204,7 @@ async def test_new_exchanges_push_in_until_the_user_looks_further_down(engine: F
             engine.more.put_nowait(ExchangeChanged(row=row(number, model=f"model-{number}"), counts=COUNTS))
         await until(pilot, lambda: "5 new" in screen_text(app))
         assert grid.rows[grid.cursor].key == 38
-        assert grid.scroll_offset.y == offset + 5
+        assert grid.scroll_offset.y == offset, "a list that is read stands still"
         assert "model-46" not in screen_text(app)
         await pilot.press("g")
         await until(

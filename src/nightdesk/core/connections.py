@@ -65,6 +65,11 @@ class Connection:
         self._responses.begin_lost()
         self._requests.begin_lost()
 
+    def conflict(self) -> None:
+        """A packet came again with other bytes."""
+        for draft in list(self._waiting)[:1]:
+            draft.note("A packet came twice with different bytes; the first copy was taken.")
+
     def has_answer(self) -> bool:
         """The response in work has begun, or none is awaited."""
         return not self._waiting or self._waiting[0].answered
@@ -286,6 +291,8 @@ class Connection:
                 draft = self._answering(at_ns)
                 draft.take_response_head(event, at_ns)
                 self._progress(draft, at_ns, True)
+                if draft.status == 101 or (draft.method == "CONNECT" and event.start[1].startswith("2")):
+                    self._switch(draft, at_ns)
             case Body():
                 draft = self._answering(at_ns)
                 if clock is None or clock.is_one or draft.stream_format is None:
@@ -414,5 +421,13 @@ class Connection:
         while self._waiting:
             self._finish(self._waiting.popleft(), now_ns)
 
-    def _is_bodiless(self) -> bool:
-        return bool(self._waiting) and self._waiting[0].method in ("HEAD", "CONNECT")
+    def _is_bodiless(self) -> bool | None:
+        method = self._waiting[0].method if self._waiting else None
+        return None if method is None else method in ("HEAD", "CONNECT")
+
+    def _switch(self, draft: Draft, at_ns: int) -> None:
+        """After 101, and after a CONNECT that was granted, nobody speaks HTTP any more."""
+        self._requests.ignore_rest()
+        self._responses.ignore_rest()
+        if draft.status == 101:
+            self._close_response(at_ns, clean=True)

@@ -79,6 +79,7 @@ _SIZE_OR_HEAD = rb"(?:" + _SIZE_LINE + rb"|(HTTP/1\.[01] [1-5]\d\d[ \r\n]))"
 _CANDIDATE = re.compile(rb"\r\n" + _SIZE_OR_HEAD)
 _FIRST_CANDIDATE = re.compile(_SIZE_OR_HEAD)
 _FIRST_BYTES = (b"{", b"data:", b"event:")
+_STATUS_START = re.compile(rb"HTTP/1\.[01] [1-5]\d\d[ \r\n]")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _SMALL_SIZES = {b"%x" % size: size for size in range(1, 4096)}
 """Looking a size up is three times as fast as converting it."""
@@ -88,10 +89,12 @@ _HEX = re.compile(rb"[0-9A-Fa-f]{1,15}")
 class MessageReader:
     """One direction of a connection."""
 
-    def __init__(self, side: Side, is_bodiless: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, side: Side, is_bodiless: Callable[[], bool | None] = lambda: False) -> None:
         self._side = side
         self._is_bodiless = is_bodiless
-        """Asked at each final response head: does the request's method forbid a body?"""
+        """Asked at each final response head: does the request's method forbid a body? None: nobody knows it."""
+        self._may_be_bodiless = False
+        """No byte of the body has come, and maybe none will: the answer to an unseen HEAD."""
         self._state = IDLE
         self._held = bytearray()
         self._left = 0
@@ -187,6 +190,10 @@ class MessageReader:
             self._end(0, events)
         return events
 
+    def ignore_rest(self) -> None:
+        """What follows is another protocol."""
+        self._state, self._held, self._is_open = OPAQUE, bytearray(), False
+
     def _lose(self, size: int, events: list[Event]) -> None:
         events.append(Gap(0, size))
         self._held = bytearray()
@@ -243,7 +250,9 @@ class MessageReader:
         events.append(head)
         is_chunked = head.get("transfer-encoding").lower().rpartition(",")[2].strip() == "chunked"
         length = content_length(head)
-        if self._side == "response" and (head.start[1] in ("204", "304") or self._is_bodiless()):
+        is_bodiless = self._side == "response" and self._is_bodiless()
+        self._may_be_bodiless = is_bodiless is None
+        if self._side == "response" and (head.start[1] in ("204", "304") or is_bodiless):
             self._end(head.at, events)
         elif is_chunked:
             self._state = SIZE
@@ -257,6 +266,8 @@ class MessageReader:
             self._state = CLOSE
 
     def _length(self, data: bytes, at: int, held: int, events: list[Event]) -> int:
+        if self._may_be_bodiless and self._ends_without_body(data, at, held, events):
+            return at
         part = data[at : at + self._left] if at or self._left < len(data) else data
         self._left -= len(part)
         end = at + len(part)
@@ -346,7 +357,17 @@ class MessageReader:
             self._end(end + 1 - held, events)
         return end + 1
 
+    def _ends_without_body(self, data: bytes, at: int, held: int, events: list[Event]) -> bool:
+        """Where the body should begin the next answer does."""
+        self._may_be_bodiless = False
+        is_next = _STATUS_START.match(data, at) is not None
+        if is_next:
+            self._end(max(0, at - held), events)
+        return is_next
+
     def _close(self, data: bytes, at: int, held: int, events: list[Event]) -> int:
+        if self._may_be_bodiless and self._ends_without_body(data, at, held, events):
+            return at
         events.append(Body(len(data) - held, data[at:] if at else data))
         return len(data)
 

@@ -22,6 +22,10 @@ def distance(seq: int, base: int) -> int:
     return ahead - (MASK + 1) if ahead >= HALF else ahead
 
 
+RECENT_BYTES = 4096
+"""Bytes of each lane that are kept to compare copies with: those that come again mostly are the newest."""
+
+
 class Lane:
     """One direction. ``next`` is the sequence number that is due, -1 while unknown."""
 
@@ -39,6 +43,7 @@ class Lane:
         "pending",
         "pending_bytes",
         "ready",
+        "recent",
         "times",
     )
 
@@ -59,19 +64,24 @@ class Lane:
         self.pending: list[tuple[int, bytes, int, int]] = []
         """Distance from ``base`` is the sort key: (seq unwrapped, payload, at_ns, ack), disjoint, ascending."""
         self.pending_bytes = 0
+        self.recent = b""
+        """The newest bytes that were handed on, to compare copies with."""
         self.fin: tuple[int, int, int] | None = None
         """Sequence number behind the last byte, acknowledgement, time."""
         self.acked = -1
         """Highest acknowledgement by the peer that lies beyond ``next``."""
 
-    def insert(self, seq: int, payload: bytes, at_ns: int, ack: int) -> None:
-        """Keeps the parts of a segment that are new."""
+    def insert(self, seq: int, payload: bytes, at_ns: int, ack: int) -> bool:
+        """Keeps the parts of a segment that are new. True where an old part is not what it was the first time."""
         ahead = distance(seq, self.next)
+        is_other = False
         if ahead < 0:
+            # One byte below what is due is a probe; what it carries means nothing.
+            is_other = len(payload) > 1 and not self._is_known(payload, -ahead)
             payload = payload[-ahead:]
             ahead = 0
         if not payload or ahead > AHEAD_LIMIT:
-            return
+            return is_other
         start, stop = self.next + ahead, self.next + ahead + len(payload)
         pending = self.pending
         index = bisect_left(pending, start, key=itemgetter(0))
@@ -79,6 +89,8 @@ class Lane:
             index -= 1
         while start < stop:
             if index < len(pending) and pending[index][0] <= start:
+                mine = payload[len(payload) - (stop - start) :]
+                is_other |= not _agree(mine, pending[index][1][start - pending[index][0] :])
                 start = max(start, pending[index][0] + len(pending[index][1]))
                 index += 1
                 continue
@@ -87,6 +99,12 @@ class Lane:
             pending.insert(index, (start, piece, at_ns, ack))
             self.pending_bytes += len(piece)
             start, index = end, index + 1
+        return is_other
+
+    def _is_known(self, payload: bytes, back: int) -> bool:
+        """Whether bytes from ``back`` before the next one are what was handed on, as far as that is still known."""
+        recent = self.recent
+        return _agree(payload[max(0, back - len(recent)) : back], recent[max(0, len(recent) - back) :])
 
     def beyond(self, ack: int) -> int:
         """Acknowledged bytes that are still to be delivered. The FIN counts as one: that is no byte."""
@@ -96,3 +114,9 @@ class Lane:
     def rebase(self) -> None:
         """Keys are unwrapped relative to ``next``, which has just passed zero."""
         self.pending[:] = [(start - (MASK + 1), data, at, ack) for start, data, at, ack in self.pending]
+
+
+def _agree(one: bytes, other: bytes) -> bool:
+    """Whether both are alike as far as the shorter reaches."""
+    size = min(len(one), len(other))
+    return one[:size] == other[:size]

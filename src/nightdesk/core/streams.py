@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from nightdesk.core.lanes import AHEAD_LIMIT, HALF, MASK, Lane, distance
+from nightdesk.core.lanes import AHEAD_LIMIT, HALF, MASK, RECENT_BYTES, Lane, distance
 from nightdesk.core.packets import ACK, FIN, RST, SYN, Segment
 
 REORDER_NS = 200_000_000
@@ -56,6 +56,9 @@ class Sink(Protocol):
 
     def response_gap(self, size: int, at_ns: int, place: int) -> None:
         """The server sent ``size`` bytes that the capture missed."""
+
+    def conflict(self) -> None:
+        """A packet came again with other bytes; the first ones were taken."""
 
     def begins_inside(self) -> None:
         """The capture did not see the connection's beginning."""
@@ -197,7 +200,9 @@ class Flow:
             # Who asks has read all there was: the answer begins here.
             self.server.next = self.server.first = segment.ack
         if payload:
-            lane.insert(seq, payload, at_ns, segment.ack)
+            self.flush()
+            if lane.insert(seq, payload, at_ns, segment.ack):
+                self.sink.conflict()
 
     def _acknowledge(self, lane: Lane, ack: int, at_ns: int) -> None:
         if lane.next < 0:
@@ -261,6 +266,7 @@ class Flow:
             self.flush()
         lane.next = (place + len(payload)) & MASK
         if not lane.is_server:
+            lane.recent = payload[-RECENT_BYTES:]
             self.sink.request_data(payload, at_ns, ack)
         elif is_late:
             self._deliver_late(payload, at_ns, place)
@@ -284,6 +290,7 @@ class Flow:
         if lane.ready:
             pieces, times = lane.ready, lane.times
             lane.ready, lane.times = [], []
+            lane.recent = pieces[-1][-RECENT_BYTES:]
             self.sink.response_data(pieces, times, (lane.next - sum(map(len, pieces))) & MASK)
 
     def _see_client_end(self) -> None:
@@ -451,6 +458,7 @@ class Flow:
         self.flush()
         place = lane.next
         lane.next = (place + size) & MASK
+        lane.recent = b""
         if lane.next < place:
             lane.rebase()
         if lane.is_server:

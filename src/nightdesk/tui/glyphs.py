@@ -38,6 +38,7 @@ class Glyphs:
     line: str = "│"
     dash: str = "─"
     folded: str = "▸"
+    unfolded: str = "▾"
     cursor: str = "▌"
     times: str = "×"
     dot: str = "·"
@@ -50,6 +51,12 @@ class Glyphs:
     arrow: str = "→"
     part_of: str = "›"
     mark: str = "▏"
+    shade: str = "▒"
+    picked: str = "◆"
+    tagged: str = "▪"
+    good: str = "+"
+    bad: str = "−"
+    again: str = "↻"
 
 
 UNICODE = Glyphs()
@@ -74,6 +81,7 @@ ASCII = Glyphs(
     line="|",
     dash="-",
     folded="+",
+    unfolded="-",
     cursor=">",
     times="x",
     dot="-",
@@ -86,6 +94,12 @@ ASCII = Glyphs(
     arrow=">",
     part_of=">",
     mark="|",
+    shade=":",
+    picked="&",
+    tagged="%",
+    good="+",
+    bad="-",
+    again="r",
 )
 
 _CORNERS = "┌┐└┘╭╮╰╯├┤┬┴┼╔╗╚╝"

@@ -23,8 +23,10 @@ from nightdesk.model.units import format_duration
 from nightdesk.tui.glyphs import UNICODE, Glyphs
 from nightdesk.tui.link import LinkState
 from nightdesk.tui.text import Cell, Part, Tone, content, line
+from nightdesk.tui.widgets.filterhint import FilterHint
 
 if TYPE_CHECKING:
+    from nightdesk.core.completion import Suggestion
     from nightdesk.model.desk import SourceState
 
 View = TypeVar("View")
@@ -70,12 +72,43 @@ class FilterLine(Input):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "keep", id="filter.keep", tooltip="Keep the filter"),
         Binding("escape", "leave", "clear", key_display="esc", id="filter.clear", tooltip="Clear the filter"),
+        Binding("tab", "accept", "complete", id="filter.accept", tooltip="Take the suggestion"),
+        Binding("down", "choose(1)", "Next suggestion", show=False, id="filter.next"),
+        Binding("up", "choose(-1)", "Suggestion before", show=False, id="filter.before"),
     ]
+
+    @property
+    def hint(self) -> FilterHint | None:
+        """The line below, in panes that suggest something."""
+        return next(iter(self.parent.query(FilterHint)), None) if isinstance(self.parent, Pane) else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Suggestions can be taken where there are some."""
+        if action in ("accept", "choose"):
+            return self.hint is not None and bool(self.hint.suggestions)
+        return super().check_action(action, parameters)
 
     def action_leave(self) -> None:
         """Clear the text; the pane closes the line."""
         self.value = ""
         self.post_message(self.Submitted(self, ""))
+
+    def action_accept(self) -> None:
+        """Put the suggestion in place of what it completes."""
+        if self.hint is not None and self.hint.suggestions:
+            taken = self.hint.suggestions[self.hint.chosen]
+            self.replace(taken.insert, taken.start, taken.end)
+            self.cursor_position = taken.start + len(taken.insert)
+
+    def action_choose(self, by: int) -> None:
+        """Choose another suggestion."""
+        if self.hint is not None:
+            self.hint.move(by)
+
+    def watch_selection(self) -> None:
+        """Other words may stand elsewhere."""
+        if isinstance(self.parent, Pane):
+            self.parent.show_hint()
 
 
 class Pane(Vertical, Generic[View]):
@@ -93,6 +126,8 @@ class Pane(Vertical, Generic[View]):
     FAST: ClassVar[bool] = False
     """Draw five times a second while a reply grows."""
     FILTERS: ClassVar[bool] = True
+    SUGGESTS: ClassVar[bool] = False
+    """Suggests words while a filter is typed, and says what is wrong with it."""
     ALLOW_MAXIMIZE = False
 
     DEFAULT_CSS = """
@@ -151,6 +186,14 @@ class Pane(Vertical, Generic[View]):
 
     def remark(self) -> Part:
         """*override*: what the line under the cursor has no room for; stands at the lower border."""
+        return ""
+
+    def suggestions(self, text: str, cursor: int) -> tuple[Suggestion, ...]:
+        """*override*: what may stand at the cursor of the filter line, best first."""
+        return ()
+
+    def filter_fault(self) -> str:
+        """*override*: one sentence on a filter that can't be read."""
         return ""
 
     # Use
@@ -213,6 +256,8 @@ class Pane(Vertical, Generic[View]):
         yield Notice(self._notice(LOADING), id="notice", markup=False)
         if self.FILTERS:
             yield FilterLine(placeholder="filter", id="filter", select_on_focus=False)
+        if self.SUGGESTS:
+            yield FilterHint()
 
     def on_mount(self) -> None:
         """Until data comes, the border says whose place it is."""
@@ -335,12 +380,23 @@ class Pane(Vertical, Generic[View]):
         field = self.query_one(FilterLine)
         field.add_class("-open")
         self.screen.set_focus(field)
+        self.show_hint()
+
+    def show_hint(self) -> None:
+        """Draw the line below the filter line again."""
+        for hint in self.query(FilterHint):
+            field = self.query_one(FilterLine)
+            hint.set_class(field.has_class("-open"), "-open")
+            if field.has_class("-open"):
+                hint.show(self.suggestions(field.value, field.cursor_position), self.filter_fault())
+                field.refresh_bindings()
 
     def action_clear_filter(self) -> None:
         """Show everything again."""
         if self.filter_text:
             self.query_one(FilterLine).value = ""
             self.query_one(FilterLine).remove_class("-open")
+            self.show_hint()
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
@@ -348,9 +404,11 @@ class Pane(Vertical, Generic[View]):
         self.filter_text = event.value
         self.redraw()
         self._show_age()
+        self.show_hint()
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self, event: Input.Submitted) -> None:
         event.stop()
         self.query_one(FilterLine).remove_class("-open")
+        self.show_hint()
         self.focus_body()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import datetime
 
 from rich.cells import cell_len
@@ -10,26 +12,11 @@ from nightdesk.core.foreign import safe_line
 from nightdesk.model.exchange import ExchangeRow, ExchangeState
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_count, format_duration
 from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.panes.traffic_columns import FOR, FOR_NARROW, FOR_WIDE
 from nightdesk.tui.text import Cell, Tone, shortened
 from nightdesk.tui.widgets.grid import Column, Row
 
-FOR_WIDE, FOR, FOR_NARROW = 34, 30, 24
-"""Cells for job and item, which every line names first of all."""
-COLUMNS = (
-    Column("time", "time", width=8, least=66),
-    Column("state", "", width=1),
-    Column("call", "call", width=8, least=98),
-    Column("model", "model", width=18),
-    Column("for wide", "for", width=FOR_WIDE, least=136),
-    Column("for", "for", width=FOR, least=98, most=136),
-    Column("for narrow", "for", width=FOR_NARROW, most=98),
-    Column("prompt", "prompt", width=6, align="right", least=124),
-    Column("reply", "reply", width=6, align="right"),
-    Column("rate", "t/s", width=5, align="right", least=98),
-    Column("first", "first", width=6, align="right", least=140),
-    Column("text", "text", flex=1, least=66),
-)
-TEXT = len(COLUMNS) - 1
+FOR_WIDTHS = {"for": FOR, "for wide": FOR_WIDE, "for narrow": FOR_NARROW}
 JOB_LEAST = 5
 PULSE_NS = 400_000_000
 SLOW_FIRST_NS = 20 * NS
@@ -43,27 +30,120 @@ STATE_TONES: dict[ExchangeState, Tone] = {
 }
 
 
-def row_of(row: ExchangeRow, now_ns: int, width: int, glyphs: Glyphs) -> Row:
-    """The line of ``row``; ``width`` cells are there for the text."""
-    call = _call_of(row)
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How lines are drawn: all that is alike for every line of the pane."""
+
+    columns: tuple[Column, ...]
+    glyphs: Glyphs
+    width: int = 0
+    """Cells for the text, or for the bar."""
+    dated: bool = False
+    """Times are shown with their day."""
+    span: tuple[int, int] | None = None
+    """Begin and end of the waterfall."""
+
+
+def row_of(row: ExchangeRow, now_ns: int, style: Style, signs: str = "") -> Row:
+    """The line of ``row``; ``signs`` are those of the viewer's own marks on it."""
+    return Row(row.id, tuple(_cell(column.key, row, now_ns, style, signs) for column in style.columns))
+
+
+def _cell(key: str, row: ExchangeRow, now_ns: int, style: Style, signs: str) -> Cell:
+    glyphs = style.glyphs
+    match key:
+        case "time":
+            return time_cell(row, style.dated)
+        case "state":
+            return state_cell(row, now_ns, glyphs)
+        case "marks":
+            return marks_cell(row, glyphs, signs)
+        case "call":
+            return Cell(call_of(row), "" if row.operation in ("chat", "generate", "embed") else "muted")
+        case "model":
+            return Cell((row.model or UNKNOWN).removesuffix(":latest"), "" if row.model else "faint")
+        case "for" | "for wide" | "for narrow":
+            return for_cell(row, glyphs, FOR_WIDTHS[key])
+        case "prompt":
+            return _count_cell(row.prompt_tokens, glyphs.up)
+        case "reply":
+            return reply_cell(row, glyphs)
+        case "rate":
+            return rate_cell(row, now_ns)
+        case "first":
+            return first_cell(row, now_ns)
+        case "text":
+            return text_cell(row, now_ns, style.width, glyphs)
+        case "bars":
+            from nightdesk.tui.panes.traffic_waterfall import bar_cell
+
+            return bar_cell(row, now_ns, style.width, style.span or (0, 1), glyphs)
+        case _:
+            return _chosen_cell(key, row, now_ns)
+
+
+def _chosen_cell(key: str, row: ExchangeRow, now_ns: int) -> Cell:
+    """Columns that are shown only where the user wants them."""
+    match key:
+        case "id":
+            return Cell(str(row.id), "muted")
+        case "process":
+            return Cell(row.process or UNKNOWN, "muted", ((f" {row.pid}" if row.pid else "", "faint"),))
+        case "status":
+            return Cell(
+                "" if row.status is None else str(row.status), "bad" if (row.status or 0) >= 400 else "muted"
+            )
+        case "load":
+            return Cell("" if row.load_ns is None else format_duration(row.load_ns), "muted")
+        case "took":
+            return took_cell(row, now_ns)
+        case "size":
+            return Cell(format_bytes(row.request_bytes + row.response_bytes), "muted")
+        case _:
+            return Cell("")
+
+
+def blank_row(key: Hashable, style: Style) -> Row:
+    """The line of an exchange that is still being fetched."""
     return Row(
-        row.id,
-        (
-            Cell(datetime.fromtimestamp(row.started_ns / NS).strftime("%H:%M:%S"), "muted"),
-            state_cell(row, now_ns, glyphs),
-            Cell(call, "" if row.operation in ("chat", "generate", "embed") else "muted"),
-            Cell((row.model or UNKNOWN).removesuffix(":latest"), "" if row.model else "faint"),
-            *(for_cell(row, glyphs, room) for room in (FOR_WIDE, FOR, FOR_NARROW)),
-            _count_cell(row.prompt_tokens, glyphs.up),
-            reply_cell(row, glyphs),
-            rate_cell(row, now_ns),
-            first_cell(row, now_ns),
-            text_cell(row, now_ns, width, glyphs),
+        key,
+        tuple(
+            Cell(style.glyphs.cut if column.key in ("time", "model") else "", "faint")
+            for column in style.columns
         ),
     )
 
 
-def _call_of(row: ExchangeRow) -> str:
+def time_cell(row: ExchangeRow, dated: bool) -> Cell:
+    """When it began; with the day where not all of the list is of today."""
+    began = datetime.fromtimestamp(row.started_ns / NS)
+    return Cell(began.strftime("%m-%d %H:%M:%S" if dated else "%H:%M:%S"), "muted")
+
+
+def is_today(at_ns: int, now_ns: int) -> bool:
+    """Whether a time of the day is enough to tell when that was."""
+    return datetime.fromtimestamp(at_ns / NS).date() == datetime.fromtimestamp(now_ns / NS).date()
+
+
+def marks_cell(row: ExchangeRow, glyphs: Glyphs, signs: str) -> Cell:
+    """Marked for a diff or tagged; good or bad; a replay."""
+    thought = {"good": glyphs.good, "bad": glyphs.bad}.get(row.mark or "", " ")
+    again = glyphs.again if row.replay_of is not None else " "
+    tone: Tone = "ok" if row.mark == "good" else "bad"
+    return Cell(signs or " ", "accent", ((thought, tone), (again, "muted")))
+
+
+def took_cell(row: ExchangeRow, now_ns: int) -> Cell:
+    """From begin to end; of a running one, until now."""
+    if row.ended_ns is None:
+        if row.state != "running":
+            return Cell("")
+        return Cell(format_duration(max(0, now_ns - row.started_ns) // NS * NS), "faint")
+    return Cell(format_duration(max(0, row.ended_ns - row.started_ns)), "muted")
+
+
+def call_of(row: ExchangeRow) -> str:
+    """The operation, or of other calls the last word of the path."""
     if row.operation in ("chat", "generate", "embed"):
         return row.operation
     path = (row.path or "").split("?")[0].rstrip("/")
@@ -200,19 +280,3 @@ def newest(text: str, width: int, glyphs: Glyphs) -> str:
     while cell_len(cut) > width - 1 and cut:
         cut = cut[1:]
     return glyphs.cut + cut if width > 0 else ""
-
-
-def words_of(row: ExchangeRow) -> str:
-    """What a filter looks at."""
-    parts = (
-        row.model,
-        row.job,
-        row.item,
-        row.run,
-        row.process,
-        row.state,
-        row.operation,
-        row.path,
-        row.error,
-    )
-    return " ".join((*(part for part in parts if part), *row.verdicts, row.tail)).casefold()

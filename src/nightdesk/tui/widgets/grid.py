@@ -53,6 +53,14 @@ class Row(NamedTuple):
     tone: Tone = ""
 
 
+class RowList(Sequence[Row]):
+    """Rows that know where a key stands, for lists that are too long to be searched."""
+
+    def place_of(self, key: Hashable) -> int | None:
+        """*override*: the index of the row with this key; None where it is not known."""
+        raise NotImplementedError
+
+
 class Grid(ScrollView, can_focus=True):
     """A table with a cursor. Set columns once, then show rows."""
 
@@ -115,6 +123,13 @@ class Grid(ScrollView, can_focus=True):
         def control(self) -> Grid:
             """The grid."""
             return self.grid
+
+    class Scrolled(Message):
+        """Other lines are in view."""
+
+        def can_replace(self, message: Message) -> bool:
+            """The newest one will do."""
+            return isinstance(message, Grid.Scrolled)
 
     @dataclass
     class Resized(Message):
@@ -190,8 +205,9 @@ class Grid(ScrollView, can_focus=True):
 
     def show_columns(self, columns: Sequence[Column]) -> None:
         """Draw other columns."""
-        self.columns = tuple(columns)
-        self._forget()
+        if self.columns != tuple(columns):
+            self.columns = tuple(columns)
+            self._forget()
 
     def show_sort(self, column: str, sign: str) -> None:
         """Put ``sign`` behind the title of the column that rows are sorted by."""
@@ -213,6 +229,8 @@ class Grid(ScrollView, can_focus=True):
     def _index_of(self, key: Hashable) -> int | None:
         if self.cursor < len(self.rows) and self.rows[self.cursor].key == key:
             return self.cursor
+        if isinstance(self.rows, RowList):
+            return self.rows.place_of(key)
         return next((index for index, row in enumerate(self.rows) if row.key == key), None)
 
     def _place_cursor(self) -> tuple[int, int] | None:
@@ -255,6 +273,18 @@ class Grid(ScrollView, can_focus=True):
     def watch_needle(self) -> None:
         """Marks are part of every line."""
         self._forget()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Tell that other lines are in view."""
+        super().watch_scroll_y(old_value, new_value)
+        if round(old_value) != round(new_value):
+            self.post_message(self.Scrolled())
+
+    @property
+    def lines_in_view(self) -> range:
+        """Indices of the rows that are in view."""
+        first = round(self.scroll_offset.y)
+        return range(first, min(len(self.rows), first + max(1, self.size.height - self._top)))
 
     def scroll_to_cursor(self) -> None:
         """Bring the cursor's line into view."""

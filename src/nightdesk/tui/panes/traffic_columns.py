@@ -1,0 +1,108 @@
+"""The columns of the traffic pane: which there are, which are shown by themselves, and which the user chose.
+
+Without a choice the width of the pane decides. With one, the chosen columns are shown in the usual order; the text
+takes what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from nightdesk.tui.widgets.grid import Column
+
+FOR_WIDE, FOR, FOR_NARROW = 34, 30, 24
+"""Cells for job and item, which every line names first of all."""
+DATED = 14
+"""Cells of a time with its day."""
+STATE = Column("state", "", width=1)
+MARKS = Column("marks", "", width=3)
+TEXT = "text"
+BARS = "bars"
+
+USUAL = (
+    Column("time", "time", width=8, least=66),
+    STATE,
+    Column("call", "call", width=8, least=98),
+    Column("model", "model", width=18),
+    Column("for wide", "for", width=FOR_WIDE, least=136),
+    Column("for", "for", width=FOR, least=98, most=136),
+    Column("for narrow", "for", width=FOR_NARROW, most=98),
+    Column("prompt", "prompt", width=6, align="right", least=124),
+    Column("reply", "reply", width=6, align="right"),
+    Column("rate", "t/s", width=5, align="right", least=98),
+    Column("first", "first", width=6, align="right", least=140),
+    Column("took", "took", width=6, align="right", least=176),
+    Column(TEXT, "text", flex=1, least=66),
+)
+"""What is shown where the user has not chosen."""
+
+CHOICES: dict[str, tuple[str, Column]] = {
+    "id": ("number of the exchange", Column("id", "id", width=7, align="right")),
+    "time": ("when its request began", Column("time", "time", width=8)),
+    "call": ("chat, generate, embed, or the path", Column("call", "call", width=8)),
+    "model": ("the model", Column("model", "model", width=18)),
+    "for": ("job and item, or the process", Column("for", "for", width=FOR)),
+    "process": ("program and process of the client", Column("process", "process", width=16)),
+    "status": ("HTTP status", Column("status", "http", width=4, align="right")),
+    "prompt": ("tokens of the prompt", Column("prompt", "prompt", width=6, align="right")),
+    "reply": ("tokens of the reply", Column("reply", "reply", width=6, align="right")),
+    "rate": ("tokens a second", Column("rate", "t/s", width=5, align="right")),
+    "load": ("time to load the model", Column("load", "load", width=6, align="right")),
+    "first": ("time to the first token", Column("first", "first", width=6, align="right")),
+    "took": ("time from begin to end", Column("took", "took", width=6, align="right")),
+    "size": ("bytes of request and response", Column("size", "size", width=7, align="right")),
+    TEXT: ("verdicts, what went wrong, and the newest text", Column(TEXT, "text", flex=1)),
+}
+"""Key → what it shows, and the column; in the order in which they stand."""
+
+SORTS = ("started", "took", "first", "tokens", "prompt", "reply", "rate", "size", "model", "job", "state")
+"""Orders as the engine names them, in the order in which the key goes through them."""
+SORT_COLUMNS = {
+    "started": ("time",),
+    "took": ("took",),
+    "first": ("first",),
+    "tokens": ("prompt", "reply"),
+    "prompt": ("prompt",),
+    "reply": ("reply",),
+    "rate": ("rate",),
+    "size": ("size",),
+    "model": ("model",),
+    "job": ("for", "for wide", "for narrow"),
+    "state": ("state",),
+}
+"""Order → the columns whose title may show it."""
+RISING_FIRST = frozenset({"model", "job", "state"})
+"""Words begin with a; of numbers the greatest are looked for."""
+
+
+def columns_for(
+    chosen: Collection[str] | None, *, dated: bool, marked: bool, bars: str = ""
+) -> tuple[Column, ...]:
+    """The columns to show; ``bars`` is the title of the waterfall that stands in place of the text."""
+    usual = (
+        USUAL
+        if chosen is None
+        else (STATE, *(column for key, (_, column) in CHOICES.items() if key in chosen))
+    )
+    columns = []
+    for column in usual:
+        if column.key == "time" and dated:
+            column = column._replace(width=DATED)
+        if column.key == TEXT and bars:
+            continue
+        columns.append(column)
+        if column.key == "state" and marked:
+            columns.append(MARKS)
+    if bars:
+        columns.append(Column(BARS, bars, flex=1))
+    return tuple(columns)
+
+
+def sort_of_column(key: str) -> str | None:
+    """The order that a click on the title of ``key`` asks for."""
+    return next((sort for sort, keys in SORT_COLUMNS.items() if key in keys and sort != "tokens"), None)
+
+
+def first_direction(sort: str) -> str:
+    """The order as the engine takes it, in the direction that is asked for first."""
+    return sort if sort in RISING_FIRST else f"-{sort}"

@@ -1,0 +1,86 @@
+"""Chooses the columns of the traffic pane. What is chosen shows at once, and is found again next time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from nightdesk.model.errors import NightdeskError
+from nightdesk.tui.choices import read_choices, save_choices
+from nightdesk.tui.panes.traffic_columns import CHOICES
+from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.grid import Column, Grid, Row
+from nightdesk.tui.widgets.sheet import Sheet
+
+COLUMNS = (
+    Column("shown", "", width=1),
+    Column("name", "column", width=10),
+    Column("about", "shows", flex=1),
+)
+
+
+class ColumnsScreen(Sheet[None]):
+    """A line for each column; space shows or hides it."""
+
+    DEFAULT_CSS = """
+    ColumnsScreen #sheet { width: 64; }
+    ColumnsScreen Grid { height: 16; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space,enter", "switch", "show or hide", key_display="space", id="columns.toggle"),
+        Binding(
+            "u", "usual", "usual ones", id="columns.usual", tooltip="As many as fit, the usual ones first"
+        ),
+    ]
+
+    def __init__(self, shown: tuple[str, ...], tell: Callable[[tuple[str, ...] | None], None]) -> None:
+        """``tell`` hears of each change; None: the usual ones."""
+        super().__init__()
+        self.shown = set(shown) & set(CHOICES)
+        self._tell = tell
+
+    def compose_sheet(self) -> ComposeResult:
+        """The list."""
+        yield Grid(COLUMNS, opens=False, marks=True, sign=self.glyphs.cursor, id="columns")
+
+    def on_mount(self) -> None:
+        """All columns."""
+        self.show_title(line("Columns of ", Cell("traffic", "strong")))
+        self._draw()
+        self.query_one(Grid).focus()
+
+    def _draw(self) -> None:
+        rows = []
+        for key, (about, column) in CHOICES.items():
+            shown = key in self.shown
+            sign = Cell(self.glyphs.done if shown else self.glyphs.idle, "ok" if shown else "faint")
+            rows.append(Row(key, (sign, Cell(column.title, "" if shown else "muted"), Cell(about, "muted"))))
+        self.query_one(Grid).show_rows(rows)
+
+    def action_switch(self) -> None:
+        """Show or hide the column under the cursor; one always stays."""
+        key = self.query_one(Grid).cursor_key
+        if isinstance(key, str) and self.shown != {key}:
+            self.shown ^= {key}
+            self._save(tuple(each for each in CHOICES if each in self.shown))
+
+    @on(Grid.Opened)
+    def _opened(self) -> None:
+        self.action_switch()
+
+    def action_usual(self) -> None:
+        """Let the width decide again."""
+        self._save(None)
+        self.dismiss(None)
+
+    def _save(self, chosen: tuple[str, ...] | None) -> None:
+        self._draw()
+        self._tell(chosen)
+        try:
+            save_choices(type(read_choices())(traffic_columns=chosen))
+        except NightdeskError as fault:
+            self.notify(f"{fault.message} {fault.hint}", severity="warning", markup=False)
