@@ -77,7 +77,7 @@ def test_each_exchange_is_seen_once_and_names_its_process_run_and_item(source: s
     assert len([e for e in capture.seen("/one") + capture.seen("/two") if e.state == "complete"]) == 2
 
 
-CURL = ["curl", "-s", "-d", "{}", "http://127.0.0.1:{port}{path}"]
+CURL = ["curl", "-s", "-d", "{{}}", "http://127.0.0.1:{port}{path}"]
 LEAVES_AT_ONCE = [
     "bash",
     "-c",
@@ -91,7 +91,6 @@ def test_clients_that_live_for_some_milliseconds_are_named_or_it_is_said_why_not
         pytest.skip(f"{client[0]} is not installed")
     with model_server() as server, capturing("--source", "scapy", "--ports", str(server.port)) as capture:
         server.words = ["short"]
-        server.server.handle_error = lambda *_: None  # type: ignore[method-assign] - clients leave here
         pids = {}
         for number in range(20):
             words = [client[0], *(word.format(port=server.port, path=f"/c{number}") for word in client[1:])]
@@ -101,15 +100,15 @@ def test_clients_that_live_for_some_milliseconds_are_named_or_it_is_said_why_not
         ended = [capture.exchange(path, "complete", "aborted", "partial") for path in pids]
     named = [exchange for exchange in ended if exchange.process]
     assert named, ended[0].unknown
-    for exchange in ended:
+    for path, exchange in zip(pids, ended, strict=True):
         if exchange.process is None:
             assert "gone before" in exchange.unknown["process"]
         else:
-            assert exchange.process.pid == pids[exchange.path]
+            assert exchange.process.pid == pids[path]
             assert exchange.process.name == client[0]
             assert "process" not in exchange.unknown
         # A program that was gone too soon may be known by its run alone, but never by that of another.
-        assert exchange.run in {None, f"r-{exchange.path[2:]}"}
+        assert exchange.run in {None, f"r-{path[2:]}"}
 
 
 def _marked(number: int) -> dict[str, str]:
@@ -196,18 +195,80 @@ def test_without_the_right_to_capture_the_relay_takes_over_and_says_what_was_mis
     )
 
 
-@pytest.mark.skipif(not (shutil.which("unshare") and shutil.which("ip")), reason="needs unshare and ip")
-def test_an_interface_that_goes_down_is_reported_and_ends_the_process() -> None:
+NETWORK = pytest.mark.skipif(
+    not (shutil.which("unshare") and shutil.which("ip") and shutil.which("nsenter")),
+    reason="needs unshare, nsenter and ip",
+)
+
+
+def inside(capture: Capture, *argv: str) -> None:
+    """Run a command in the network of a capture process."""
+    subprocess.run(["nsenter", "-t", str(capture.process.pid), "-n", *argv], check=True, timeout=PATIENCE)
+
+
+def ask_inside(capture: Capture, path: str) -> None:
+    """An exchange on the loopback interface of a capture process."""
+    serve = (
+        "import http.server, http.client, threading\n"
+        "class H(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self): self.send_response(200); self.send_header('Content-Length', '0'); self.end_headers()\n"
+        "    def log_request(self, *a): pass\n"
+        "s = http.server.HTTPServer(('127.0.0.1', 9), H)\n"
+        "t = threading.Thread(target=s.handle_request); t.start()\n"
+        f"c = http.client.HTTPConnection('127.0.0.1', 9); c.request('GET', '{path}'); c.getresponse().read()\n"
+        "c.close(); t.join(); s.server_close()\n"
+    )
+    inside(capture, sys.executable, "-c", serve)
+
+
+@NETWORK
+def test_an_interface_that_goes_down_is_reported_and_what_comes_later_is_seen() -> None:
     launcher = ("unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
     capture = Capture("--source", "scapy", "--ports", "9", launcher=launcher)
     try:
         capture.live()
-        enter = ["nsenter", "-t", str(capture.process.pid), "-n", "ip", "link", "set", "lo", "down"]
-        subprocess.run(enter, check=True)
-        assert capture.process.wait(PATIENCE) == 1
+        ask_inside(capture, "/before")
+        before = capture.exchange("/before", "complete")
+        inside(capture, "ip", "link", "set", "lo", "down")
+        failed = _said(capture, 0, "failed")
+        gone = len(capture.lines)
+        inside(capture, "ip", "link", "set", "lo", "up")
+        again = _said(capture, gone, "live")
+        ask_inside(capture, "/after")
+        after = capture.exchange("/after", "complete")
     finally:
         capture.end()
-    assert "Capture on lo ended: it was taken down." in (capture.statuses()[-1].message or "")
+    assert "Capture on lo stopped: it was taken down. It goes on by itself" in (failed.message or "")
+    assert again.packets >= 4 and again.message is None
+    assert (before.id, after.id) == (1, 2)
+
+
+@NETWORK
+def test_an_interface_that_is_taken_away_and_comes_back_is_watched_again() -> None:
+    pair = "ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up"
+    launcher = ("unshare", "-n", "sh", "-c", f'ip link set lo up; {pair}; exec "$@"', "sh")
+    capture = Capture("--source", "scapy", "--interface", "v0", "--ports", "9", launcher=launcher)
+    try:
+        capture.live()
+        inside(capture, "ip", "link", "del", "v0")
+        _said(capture, 0, "failed")
+        gone = len(capture.lines)
+        inside(capture, "sh", "-c", pair)
+        again = _said(capture, gone, "live")
+        assert capture.process.poll() is None
+    finally:
+        capture.end()
+    assert again.interface == "v0"
+
+
+def _said(capture: Capture, since: int, state: str) -> CaptureStatus:
+    """The first status with this state after some lines."""
+
+    def look() -> CaptureStatus | None:
+        later = list(capture.lines)[since:]
+        return next((s for s in later if isinstance(s, CaptureStatus) and s.state == state), None)
+
+    return capture.until(look, f"{state} status")
 
 
 def test_a_state_line_comes_first_and_counts_packets_later() -> None:

@@ -142,6 +142,8 @@ class ModelServer:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        # Clients that leave in the middle are what is tested; nobody wants to read of it.
+        setattr(self.server, "handle_error", lambda *_: None)  # noqa: B010 - it is a method
         self.port = int(self.server.server_address[1])
 
     @property

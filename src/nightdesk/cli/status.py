@@ -43,6 +43,10 @@ def _print_status(now: Status) -> None:
             # A capture that works may still be the second best: then it says why.
             message = source.message if source.state != "live" or source.name == "capture" else None
             print_line(f"  {source.name:<9} {source.state} {source.label} {message or ''}".rstrip())
+        if source.dropped:
+            print_line(
+                f"            {source.dropped:,} of {source.packets or 0:,} packets lost: exchanges may be incomplete"
+            )
     for server in now.servers:
         models = (
             ", ".join(f"{m.name} {format_bytes(m.size_bytes)}" for m in server.models) or "no model loaded"

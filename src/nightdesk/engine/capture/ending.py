@@ -1,4 +1,4 @@
-"""When a child process of the engine has to stop: on a signal, or when its standard input ends."""
+"""What the engine tells its child: to stop, by a signal or the end of its input, or to end an exchange."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import os
 import signal
 import socket
 
+import msgspec
+
 _STDIN = 0
+_LONGEST = 1024
+"""Of a line that has not ended; commands are short."""
 
 
 class Ending:
-    """Knows when to stop: a signal came, or standard input ended because our parent is gone."""
+    """Knows when to stop: a signal came, or standard input ended because our parent is gone. Keeps its wishes."""
 
     def __init__(self) -> None:
         self.asked = False
+        self._commands: list[int] = []
+        self._begun = b""
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
         self._waker.setblocking(False)
@@ -32,19 +38,41 @@ class Ending:
         if self._wake.fileno() in ready:
             with contextlib.suppress(BlockingIOError):
                 self._wake.recv(4096)
-        if _STDIN in ready and stdin_ended():
-            self.asked = True
+        if _STDIN in ready:
+            self._listen()
+
+    def cancelled(self) -> list[int]:
+        """Numbers of the exchanges that are to be ended, since the last call."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    def _listen(self) -> None:
+        said = read_stdin()
+        if not said:
+            self.asked = self.asked or said is not None
+            return
+        *lines, self._begun = (self._begun + said).split(b"\n")
+        self._begun = self._begun[:_LONGEST]
+        for line in lines:
+            with contextlib.suppress(msgspec.DecodeError):
+                self._commands.append(msgspec.json.decode(line, type=_Command).cancel)
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self.asked = True
         self.notify()
 
 
-def stdin_ended() -> bool:
-    """Read what is there; True at the end of input, or where there is no input at all."""
+class _Command(msgspec.Struct):
+    """What the engine may ask for: ``{"cancel": 12}`` ends exchange 12 of this process."""
+
+    cancel: int
+
+
+def read_stdin() -> bytes | None:
+    """What waits on standard input: nothing at its end, and where there is no input; None while there is none yet."""
     try:
-        return not os.read(_STDIN, 65_536)
+        return os.read(_STDIN, 65_536)
     except BlockingIOError:
-        return False
+        return None
     except OSError:
-        return True
+        return b""

@@ -94,7 +94,7 @@ class Owners:
         senses = senses or Senses()
         self._notify = notify
         self._connects, self._openings = senses.connects, senses.openings
-        self._questions: queue.SimpleQueue[tuple[int | None, str, str]] = queue.SimpleQueue()
+        self._questions: queue.SimpleQueue[tuple[int | None, str, str, str]] = queue.SimpleQueue()
         self._answers: deque[Answer] = deque()
         self._known: OrderedDict[tuple[str, str], Found] = OrderedDict()
         self._opening: OrderedDict[int, Found] = OrderedDict()
@@ -109,11 +109,11 @@ class Owners:
 
     def ask(self, connection: int, client: str, server: str) -> None:
         """Ask for the owner of the client's end. Returns at once; each question gets one answer."""
-        self._put(connection, client, server)
+        self._put(connection, client, server, server)
 
-    def foresee(self, client: str, server: str) -> None:
-        """Look up now, for a question about ``client`` that will come."""
-        self._put(None, client, server)
+    def foresee(self, client: str, here: str, server: str) -> None:
+        """Look up now who holds ``client`` on its connection to ``here``: it will be asked for with ``server``."""
+        self._put(None, client, server, here)
 
     def answers(self) -> list[Answer]:
         """Answers since the last call."""
@@ -128,8 +128,8 @@ class Owners:
             if sense:
                 sense.close()
 
-    def _put(self, connection: int | None, client: str, server: str) -> None:
-        self._questions.put((connection, client, server))
+    def _put(self, connection: int | None, client: str, server: str, here: str) -> None:
+        self._questions.put((connection, client, server, here))
         self._ring()
 
     def _ring(self) -> None:
@@ -196,9 +196,9 @@ class Owners:
         found = self._known.pop((client, server), None)
         return found if found and time.monotonic() - found.at < _FRESH_SECONDS else None
 
-    def _answer(self, connection: int | None, client: str, server: str) -> None:
+    def _answer(self, connection: int | None, client: str, server: str, here: str) -> None:
         if connection is None:
-            self._learn(client, server, self._find(client, server))
+            self._learn(client, server, self._find(client, here))
             return
         found = self._fresh(client, server)
         if found is None or (found.pid is None and found.reason != TWO):

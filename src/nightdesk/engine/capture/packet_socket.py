@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from nightdesk.core.bursts import PADDING, Burst, Frame, bursts_of
 from nightdesk.engine.capture.kernel_filter import MAX_PORTS, attach, port_filter
-from nightdesk.engine.capture.sources import Source
+from nightdesk.engine.capture.sources import InterfaceError, Source
 from nightdesk.model.errors import CaptureError
 
 LINUX = sys.platform.startswith("linux")
@@ -142,7 +142,9 @@ class _LinuxSource:
 
     def _gone(self, fault: int | None) -> CaptureError:
         why = "it was taken down" if fault == errno.ENETDOWN else os.strerror(fault or 0)
-        return CaptureError(f"Capture on {self.interface} ended: {why}.", "It is tried again by itself.")
+        return InterfaceError(
+            f"Capture on {self.interface} stopped: {why}.", "It goes on by itself when the interface is back."
+        )
 
 
 class _RingSource(_LinuxSource):

@@ -12,6 +12,7 @@ import contextlib
 import selectors
 import socket
 import struct
+import sys
 import time
 from itertools import groupby
 from operator import itemgetter
@@ -25,6 +26,8 @@ from nightdesk.model.exchange import CaptureStatus
 Direction = Literal["request", "response"]
 
 HOST = "127.0.0.1"
+CANCELLED = "Ended from Nightdesk: the relay closed the connection."
+NOT_HERE = "Exchange {} does not run through the relay (any more); nothing was closed."
 SERVER_HOSTS = ("127.0.0.1", "::1")
 """Where the model server is looked for, in this order."""
 _RESET = struct.pack("ii", 1, 0)
@@ -51,7 +54,7 @@ class Connection:
         peer, here = client.getpeername(), client.getsockname()
         self._addresses = (f"{peer[0]}:{peer[1]}", f"{HOST}:{self.port}")
         if self.recorder:
-            self.recorder.owners.foresee(self._addresses[0], f"{here[0]}:{here[1]}")
+            self.recorder.owners.foresee(self._addresses[0], f"{here[0]}:{here[1]}", self._addresses[1])
 
     def record(self, direction: Direction, data: bytes) -> None:
         """Note a copy of what has been forwarded."""
@@ -179,17 +182,40 @@ class Side(asyncio.Protocol):
 class ClientSide(Side):
     """The client's end: opens the way to the server before it reads."""
 
-    def __init__(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, connection: Connection, tasks: asyncio.TaskGroup, opened: dict[int, ClientSide]
+    ) -> None:
         super().__init__(connection, "request")
         self._tasks = tasks
+        self._opened = opened
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, but read nothing until the server is reached."""
         super().connection_made(transport)
         assert self.transport
         self.transport.pause_reading()
-        self.connection.begin(transport.get_extra_info("socket"))
+        try:
+            self.connection.begin(transport.get_extra_info("socket"))
+        except OSError:
+            # It was gone before it was taken.
+            self.transport.abort()
+            return
+        self._opened[self.connection.number] = self
         self._tasks.create_task(self._reach(), name=f"relay.{self.connection.number}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As for both ends; then it can't be cancelled any more."""
+        self._opened.pop(self.connection.number, None)
+        super().connection_lost(exc)
+
+    def cancel(self) -> None:
+        """Break off both ends. The client is noted first: for the server it is the client that left."""
+        if not self._has_ended:
+            self._has_ended = True
+            self.connection.ended("request")
+        self.reset()
+        if self.peer:
+            self.peer.reset()
 
     async def _reach(self) -> None:
         server = Side(self.connection, "response")
@@ -216,6 +242,7 @@ class Relays:
         self.connections = 0
         self._first_port = first_port
         self._recorder = recorder
+        self._opened: dict[int, ClientSide] = {}
         self.journal = Journal(recorder)
 
     async def listen(self, tasks: asyncio.TaskGroup) -> list[asyncio.Server]:
@@ -232,7 +259,7 @@ class Relays:
     async def _open(self, wished: int, port: int, tasks: asyncio.TaskGroup) -> asyncio.Server:
         def accept() -> ClientSide:
             self.connections += 1
-            return ClientSide(Connection(self.connections, port, self.journal), tasks)
+            return ClientSide(Connection(self.connections, port, self.journal), tasks, self._opened)
 
         try:
             return await asyncio.get_running_loop().create_server(accept, HOST, wished)
@@ -241,6 +268,16 @@ class Relays:
                 f"The relay can't listen on {HOST}:{wished}: {fault.strerror}.",
                 "Set relay_port under [capture] to a free port, or to 0.",
             ) from fault
+
+    def cancel(self, exchange: int) -> bool:
+        """Close the connection of a running exchange, on both sides; False where it is none of ours."""
+        self.journal.write_down()
+        number = self._recorder.assembler.relayed(exchange, CANCELLED)
+        client = self._opened.get(number) if isinstance(number, int) else None
+        if client is None:
+            return False
+        client.cancel()
+        return True
 
     def status(self, lacks: str) -> CaptureStatus:
         """The state line. Its counter counts connections, as there are no packets."""
@@ -255,6 +292,7 @@ class Relays:
             interface=HOST,
             ports=self.ports,
             packets=self.connections,
+            dropped=0,
             message=" ".join(word for word in words if word),
             relay=self.addresses[0],
         )
@@ -264,8 +302,9 @@ def run_relays(
     ports: tuple[int, ...], first_port: int, lacks: str, recorder: Recorder, ending: Ending
 ) -> None:
     """Relay until told to end; connections that are still open are then closed."""
-    # select, unlike epoll, can wait on standard input whatever it is.
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+    # They can wait on standard input whatever it is, unlike epoll; only poll knows more than 1,024 descriptors.
+    selector = selectors.PollSelector if sys.platform == "linux" else selectors.SelectSelector
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector())) as runner:
         runner.run(_relay(Relays(ports, first_port, recorder), lacks, recorder, ending))
 
 
@@ -291,6 +330,9 @@ async def _report(relays: Relays, lacks: str, recorder: Recorder, ending: Ending
 
     def look(ready: int) -> None:
         ending.look([ready])
+        for exchange in ending.cancelled():
+            if not relays.cancel(exchange):
+                recorder.status(relays.status(NOT_HERE.format(exchange)))
         recorder.absorb()
         recorder.flush()
         if ending.asked:

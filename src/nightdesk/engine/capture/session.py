@@ -8,12 +8,14 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from nightdesk.core.exchanges import Assembler
 from nightdesk.engine.capture.ending import Ending
 from nightdesk.engine.capture.owners import Owners, Senses, open_senses
 from nightdesk.engine.capture.recorder import Recorder
-from nightdesk.engine.capture.sources import Source, loopback_name, open_source
-from nightdesk.model.errors import NightdeskError
+from nightdesk.engine.capture.sources import InterfaceError, Source, is_up, loopback_name, open_source
+from nightdesk.model.errors import CaptureError, NightdeskError
 from nightdesk.model.exchange import CaptureStatus
 
 TICK_SECONDS = 0.1
@@ -23,6 +25,9 @@ QUIET_TICK_SECONDS = 1.0
 """While no packets come: what is still due by then takes seconds or hours."""
 QUIET_AFTER_SECONDS = 2.0
 STATUS_SECONDS = 5.0
+AGAIN_SECONDS = 0.5
+"""Between two looks whether an interface that went away is back."""
+NOT_OURS = "Exchange {} was not ended: packets are only read here, its connection is not ours to close."
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +86,55 @@ def _capture(options: Options, interface: str, recorder: Recorder, ending: Endin
         finally:
             recorder.finish()
         return 0
+    watched = Watched(source, lacks, options.ports)
     try:
-        _watch(source, options.ports, lacks, recorder, ending)
+        while not _watch(watched, recorder, ending):
+            watched.reopen(recorder, ending)
     finally:
         with contextlib.suppress(BrokenPipeError):
             recorder.finish()
-        source.close()
+        watched.source.close()
     return 0
+
+
+class Watched:
+    """The source that is read, also after it was opened anew."""
+
+    def __init__(self, source: Source, lacks: str, ports: tuple[int, ...]) -> None:
+        self.source = source
+        self.lacks = lacks
+        self.ports = ports
+        self._packets = 0
+        self._dropped = 0
+
+    def status(self, message: str | None = None) -> CaptureStatus:
+        """The state line, with the counters since the beginning."""
+        dropped = self.source.dropped()
+        return CaptureStatus(
+            state="live",
+            source=self.source.name,
+            interface=self.source.interface,
+            ports=self.ports,
+            packets=self._packets + self.source.packets,
+            dropped=None if dropped is None else self._dropped + dropped,
+            message=message or self.lacks or None,
+        )
+
+    def reopen(self, recorder: Recorder, ending: Ending) -> None:
+        """Wait until the interface is there again, and go on with it: what is open is not given up."""
+        before = self.source
+        self._packets += before.packets
+        self._dropped += before.dropped() or 0
+        before.close()
+        while not ending.asked:
+            ending.look(select.select(ending.wait_on, [], [], AGAIN_SECONDS)[0])
+            recorder.tick()
+            recorder.flush()
+            if is_up(before.interface):
+                with contextlib.suppress(CaptureError):
+                    found, self.lacks = open_source(before.name, before.interface, self.ports)
+                    self.source = found or before
+                    return
 
 
 def _stay(options: Options, recorder: Recorder, ending: Ending) -> None:
@@ -97,39 +144,36 @@ def _stay(options: Options, recorder: Recorder, ending: Ending) -> None:
         ending.look(select.select(ending.wait_on, [], [], STATUS_SECONDS)[0])
 
 
-def _watch(source: Source, ports: tuple[int, ...], lacks: str, recorder: Recorder, ending: Ending) -> None:
+def _watch(watched: Watched, recorder: Recorder, ending: Ending) -> bool:
+    """Read until told to end; False where the interface went away before that."""
+    source = watched.source
     here = source.fileno()
     waits = [*ending.wait_on, here]
     report_at = tick_at = heard_at = 0.0
     while not ending.asked:
         now = time.monotonic()
         if now >= report_at:
-            recorder.status(_live(source, ports, lacks))
+            recorder.status(watched.status())
             report_at = now + STATUS_SECONDS
         ready = select.select(waits, [], [], max(0.0, min(tick_at + GRACE_SECONDS, report_at) - now))[0]
         if here in ready:
             if not source.packets:
                 # That the first packet came is news: capture works.
                 report_at = 0.0
-            recorder.packets(source.read())
+            try:
+                recorder.packets(source.read())
+            except InterfaceError as fault:
+                recorder.status(msgspec.structs.replace(watched.status(str(fault)), state="failed"))
+                return False
             heard_at, tick_at = now, min(tick_at, now + TICK_SECONDS)
         if len(ready) != (here in ready):
             ending.look(ready)
+            for exchange in ending.cancelled():
+                recorder.status(watched.status(NOT_OURS.format(exchange)))
         recorder.absorb()
         if (now := time.monotonic()) >= tick_at:
             recorder.tick()
             quiet = now - heard_at > QUIET_AFTER_SECONDS
             tick_at = now + (QUIET_TICK_SECONDS if quiet else TICK_SECONDS)
         recorder.flush()
-
-
-def _live(source: Source, ports: tuple[int, ...], lacks: str) -> CaptureStatus:
-    return CaptureStatus(
-        state="live",
-        source=source.name,
-        interface=source.interface,
-        ports=ports,
-        packets=source.packets,
-        dropped=source.dropped(),
-        message=lacks or None,
-    )
+    return True

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import socket
+import struct
 import sys
 from collections.abc import Iterable
 from typing import Protocol
 
 from nightdesk.core.bursts import Burst
 from nightdesk.model.errors import CaptureError
+
+_GET_FLAGS = 0x8913
+"""SIOCGIFFLAGS."""
+
+
+class InterfaceError(CaptureError):
+    """The interface was taken down or away; it may come back."""
 
 
 class Source(Protocol):
@@ -41,6 +51,18 @@ class Source(Protocol):
 def loopback_name(platform: str = sys.platform) -> str:
     """The loopback interface of the system."""
     return "lo" if platform.startswith("linux") else "lo0"
+
+
+def is_up(interface: str) -> bool:
+    """Whether the interface is there and works. Systems other than Linux say so when it is opened."""
+    if not sys.platform.startswith("linux"):
+        return True
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, _GET_FLAGS, struct.pack("=16sH14x", interface.encode(), 0))
+        except OSError:
+            return False
+    return bool(struct.unpack_from("=16xH", answer)[0] & 1)
 
 
 def open_source(wanted: str, interface: str, ports: tuple[int, ...]) -> tuple[Source | None, str]:
