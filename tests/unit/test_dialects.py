@@ -155,3 +155,48 @@ def test_deep_nesting_and_broken_text_raise_nothing() -> None:
         reader.read_lines(b"[" * 100_000 + b"\n" + b'{"response":"\xff\xfe"}\n{"a":\n')
         reader.read_document(b'{"message":' * 50_000)
         reader.read_events(b"data: " + b"{" * 9_000 + b"\n\ndata: \xff\n\n:\n\n")
+
+
+def test_probabilities_are_counted_in_every_dialect() -> None:
+    entries = [{"token": "a", "logprob": -0.5, "top_logprobs": []}, {"token": "b", "logprob": -1.5}]
+    ollama = Reply(100)
+    reader = choose("/api/chat")[2](ollama)
+    for line in ({"message": {"content": "x"}}, {"message": {"content": "ab"}, "logprobs": entries}):
+        reader.read_lines(json.dumps({"model": "m", **line}).encode() + b"\n")
+    chat = read_events(
+        "/v1/chat/completions",
+        [{"choices": [{"delta": {"content": "ab"}, "logprobs": {"content": entries}}]}],
+    )
+    text = read_events(
+        "/v1/completions", [{"choices": [{"text": "ab", "logprobs": {"token_logprobs": [None, -0.5, -1.5]}}]}]
+    )
+    new = read_events(
+        "/v1/responses", [{"type": "response.output_text.delta", "delta": "ab", "logprobs": entries}]
+    )
+    for reply in (ollama, chat, text, new):
+        assert reply.text().endswith("ab") and reply.logprobs is not None
+        assert (reply.logprobs.count, reply.logprobs.mean, reply.logprobs.lowest) == (2, -1.0, -1.5)
+
+
+def test_a_pull_tells_how_far_it_is() -> None:
+    reply = Reply(1000)
+    reader = choose("/api/pull")[2](reply)
+    reader.read_lines(b'{"status":"pulling manifest"}\n{"status":"pulling 6a","digest":"6a","total":200}\n')
+    assert reply.transfer is not None and (reply.transfer.completed, reply.transfer.total) == (0, 200)
+    reader.read_lines(b'{"status":"pulling 6a","total":200,"completed":150}\n{"status":"verifying"}\n')
+    assert (reply.transfer.completed, reply.statuses[-1]) == (150, "verifying")
+
+
+def test_the_reasoning_of_a_whole_answer_is_thinking() -> None:
+    reply = Reply(1000)
+    reader = choose("/v1/responses")[2](reply)
+    output = [
+        {
+            "type": "reasoning",
+            "summary": [{"text": "so"}],
+            "content": [{"type": "reasoning_text", "text": "well, "}],
+        },
+        {"type": "message", "content": [{"type": "output_text", "text": "yes"}]},
+    ]
+    reader.read_document(json.dumps({"status": "completed", "output": output}).encode())
+    assert ("".join(reply.thinking), reply.text(), reply.done) == ("well, so", "yes", True)

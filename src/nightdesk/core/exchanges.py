@@ -295,9 +295,7 @@ class Assembler:
     def _forget(self, flow: Flow, at_ns: int) -> None:
         """Ends a connection and its exchanges now."""
         tracked = self._tracked.get(flow)
-        if tracked is None:
-            return
-        if tracked.last_ns >= 0:
+        if tracked is not None and tracked.last_ns >= 0:
             flow.end(at_ns)
             self._look_after(flow, at_ns)
         self._remove(flow)
@@ -459,14 +457,13 @@ class Assembler:
         draft.release()
 
     def _flush_streams(self, at_ns: int) -> None:
-        dirty = self._dirty
-        for lane in dirty:
+        for lane in self._dirty:
             flow = lane.flow
             if lane.times:
                 flow.last_ns = max(flow.last_ns, lane.times[-1])
                 self._unchecked += sum(map(len, lane.ready))
                 flow.flush()
-        dirty.clear()
+        self._dirty.clear()
         if self._unchecked > CHECK_BYTES:
             self._unchecked = 0
             everything = [*self._tracked.values(), *self._relayed.values()]

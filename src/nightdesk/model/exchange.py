@@ -32,6 +32,23 @@ class Embeddings(Noun, frozen=True, kw_only=True):
     dims: int
 
 
+class Logprobs(Noun, frozen=True, kw_only=True):
+    """How sure the model was of its reply, where the client asked for logarithms of probabilities."""
+
+    count: int
+    """Tokens with a probability."""
+    mean: float
+    """Mean of the natural logarithms, 0 at most: ``exp(-mean)`` is the perplexity."""
+    lowest: float
+
+
+class Transfer(Noun, frozen=True, kw_only=True):
+    """How far a pull, push or create is with the part that it works on, in bytes."""
+
+    completed: int
+    total: int
+
+
 class MissingBytes(Noun, frozen=True, kw_only=True):
     """Bytes that the capture did not see, for each direction."""
 
@@ -125,7 +142,10 @@ class Exchange(Noun, frozen=True, kw_only=True):
     thinking: str
     tool_calls: tuple[ToolCall, ...]
     embeddings: Embeddings | None = None
+    logprobs: Logprobs | None = None
     statuses: tuple[str, ...] = ()
+    transfer: Transfer | None = None
+    """Of the newest status line that tells it."""
     done: bool
     done_reason: str | None = None
     error: Json = None

@@ -23,6 +23,7 @@ class _ChatPiece(msgspec.Struct, gc=False):
     message: _ChatMessage
     done: bool = False
     error: Any = None
+    logprobs: Any = None
 
 
 class _GeneratePiece(msgspec.Struct, gc=False):
@@ -33,6 +34,7 @@ class _GeneratePiece(msgspec.Struct, gc=False):
     done: bool = False
     error: Any = None
     tool_calls: Any = None
+    logprobs: Any = None
 
 
 class _Fragment(msgspec.Struct, gc=False):
@@ -44,6 +46,9 @@ class _Fragment(msgspec.Struct, gc=False):
     message: _ChatMessage | None = None
     tool_calls: list[Any] | None = None
     status: str | None = None
+    completed: int | None = None
+    total: int | None = None
+    logprobs: Any = None
     error: Any = None
     done: bool = False
     done_reason: str | None = None
@@ -96,7 +101,7 @@ class OllamaReader(ReplyReader):
         texts = []
         for piece in pieces:
             message = piece.message
-            if message.thinking or message.tool_calls or piece.done or piece.error is not None:
+            if message.thinking or message.tool_calls or piece.done or piece.error or piece.logprobs:
                 return False
             texts.append(message.content)
         self.reply.fragments += len(pieces)
@@ -110,7 +115,7 @@ class OllamaReader(ReplyReader):
             return False
         texts = []
         for piece in pieces:
-            if piece.thinking or piece.done or piece.error is not None or piece.tool_calls:
+            if piece.thinking or piece.done or piece.error or piece.tool_calls or piece.logprobs:
                 return False
             texts.append(piece.response)
         self.reply.fragments += len(pieces)
@@ -127,8 +132,10 @@ class OllamaReader(ReplyReader):
             reply.add_text(message.content)
             self._add_calls(sequence(message.tool_calls))
         self._add_calls(sequence(fragment.tool_calls))
+        reply.add_logprobs(fragment.logprobs)
         if fragment.status is not None:
             reply.add_status(fragment.status)
+            reply.take_transfer(fragment.completed, fragment.total)
         if fragment.error not in (None, ""):
             reply.take_error(fragment.error)
         if fragment.done:
@@ -146,6 +153,8 @@ class OllamaReader(ReplyReader):
         reply.model = reply.model or word(value.get("model"))
         if isinstance(value.get("status"), str):
             reply.add_status(value["status"])
+            reply.take_transfer(value.get("completed"), value.get("total"))
+        reply.add_logprobs(value.get("logprobs"))
         self.add_error(value)
         if value.get("done") is True:
             reply.done = True

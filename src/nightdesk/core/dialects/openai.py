@@ -24,6 +24,7 @@ class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     finish_reason: str | None = None
     text: str | None = None
+    logprobs: Any = None
 
 
 class _Chunk(msgspec.Struct, gc=False):
@@ -65,7 +66,7 @@ class OpenAIReader(ReplyReader):
             choice = chunk.choices[0]
             delta = choice.delta
             if (
-                chunk.usage is not None or chunk.error is not None or choice.index or choice.text
+                chunk.usage is not None or chunk.error is not None or choice.index or choice.text or choice.logprobs
                 or choice.finish_reason or delta.reasoning or delta.reasoning_content or delta.tool_calls
             ):  # fmt: skip
                 return False
@@ -86,6 +87,7 @@ class OpenAIReader(ReplyReader):
                 continue
             self._read_message(mapping(choice.get("delta")), streamed=True)
             reply.add_text(word(choice.get("text")) or "")
+            self._read_logprobs(choice)
             reply.done_reason = word(choice.get("finish_reason")) or reply.done_reason
 
     def read_object(self, value: dict[str, Any]) -> None:
@@ -97,8 +99,13 @@ class OpenAIReader(ReplyReader):
         for choice in sequence(value.get("choices"))[:1]:
             self._read_message(mapping(mapping(choice).get("message")), streamed=False)
             reply.add_text(word(mapping(choice).get("text")) or "")
+            self._read_logprobs(mapping(choice))
             reply.done_reason = word(mapping(choice).get("finish_reason"))
             reply.done = reply.done_reason is not None
+
+    def _read_logprobs(self, choice: dict[str, Any]) -> None:
+        told = mapping(choice.get("logprobs"))
+        self.reply.add_logprobs(told.get("content") or told.get("token_logprobs"))
 
     def _read_message(self, message: dict[str, Any], *, streamed: bool) -> None:
         reply = self.reply
@@ -188,8 +195,11 @@ class ResponsesReader(ReplyReader):
         reply, kind = self.reply, value.get("type")
         if kind == "response.output_text.delta":
             reply.add_text(word(value.get("delta")) or "")
+            reply.add_logprobs(value.get("logprobs"))
         elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
             reply.add_thinking(word(value.get("delta")) or "")
+        elif kind == "response.function_call_arguments.delta":
+            reply.has_token = True
         elif kind == "response.output_item.done":
             self._read_call(mapping(value.get("item")))
         elif kind in ("response.created", "response.in_progress"):
@@ -205,8 +215,10 @@ class ResponsesReader(ReplyReader):
         for item in sequence(value.get("output")):
             item = mapping(item)
             self._read_call(item)
-            for part in sequence(item.get("content")):
-                self.reply.add_text(word(mapping(part).get("text")) or "")
+            add = self.reply.add_thinking if item.get("type") == "reasoning" else self.reply.add_text
+            for part in map(mapping, sequence(item.get("content"))):
+                add(word(part.get("text")) or "")
+                self.reply.add_logprobs(part.get("logprobs"))
             for part in sequence(item.get("summary")):
                 self.reply.add_thinking(word(mapping(part).get("text")) or "")
 

@@ -17,7 +17,8 @@ _BASE64_RUN = re.compile(r'(?<=")(?:data:[\w/+.-]{1,80};base64,)?([A-Za-z0-9+/]{
 _OPTIONS = (
     "temperature", "top_p", "top_k", "seed", "stop", "max_tokens", "max_completion_tokens", "max_output_tokens",
     "num_predict", "num_ctx", "presence_penalty", "frequency_penalty", "n", "reasoning_effort", "tool_choice",
-    "dimensions", "truncate", "shift", "think", "raw", "stream",
+    "dimensions", "truncate", "shift", "think", "raw", "stream", "suffix", "template", "logprobs", "top_logprobs",
+    "encoding_format", "parallel_tool_calls",
 )  # fmt: skip
 
 

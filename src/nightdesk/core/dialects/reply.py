@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from nightdesk.model.base import Json
-from nightdesk.model.exchange import Embeddings, ToolCall
+from nightdesk.model.exchange import Embeddings, Logprobs, ToolCall, Transfer
 
 STATUS_LINES = 10_000
 """Status lines kept of one pull, create or push; a pull prints one for each 60 ms."""
@@ -30,8 +30,8 @@ class Reply:
 
     __slots__ = (
         "done", "done_reason", "embeddings", "error", "fragments", "fresh_text", "fresh_thinking", "gaps",
-        "generation_ns", "has_token", "load_ns", "model", "pieces", "prompt_ns", "prompt_tokens", "reply_tokens",
-        "room", "statuses", "thinking", "tool_calls", "total_ns", "was_cut",
+        "generation_ns", "has_token", "load_ns", "logprobs", "model", "pieces", "prompt_ns", "prompt_tokens",
+        "reply_tokens", "room", "statuses", "thinking", "tool_calls", "total_ns", "transfer", "was_cut",
     )  # fmt: skip
 
     def __init__(self, room: int) -> None:
@@ -55,6 +55,8 @@ class Reply:
         self.error: Json = None
         self.model: str | None = None
         self.embeddings: Embeddings | None = None
+        self.logprobs: Logprobs | None = None
+        self.transfer: Transfer | None = None
         self.prompt_tokens: int | None = None
         self.reply_tokens: int | None = None
         self.load_ns: int | None = None
@@ -119,6 +121,26 @@ class Reply:
             self.statuses.append(status)
         else:
             self.was_cut = True
+
+    def add_logprobs(self, entries: Any) -> None:
+        """Logarithms of the probabilities of the next tokens: numbers, or objects with ``logprob``."""
+        found = [entry.get("logprob") if isinstance(entry, dict) else entry for entry in sequence(entries)]
+        values = [float(value) for value in found if isinstance(value, float | int) and -1e6 < value <= 0]
+        if not values:
+            return
+        old = self.logprobs or Logprobs(count=0, mean=0.0, lowest=0.0)
+        number = old.count + len(values)
+        self.logprobs = Logprobs(
+            count=number,
+            mean=(old.mean * old.count + sum(values)) / number,
+            lowest=min(old.lowest, *values),
+        )
+
+    def take_transfer(self, completed: Any, total: Any) -> None:
+        """Bytes done and bytes in all of what a status line speaks of; both must be told."""
+        done, size = count(completed, 0), count(total)
+        if size and done is not None:
+            self.transfer = Transfer(completed=done, total=size)
 
     def take_error(self, error: Json) -> None:
         """The error of the reply; of one that is too long, the beginning of its text."""
