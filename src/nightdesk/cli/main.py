@@ -33,6 +33,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "traffic": ("traffic", "List exchanges with model servers; --follow for the live ones."),
     "show": ("traffic", "Print one exchange: prompt, reply, counts, timing."),
     "profile": ("profile", "Show where the time of the exchanges went, with advice."),
+    "feedback": ("traffic", "Mark an exchange as good or bad, or note something."),
+    "export": ("export", "Write exchanges as JSON Lines, HAR or a dataset for fine-tuning."),
     "diff": ("exchanges", "Compare two exchanges: prompt, options, response, timing."),
     "replay": ("exchanges", "Send the request of an exchange again, also to other models."),
     "cancel": ("exchanges", "End a running exchange, and tell whether the server stopped."),
