@@ -66,13 +66,13 @@ def test_a_server_that_works_on_for_nobody_is_found_out() -> None:
 
 
 def test_a_server_that_lets_go_of_the_model_has_stopped() -> None:
-    with demo_server(speed=20, load_s=0) as server:
+    with demo_server(speed=4, load_s=0) as server:
         report = asyncio.run(cancelled_replay(server.port))
     assert (report.ended, report.server_stopped) == (True, True), report.message
 
 
 def test_a_waiting_replay_is_taken_out_of_the_queue() -> None:
-    with demo_server(speed=20, load_s=0) as server:
+    with demo_server(speed=4, load_s=0) as server:
         bench = Bench(server.port)
         ends, _ = cancels(bench)
 

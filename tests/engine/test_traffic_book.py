@@ -1,8 +1,10 @@
 import msgspec
 
+from nightdesk.engine.alarms import Judge
 from nightdesk.engine.traffic import TrafficBook
+from nightdesk.model.config import VerdictsSection
 from nightdesk.model.desk import Change, ExchangeChanged
-from nightdesk.model.exchange import Exchange, ExchangeGrew, ExchangeSeen, MissingBytes
+from nightdesk.model.exchange import Exchange, ExchangeGrew, ExchangeSeen, Message, MissingBytes, Prompt
 from nightdesk.model.job import Run
 from nightdesk.model.logs import Progress
 
@@ -125,3 +127,47 @@ def test_an_exchange_that_must_not_be_recorded_can_be_looked_at_without_its_cont
     held = desk.book.held(41)
     assert held and held.text == "" and held.model == "tiny" and "not recorded" in held.unknown["text"]
     assert desk.saved == []
+
+
+def _loops(job_record: str) -> Desk:
+    desk = Desk(record=job_record)
+    asked = Prompt(messages=(Message(role="user", content="What about the harbour?"),))
+    desk.book.take(
+        ExchangeSeen(exchange=msgspec.structs.replace(RUNNING, method="POST", status=200, prompt=asked))
+    )
+    text = " The secret witness is the mayor of it." * 60
+    desk.book.take(ExchangeGrew(id=1, at_ns=10**18 + 5, fragments=9, text=text, first_token_ns=10**18 + 1))
+    desk.book.watch(10**18 + 10**9)
+    return desk
+
+
+def test_a_running_loop_is_shown_in_its_row_and_counted_once_when_it_ends() -> None:
+    desk = _loops("full")
+    assert desk.rows()[-1].row.verdicts == ("loop",)
+    assert desk.rows()[-1].counts.verdicts == 0
+    seen = len(desk.rows())
+    desk.book.watch(10**18 + 2 * 10**9)
+    assert len(desk.rows()) == seen, "what did not change is not told again"
+    whole = desk.book.held(41)
+    assert whole and "The secret witness" in whole.verdicts[0].evidence
+    ended = msgspec.structs.replace(
+        whole, id=1, state="aborted", aborted_by="client", ended_ns=10**18 + 3 * 10**9, verdicts=()
+    )
+    desk.book.take(ExchangeSeen(exchange=ended))
+    assert [one.kind for one in desk.saved[0].verdicts] == ["loop"]
+    assert desk.book.counts.verdicts == 1
+
+
+def test_a_job_without_recorded_content_gets_its_alarms_without_a_word_of_it() -> None:
+    desk = _loops("metadata")
+    assert desk.rows()[-1].row.verdicts == ("loop",)
+    whole = desk.book.held(41)
+    assert whole and whole.verdicts and b"secret" not in msgspec.json.encode((whole, desk.changes))
+
+
+def test_thresholds_of_a_new_configuration_hold_at_once() -> None:
+    section = VerdictsSection()
+    judge = Judge(lambda: section)
+    assert judge.limits.slow_first_token_ns == 20 * 10**9
+    section = VerdictsSection(slow_first_token="5s")
+    assert judge.limits.slow_first_token_ns == 5 * 10**9

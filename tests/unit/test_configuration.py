@@ -82,7 +82,9 @@ comand = "python x"
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("ports = [11434]", "line 1: there is no key 'ports'; there are [desk], [capture]"),
+        ("harbours = [11434]", "line 1: there is no key 'harbours'; there are [desk], [capture]"),
+        ("[export]\nredact = ['a(']", "line 2: [export] redact holds the expression \"a(\": missing )"),
+        ("[export]\nredact = ['a*']", "it finds empty text everywhere"),
         ("jobs = 3", "line 1: [jobs] must be a table, not 3"),
         ("[jobs]\nx = 'python x'", "line 2: [jobs] x must be a table, not \"python x\""),
         ("[capture.ports]\na = 1", "must be a list of whole numbers from 1 to 65535, not a table"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO, Protocol
 
 import click
 
@@ -49,23 +49,38 @@ def capture(file: Path, as_json: bool, ports: frozenset[int] | None) -> None:
 
     They come in the order in which their requests began. What was read before a fault in the file is printed.
     """
+    write_in_order(InOrder(sys.stdout.buffer), ended_exchanges(file, ports), lambda one: _line(one, as_json))
+
+
+def write_in_order(
+    lines: InOrder, exchanges: Iterator[Exchange], line_of: Callable[[Exchange], bytes]
+) -> None:
+    """Write a line for each exchange in the order of their ids, also those before a fault of the capture."""
+    from nightdesk.model.errors import CaptureError
+
+    try:
+        for exchange in exchanges:
+            lines.put(exchange.id, line_of(exchange))
+    except CaptureError:
+        lines.close()
+        raise
+    lines.close()
+
+
+def ended_exchanges(file: Path, ports: frozenset[int] | None) -> Iterator[Exchange]:
+    """The exchanges in a capture file (``-``: standard input) as they end; their ids tell the order of their begin.
+
+    What was read before a fault in the file comes first. Raises CaptureError.
+    """
     from nightdesk.core.exchanges import Assembler
     from nightdesk.model.errors import CaptureError
 
-    lines = InOrder()
     judged = Judged()
     try:
         with _opened(file) as source:
             for events in _events(source, Assembler(ports, grow_every_ns=None)):
-                _emit(lines, judged.exchanges(events), as_json)
-        lines.close()
-    except BrokenPipeError:
-        raise
-    except CaptureError:
-        lines.close()
-        raise
+                yield from judged.exchanges(events)
     except OSError as error:
-        lines.close()
         raise CaptureError(f"Reading {file} failed: {error.strerror or error}.") from error
 
 
@@ -116,28 +131,36 @@ class Judged:
                 yield msgspec.structs.replace(event.exchange, verdicts=verdicts)
 
 
-def _emit(lines: InOrder, exchanges: Iterator[Exchange], as_json: bool) -> None:
+def _line(exchange: Exchange, as_json: bool) -> bytes:
     from nightdesk.cli.output import encodable, json_line
     from nightdesk.model.exchange import capture_encoder
 
-    for exchange in exchanges:
-        if as_json:
-            lines.put(exchange.id, json_line(capture_encoder.encode(exchange)))
-        else:
-            lines.put(exchange.id, encodable(readable(exchange)).encode(sys.stdout.encoding))
+    if as_json:
+        return json_line(capture_encoder.encode(exchange))
+    return encodable(readable(exchange)).encode(sys.stdout.encoding)
+
+
+class Output(Protocol):
+    """Where lines go."""
+
+    def write(self, line: bytes, /) -> object:
+        """Takes a line with its end."""
+
+    def flush(self) -> None:
+        """Hands on what was written."""
 
 
 class InOrder:
-    """Prints lines in the order of their numbers, 1 first. Lines that must wait are spooled."""
+    """Writes lines in the order of their numbers, 1 first. Lines that must wait are spooled."""
 
-    def __init__(self) -> None:
+    def __init__(self, out: Output) -> None:
         self._next = 1
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - close() is ours
         self._places: dict[int, tuple[int, int]] = {}
-        self._out = sys.stdout.buffer
+        self._out = out
 
     def put(self, number: int, line: bytes) -> None:
-        """Prints the line, or keeps it until all older ones were printed."""
+        """Writes the line, or keeps it until all older ones were written."""
         if number != self._next:
             start = self._spool.seek(0, 2)
             self._spool.write(line)
@@ -159,7 +182,7 @@ class InOrder:
         self._out.write(self._spool.read(size) + b"\n")
 
     def close(self) -> None:
-        """Prints what is left and frees the temporary file."""
+        """Writes what is left and frees the temporary file."""
         for number in sorted(self._places):
             self._print_spooled(number)
         self._out.flush()

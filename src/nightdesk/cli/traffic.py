@@ -1,4 +1,4 @@
-"""``nightdesk traffic`` and ``nightdesk show``."""
+"""``nightdesk traffic``, ``nightdesk show`` and ``nightdesk feedback``."""
 
 from __future__ import annotations
 
@@ -9,47 +9,83 @@ from typing import TYPE_CHECKING
 import click
 
 from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
+from nightdesk.cli.filters import Choice, filter_options
 
 if TYPE_CHECKING:
+    from nightdesk.client.engine import Engine
+    from nightdesk.core.query import Query
     from nightdesk.model.exchange import Exchange, ExchangeRow
+    from nightdesk.model.inspection import Feedback, Mark
 
 GLYPHS = {"running": "▶", "complete": "✓", "incomplete": "◌", "aborted": "✗", "partial": "◐", "failed": "✗"}
 
 
 @click.command()
 @click.option("--limit", "-n", default=30, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--text", default="", help="Only exchanges whose prompt or reply holds this text.")
+@click.option(
+    "--sort",
+    metavar="KEY",
+    help="started, took, first, tokens, prompt, reply, rate, size, model, job, state; -took: greatest first.",
+)
 @click.option("--follow", "-f", is_flag=True, help="Go on with exchanges as they end.")
+@filter_options
 @json_option
 @pass_choice
-def traffic(choice: DeskChoice, limit: int, text: str, follow: bool, as_json: bool) -> None:
-    """List exchanges with model servers, oldest first. --json prints whole exchanges, JSON Lines."""
-    from nightdesk.cli.output import print_json, print_line
+def traffic(
+    choice: DeskChoice, wanted: Choice, limit: int, sort: str | None, follow: bool, as_json: bool
+) -> None:
+    """List exchanges with model servers: the newest, oldest first, or the first ones of another order.
+
+    --json prints whole exchanges, JSON Lines.
+    """
+    from nightdesk.cli.output import print_line
+
+    query = wanted.read()
+    engine = choice.running()
+    rows = engine.page(wanted.text, sort=sort or "-started", limit=limit).rows
+    for row in rows if sort else reversed(rows):
+        _print_row(engine, row, as_json)
+    if not rows and not follow and not as_json:
+        print_line(_nothing(engine, wanted))
+    if follow:
+        _follow(engine, query, as_json)
+
+
+def _nothing(engine: Engine, wanted: Choice) -> str:
+    if wanted.text and engine.page(limit=1).total:
+        return f"No exchange matches {wanted.text}."
+    return "No exchange was recorded yet. nightdesk status says whether the capture is live."
+
+
+def _follow(engine: Engine, query: Query, as_json: bool) -> None:
     from nightdesk.model.desk import ExchangeChanged
+
+    ended: set[int] = set()
+    for change in engine.changes():
+        if not isinstance(change, ExchangeChanged) or change.row.ended_ns is None or change.row.id in ended:
+            continue
+        # Marks and late findings change a row once more.
+        ended.add(change.row.id)
+        if _is_wanted(engine, query, change.row):
+            _print_row(engine, change.row, as_json)
+
+
+def _is_wanted(engine: Engine, query: Query, row: ExchangeRow) -> bool:
+    from nightdesk.core.searched import searched_text
+
+    return query.matches(row, time.time_ns(), lambda: searched_text(engine.exchange(row.id)))
+
+
+def _print_row(engine: Engine, row: ExchangeRow, as_json: bool) -> None:
+    from nightdesk.cli.output import print_json, print_line
     from nightdesk.model.errors import UsageError
 
-    engine = choice.running()
-    from nightdesk.core.query import quoted
-
-    listed = tuple(reversed(engine.page(quoted(text) if text else "", limit=limit).rows))
-    for row in listed:
-        if as_json:
-            # One may leave the store between the list and this question.
-            with contextlib.suppress(UsageError):
-                print_json(engine.exchange(row.id))
-        else:
-            print_line(exchange_line(row))
-    if not listed and not follow and not as_json:
-        print_line("No exchange was recorded yet. nightdesk status says whether the capture is live.")
-    if not follow:
+    if not as_json:
+        print_line(exchange_line(row))
         return
-    for change in engine.changes():
-        if isinstance(change, ExchangeChanged) and change.row.ended_ns is not None:
-            if as_json:
-                with contextlib.suppress(UsageError):
-                    print_json(engine.exchange(change.row.id))
-            else:
-                print_line(exchange_line(change.row))
+    # One may leave the store between the list and this question.
+    with contextlib.suppress(UsageError):
+        print_json(engine.exchange(row.id))
 
 
 def exchange_line(row: ExchangeRow) -> str:
@@ -79,10 +115,10 @@ def show(choice: DeskChoice, number: int, as_json: bool) -> None:
     if as_json:
         print_json(exchange)
     else:
-        _print_exchange(exchange)
+        _print_exchange(exchange, engine.feedback(number))
 
 
-def _print_exchange(exchange: Exchange) -> None:
+def _print_exchange(exchange: Exchange, feedback: Feedback) -> None:
     from nightdesk.cli.output import print_line
     from nightdesk.model.exchange import row_of
     from nightdesk.model.units import format_duration
@@ -101,6 +137,8 @@ def _print_exchange(exchange: Exchange) -> None:
         print_line(f"▲ {verdict.kind}: {verdict.evidence} {verdict.advice}")
     if exchange.note:
         print_line(f"note     {exchange.note}")
+    if feedback.mark or feedback.note:
+        print_line("feedback " + " · ".join(word for word in (feedback.mark, feedback.note) if word))
     for title, text in _parts(exchange):
         print_line(f"\n── {title} " + "─" * max(0, 72 - len(title)))
         print_line(text)
@@ -117,3 +155,35 @@ def _parts(exchange: Exchange) -> list[tuple[str, str]]:
     if exchange.error is not None:
         parts.append(("error", str(exchange.error)))
     return [(title, text) for title, text in parts if text]
+
+
+@click.command()
+@click.argument("number", type=int)
+@click.argument("mark", type=click.Choice(["good", "bad", "clear"]), required=False)
+@click.option("--note", help="A sentence of yours; an empty one is taken back.")
+@json_option
+@pass_choice
+def feedback(choice: DeskChoice, number: int, mark: str | None, note: str | None, as_json: bool) -> None:
+    """Mark an exchange as good or bad, note something, or clear both. Without either: print what was said.
+
+    nightdesk export --dataset writes the good ones. What has a mark or a note is not deleted for its age.
+    """
+    from nightdesk.cli.output import print_json, print_line
+
+    engine = choice.running()
+    said = engine.feedback(number)
+    if mark or note is not None:
+        said = engine.give_feedback(number, _changed(said, mark, note))
+    if as_json:
+        print_json(said)
+    else:
+        words = " · ".join(word for word in (said.mark, said.note) if word)
+        print_line(f"{number}: {words or 'no feedback'}")
+
+
+def _changed(said: Feedback, mark: str | None, note: str | None) -> Feedback:
+    from nightdesk.model.inspection import Feedback
+
+    marks: dict[str | None, Mark | None] = {"good": "good", "bad": "bad", "clear": None}
+    kept = "" if mark == "clear" else said.note
+    return Feedback(mark=marks.get(mark, said.mark), note=kept if note is None else note)

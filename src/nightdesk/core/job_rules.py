@@ -41,6 +41,20 @@ def _list_faults(config: DeskConfig) -> Iterator[Fault]:
     for pattern in config.watch.logs:
         if reason := glob_fault(pattern):
             yield Fault(("watch", "logs"), f"[watch] logs holds the glob {shown(pattern)}: {reason}")
+    for pattern in config.export.redact:
+        if reason := _expression_fault(pattern):
+            yield Fault(
+                ("export", "redact"), f"[export] redact holds the expression {shown(pattern)}: {reason}"
+            )
+
+
+def _expression_fault(pattern: str) -> str | None:
+    """Why ``pattern`` can't be used to find what must not be exported, None where it can."""
+    try:
+        finds_nothing = re.compile(pattern).match("")
+    except (re.error, RecursionError, OverflowError) as fault:
+        return f"{fault}"
+    return "it finds empty text everywhere" if finds_nothing else None
 
 
 def _job_faults(name: str, job: JobSection, jobs: Mapping[str, JobSection]) -> Iterator[Fault]:

@@ -33,6 +33,10 @@ ports = [{port}]
 processes = ["enhanced_batch", "transcribe.py", "whisper", "nightdesk.cli.main demo"]
 logs = ["logs/*.log"]
 
+[verdicts]
+stalled_after = "3s"
+reload_takes = "500ms"
+
 [jobs.prepare]
 description = "Checks the recordings. Leaves a worker behind: look for the orphan."
 command = {prepare}

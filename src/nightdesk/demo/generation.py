@@ -26,6 +26,9 @@ PROMPT_PACE = 25.0
 GLANCE_S = 0.05
 """How often a waiting generation looks whether its client is still there."""
 REPEAT_GUARD = 30
+STALL_AT, STALL_S = 24, 4.0
+"""A model that stalls is silent for so many seconds before this token."""
+BLANKS = 2000
 KEPT = 4
 """Tokens at the beginning of a prompt that a cut leaves alone."""
 MESSAGE_TOKENS = 6
@@ -180,11 +183,18 @@ class Generation:
         began = time.monotonic_ns()
         try:
             for piece in self._limited():
+                if self._stalls_now():
+                    await self._wait(STALL_S)
+                    began += int(STALL_S * 1e9)
                 await self._keep_pace(began)
                 self.tally.generation_ns = time.monotonic_ns() - began
                 yield piece
         finally:
             self.tally.generation_ns = time.monotonic_ns() - began
+
+    def _stalls_now(self) -> bool:
+        stalls = self.ask.card.habit == "stalls" and self._speed > 0
+        return stalls and self.tally.reply_tokens == STALL_AT
 
     async def _keep_pace(self, began: int) -> None:
         if self._gone():
@@ -247,16 +257,25 @@ class Generation:
             yield self._call()
             return
         yield from ((1, Piece("text", token)) for token in voice.tokens_of(self._text()))
+        if self.ask.card.habit == "blanks" and self.ask.shape:
+            yield from ((1, Piece("text", "\n    ")) for _ in range(BLANKS))
         if self.ask.card.loops and not self.ask.shape:
             yield from ((1, Piece("text", " again")) for _ in range(REPEAT_GUARD))
             self._looped = True
 
     def _text(self) -> str:
-        if self.ask.shape == "json":
-            return msgspec.json.encode(shapes.story(self._source)).decode()
-        if self.ask.shape:
-            return msgspec.json.encode(shapes.value_of(self.ask.shape, self._source)).decode()
-        return voice.article(self._source)
+        if not self.ask.shape:
+            return voice.article(self._source)
+        plain = self.ask.shape == "json"
+        value = shapes.story(self._source) if plain else shapes.value_of(self.ask.shape, self._source)
+        text = msgspec.json.encode(value).decode()
+        match self.ask.card.habit:
+            case "blanks":
+                return text[:-1]
+            case "fences":
+                return f"```json\n{text}\n```"
+            case _:
+                return text
 
     def _call(self) -> tuple[int, Piece]:
         last = self.ask.turns[-1].content.lower()

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from dataclasses import dataclass, field
+from typing import Literal
 
 DEFAULT_KEEP_NS = 5 * 60 * 10**9
 FOREVER_NS = 300 * 365 * 86_400 * 10**9
@@ -28,6 +29,8 @@ class Card:
     """Dimensions of an embedder; 0 for a model that writes."""
     loops: bool = False
     """Ends up repeating one word, as very small models do."""
+    habit: Literal["stalls", "blanks", "fences"] | None = None
+    """A fault of its replies: silence in the middle; JSON that ends in endless white space; JSON in a code fence."""
     context_length: int = 131_072
 
     @property
@@ -61,6 +64,9 @@ CARDS = (
     Card("qwen3:8b-think", "qwen3", "8.2B", 5_225_388_164, pace=1.5, thinks=True),
     Card("gemma3:4b", "gemma3", "4.3B", 3_338_801_804, pace=2.0),
     Card("tinyllama:1.1b", "llama", "1.1B", 637_700_138, pace=3.0, loops=True, context_length=2048),
+    Card("phi4-mini:3.8b", "phi3", "3.8B", 2_491_876_774, pace=2.0, habit="stalls"),
+    Card("gemma3:270m", "gemma3", "268M", 291_554_930, pace=4.0, habit="blanks", context_length=32_768),
+    Card("smollm2:360m", "llama", "362M", 725_566_512, pace=4.0, habit="fences", context_length=8192),
     Card("nomic-embed-text:latest", "nomic-bert", "137M", 274_302_450, embedding=768, context_length=2048),
 )
 

@@ -2,7 +2,8 @@
 
 It knows nothing about Nightdesk, needs the standard library only, and is copied into the demo's folder as
 ``scripts/enhanced_batch.py``. Like grown pipelines it has its faults: one prompt is too long for the context, one
-reply is cut, one file is broken, one small model ends in a loop, and ``--prepare`` leaves a worker behind.
+reply is cut, one file is broken, small models loop, stall or spoil their JSON, one model is loaded again and again, and
+``--prepare`` leaves a worker behind.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ MODEL = "qwen2.5-coder:32b"
 FAST_MODEL = "llama3.1:8b"
 THINKING_MODEL = "qwen3:8b-think"
 SMALL_MODEL = "tinyllama:1.1b"
+STALLING_MODEL = "phi4-mini:3.8b"
+BLANK_MODEL = "gemma3:270m"
+FENCING_MODEL = "smollm2:360m"
 EMBEDDER = "nomic-embed-text"
 SERVER = "http://127.0.0.1:11434"
 STATE = Path("state")
@@ -88,7 +92,7 @@ def transcript_of(item: str, lines: int = 14) -> str:
 def extract_quotes(server: Server, number: int, text: str) -> dict[str, Any]:
     """Quotes as JSON. Every now and then the reply is cut in the middle."""
     body = {
-        "model": FAST_MODEL,
+        "model": {3: FENCING_MODEL, 12: BLANK_MODEL}.get(number % 16, FAST_MODEL),
         "prompt": f"Give headline, summary and quotes of this interview as JSON.\n\n{text}",
         "format": "json",
         "stream": False,
@@ -105,7 +109,8 @@ def extract_quotes(server: Server, number: int, text: str) -> dict[str, Any]:
 def write_summary(server: Server, number: int, text: str) -> str:
     """A summary, streamed. The fifth interview is longer than the context that was asked for."""
     long = text * 40 if number % 16 == 5 else text
-    model = THINKING_MODEL if number % 6 == 4 else SMALL_MODEL if number % 16 == 11 else MODEL
+    odd = {11: SMALL_MODEL, 13: STALLING_MODEL}
+    model = THINKING_MODEL if number % 6 == 4 else odd.get(number % 16, MODEL)
     messages = [
         {"role": "system", "content": "You are a careful newsroom editor. Never invent quotes."},
         {"role": "user", "content": f"Write a summary of this interview.\n\n{long}"},
@@ -131,7 +136,9 @@ def process(server: Server, number: int, item: str) -> None:
     """Everything for one item; its result is one file in the output folder."""
     size = parse_recording(Path(item))
     text = transcript_of(item)
-    server.ask("/api/embed", {"model": EMBEDDER, "input": text.splitlines()})
+    # Somebody wanted to save memory here: the embedder is loaded anew for each of these.
+    hold = {"keep_alive": 0} if number % 16 in (13, 14, 15) else {}
+    server.ask("/api/embed", {"model": EMBEDDER, "input": text.splitlines(), **hold})
     quotes = extract_quotes(server, number, text)
     summary = write_summary(server, number, text)
     result = {"item": item, "bytes": size, "summary": summary, "quotes": quotes}

@@ -64,7 +64,7 @@ class Judge:
         self._ask_servers()
         verdicts = verdicts_of(exchange, self.limits, self._known, quote=quote)
         if exchange.replay_of is None:
-            self._known.learn(exchange)
+            self._known.learn(exchange, self.limits.reload_ns)
         return msgspec.structs.replace(exchange, verdicts=verdicts) if verdicts else exchange
 
     def alarms(self, exchange_id: int) -> tuple[Verdict, ...]:

@@ -72,7 +72,7 @@ def _request(exchange: Exchange) -> dict[str, Json]:
     }
     if exchange.request_body is not None:
         mime = _header(exchange.request_headers, "content-type") or "application/json"
-        request["postData"] = {"mimeType": mime, "params": [], "text": exchange.request_body}
+        request["postData"] = {"mimeType": mime, "text": exchange.request_body}
     return request
 
 

@@ -91,6 +91,13 @@ class StoreSection(Section, frozen=True, kw_only=True):
     max_bytes: Annotated[int, Meta(ge=1_000_000)] = 2_000_000_000
 
 
+class ExportSection(Section, frozen=True, kw_only=True):
+    """``[export]``"""
+
+    redact: tuple[str, ...] = ()
+    """Regular expressions; what they find is replaced in every export."""
+
+
 class ViewerSection(Section, frozen=True, kw_only=True):
     """``[viewer]``"""
 
@@ -167,6 +174,7 @@ class DeskConfig(Section, frozen=True, kw_only=True):
     store: StoreSection = StoreSection()
     verdicts: VerdictsSection = VerdictsSection()
     viewer: ViewerSection = ViewerSection()
+    export: ExportSection = ExportSection()
     jobs: dict[str, JobSection] = {}
 
 

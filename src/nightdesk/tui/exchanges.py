@@ -97,5 +97,7 @@ def _about(row: ExchangeRow | None, now_ns: int) -> str:
     if row is None:
         return "It waits for its turn."
     whose = " › ".join(part for part in (row.job, row.item) if part) or row.process or "an unknown client"
+    if row.replay_of is not None:
+        whose = f"Nightdesk itself, a replay of {row.replay_of}"
     took = format_duration(max(0, now_ns - row.started_ns))
     return f"{row.operation} on {row.model or 'an unknown model'} for {whose}, running for {took}"

@@ -70,7 +70,7 @@ class CancelScreen(Sheet[None]):
         self.post_message(Ask(lambda engine: engine.ways_to_cancel(number), self._take_ways))
 
     def _take_ways(self, answer: Any | NightdeskError) -> None:
-        if not self.is_mounted:
+        if not self.query("#state"):
             return
         if not isinstance(answer, CancelWays):
             self._say(Cell(str(answer), "bad"))
@@ -130,7 +130,7 @@ class CancelScreen(Sheet[None]):
         self.post_message(Ask(lambda engine: engine.cancel(number, how), self._take_report))
 
     def _take_report(self, answer: Any | NightdeskError) -> None:
-        if not self.is_mounted:
+        if not self.query("#state"):
             if isinstance(answer, CancelReport):
                 self.app.notify(line(f"Exchange {self.number}: {answer.message}").plain, markup=False)
             return

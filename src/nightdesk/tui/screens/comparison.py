@@ -177,7 +177,7 @@ class ComparisonScreen(Sheet[None]):
     def feed(self, desk: Mirror | None, now_ns: int) -> None:
         """Follow the answers."""
         self._now_ns = now_ns
-        if desk is None or not self.is_mounted:
+        if desk is None or not self.query(Grid):
             return
         for number in self.models:
             row = desk.exchanges.get(number)
@@ -192,7 +192,7 @@ class ComparisonScreen(Sheet[None]):
 
     def _fetch(self, number: int) -> None:
         def take(answer: Any | NightdeskError) -> None:
-            if isinstance(answer, Exchange) and self.is_mounted:
+            if isinstance(answer, Exchange) and self.query(Grid):
                 self._begins[number] = answer.text or answer.thinking
                 self._show()
 
@@ -278,7 +278,7 @@ class ComparisonScreen(Sheet[None]):
         def take(answer: Any | NightdeskError) -> None:
             if isinstance(answer, NightdeskError):
                 self.app.notify(line(str(answer)).plain, severity="warning", markup=False)
-            elif self.is_mounted and number not in self._rows:
+            elif self.query(Grid) and number not in self._rows:
                 self.dropped.add(number)
                 self._show()
 

@@ -110,7 +110,7 @@ class DiffScreen(Sheet[None]):
 
     def _take(self, answer: Any | NightdeskError) -> None:
         self._asking = False
-        if not self.is_mounted:
+        if not self.query(DiffView):
             return
         if isinstance(answer, NightdeskError):
             words = f"{self.glyphs.fail} {answer}"
@@ -135,7 +135,7 @@ class DiffScreen(Sheet[None]):
         self.show_title(line("Diff ", numbers, changes))
 
     def _draw(self, *, from_top: bool = True) -> None:
-        if self.compared is None:
+        if self.compared is None or not self.query(DiffView):
             return
         left, right, diff = self.compared
         self._show_title()

@@ -150,7 +150,7 @@ class ReplayingScreen(Sheet[None]):
     def feed(self, desk: Mirror | None, now_ns: int) -> None:
         """Follow the new reply."""
         self._now_ns = now_ns
-        if desk is None or not self.is_mounted:
+        if desk is None or not self.query("#new-page"):
             return
         row = desk.exchanges.get(self.number)
         if row is not None and row is not self._row:
@@ -167,7 +167,7 @@ class ReplayingScreen(Sheet[None]):
 
     def _take(self, row: ExchangeRow, answer: Any | NightdeskError) -> None:
         self._asking = False
-        if not self.is_mounted or not isinstance(answer, Exchange):
+        if not self.query("#new-page") or not isinstance(answer, Exchange):
             return
         self._row, self.exchange = row, answer
         self._about("new", figures(answer, self.glyphs, self._now_ns))
