@@ -11,15 +11,13 @@ import heapq
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
-
-import msgspec
+from typing import Generic, Literal, TypeVar
 
 from nightdesk.core.profile_advice import Evidence, advise
 from nightdesk.core.profile_parts import INFERENCE, split_parts
 from nightdesk.core.query import quoted
 from nightdesk.model.exchange import Exchange, ExchangeRow
-from nightdesk.model.profile import Finding, Leader, Parts, Profile, ProfileGroup
+from nightdesk.model.profile import PARTS, Finding, Leader, Parts, Profile, ProfileGroup
 
 LOAD_NS = 500 * 10**6
 """A model that is in memory answers "load" in some 10 ms; beyond this it was really loaded."""
@@ -35,6 +33,14 @@ PREFIX_NS = 200 * 10**6
 """Prompts that are shorter, or evaluated faster, are not worth a question."""
 LENGTH_REASONS = frozenset({"length", "max_tokens"})
 TROUBLE = frozenset({"failed", "aborted"})
+PART_NAMES = tuple(f"{part}_ns" for part in PARTS)
+NUMBERS = (
+    *PART_NAMES,
+    *("count", "running", "errors", "covered_ns", "pause_ns", "client_ns", "switch_ns", "loads", "switches"),
+    *("prompt_tokens", "reply_tokens", "timed_prompt_tokens", "timed_prompt_ns", "timed_reply_tokens"),
+    *("timed_reply_ns", "replies", "length_cuts"),
+)
+"""What is added up in each group."""
 
 Key = tuple[str, str]
 Pair = tuple[int, int]
@@ -50,15 +56,17 @@ class _Greatest(Generic[T]):
         self._heap: list[tuple[int, int]] = []
         self._held: dict[int, T] = {}
 
+    def wants(self, value: int, number: int) -> bool:
+        """Whether it is great enough."""
+        return len(self._heap) < self._most or (value, number) > self._heap[0]
+
     def offer(self, value: int, number: int, held: T) -> None:
         """Take it in if it is great enough."""
-        if len(self._heap) < self._most:
-            heapq.heappush(self._heap, (value, number))
-        elif (value, number) > self._heap[0]:
-            _, gone = heapq.heapreplace(self._heap, (value, number))
-            del self._held[gone]
-        else:
+        if not self.wants(value, number):
             return
+        if len(self._heap) == self._most:
+            del self._held[heapq.heappop(self._heap)[1]]
+        heapq.heappush(self._heap, (value, number))
         self._held[number] = held
 
     def ordered(self) -> tuple[T, ...]:
@@ -86,21 +94,31 @@ class _Server:
 class _Sums:
     """A group in the making."""
 
-    parts: dict[str, int] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NUMBERS, 0))
     findings: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    covered_ns: int = 0
     covered_until_ns: int = 0
-    pause_ns: int = 0
-    client_ns: int = 0
-    switch_ns: int = 0
     slowest: Leader | None = None
     biggest: Leader | None = None
     first_ns: int = 0
     last_ns: int = 0
 
-    def count(self, name: str, by: int = 1) -> None:
-        self.counts[name] = self.counts.get(name, 0) + by
+    def add(self, row: ExchangeRow, end_ns: int, added: Mapping[str, int]) -> None:
+        """Add what is the same for every group, and what depends on the rows of this one."""
+        numbers = self.numbers
+        for name, value in added.items():
+            numbers[name] += value
+        if end_ns > self.covered_until_ns:
+            numbers["covered_ns"] += end_ns - max(row.started_ns, self.covered_until_ns)
+            self.covered_until_ns = end_ns
+        self.first_ns = min(self.first_ns or row.started_ns, row.started_ns)
+        self.last_ns = max(self.last_ns, end_ns)
+        if self.slowest is None or end_ns - row.started_ns > self.slowest.value:
+            self.slowest = _leader(row, end_ns - row.started_ns, "ns")
+        if (tokens := tokens_of(row)) and (self.biggest is None or tokens > self.biggest.value):
+            self.biggest = _leader(row, tokens, "tokens")
+        for kind in set(row.verdicts):
+            count, took, example = self.findings.get(kind, (0, 0, 0))
+            self.findings[kind] = count + 1, took + end_ns - row.started_ns, max(example, row.id)
 
 
 class Profiler:
@@ -138,15 +156,18 @@ class Profiler:
             return
         loaded = (row.load_ns or 0) >= LOAD_NS
         switched = loaded and last is not None and last.model not in (None, row.model)
-        parts = split_parts(row, end_ns - row.started_ns)
+        added = {
+            **split_parts(row, end_ns - row.started_ns),
+            **_numbers_of(row),
+            "pause_ns": pause_ns,
+            "client_ns": waited_ns,
+            "switch_ns": (row.load_ns or 0) if switched else 0,
+            "loads": loaded,
+            "switches": switched,
+        }
+        added = {name: value for name, value in added.items() if value}
         for sums in (self._total, self._group(self._models, row.model), self._group(self._jobs, row.job)):
-            _add_times(sums, row, end_ns, parts)
-            sums.pause_ns += pause_ns
-            sums.client_ns += waited_ns
-            sums.switch_ns += (row.load_ns or 0) if switched else 0
-            sums.count("loads", loaded)
-            sums.count("switches", switched)
-            _add_counts(sums, row, end_ns)
+            sums.add(row, end_ns, added)
         if loaded or last is None:
             self._note_cold(row)
         self._remember(row, end_ns, before, last if loaded and not switched else None)
@@ -190,16 +211,20 @@ class Profiler:
             if len(self._merged) < GROUPS_MOST:
                 self._merged.add(name[:200])
             name = None
-        return groups.setdefault(name, _Sums())
+        sums = groups.get(name)
+        if sums is None:
+            sums = groups[name] = _Sums()
+        return sums
 
     def _remember(
         self, row: ExchangeRow, end_ns: int, before: ExchangeRow | None, same: _Server | None
     ) -> None:
         """Leaders, and what might be asked about later."""
-        self._slowest.offer(end_ns - row.started_ns, row.id, slowness(row, end_ns))
-        size = bigness(row)
-        if size is not None:
-            self._biggest.offer(size.value, row.id, size)
+        took_ns, tokens = end_ns - row.started_ns, tokens_of(row)
+        if self._slowest.wants(took_ns, row.id):
+            self._slowest.offer(took_ns, row.id, _leader(row, took_ns, "ns"))
+        if tokens and self._biggest.wants(tokens, row.id):
+            self._biggest.offer(tokens, row.id, _leader(row, tokens, "tokens"))
         if row.done_reason in LENGTH_REASONS:
             self._cuts.append(row.id)
         if same is not None:
@@ -221,7 +246,7 @@ class Profiler:
             reloads=self._reloads.ordered(),
             repeats=self._repeats.ordered(),
             cold={model: spent / tokens for model, (spent, tokens) in self._cold.items()},
-            switch_ns=self._total.switch_ns,
+            switch_ns=self._total.numbers["switch_ns"],
         )
         models = self._groups(self._models, "model")
         return Profile(
@@ -242,7 +267,7 @@ class Profiler:
         return tuple(sorted(made, key=lambda group: (-group.parts.total_ns, -group.count, group.name or "")))
 
     def _finished(self, name: str | None, sums: _Sums, term: str) -> ProfileGroup:
-        counts = sums.counts
+        numbers = sums.numbers
         found = [
             Finding(kind=kind, count=count, took_ns=took, example=example)
             for kind, (count, took, example) in sums.findings.items()
@@ -250,27 +275,19 @@ class Profiler:
         return ProfileGroup(
             name=name,
             query=f"{self._query} {term}".strip(),
-            count=counts.get("count", 0),
-            running=counts.get("running", 0),
-            errors=counts.get("errors", 0),
-            parts=msgspec.convert(sums.parts, Parts),
-            covered_ns=sums.covered_ns,
-            pause_ns=sums.pause_ns,
-            client_ns=sums.client_ns,
-            prompt_tokens=counts.get("prompt_tokens", 0),
-            reply_tokens=counts.get("reply_tokens", 0),
-            prompt_rate=_rate(counts.get("timed_prompt_tokens"), counts.get("timed_prompt_ns")),
-            reply_rate=_rate(counts.get("timed_reply_tokens"), counts.get("timed_reply_ns")),
-            loads=counts.get("loads", 0),
-            switches=counts.get("switches", 0),
-            length_cuts=counts.get("length_cuts", 0),
-            replies=counts.get("replies", 0),
+            parts=Parts(**{part: numbers[part] for part in PART_NAMES}),
+            prompt_rate=_rate(numbers["timed_prompt_tokens"], numbers["timed_prompt_ns"]),
+            reply_rate=_rate(numbers["timed_reply_tokens"], numbers["timed_reply_ns"]),
             slowest=sums.slowest,
             biggest=sums.biggest,
             findings=tuple(sorted(found, key=lambda each: (-each.count, each.kind))),
             first_ns=sums.first_ns,
             last_ns=sums.last_ns,
+            **{same: numbers[same] for same in _SAME_NAMES},
         )
+
+
+_SAME_NAMES = tuple(name for name in NUMBERS if name in ProfileGroup.__struct_fields__)
 
 
 def profile(rows: Iterable[ExchangeRow], now_ns: int, query: str = "") -> Profile:
@@ -290,29 +307,13 @@ def client_of(row: ExchangeRow) -> Key | None:
     return ("connection", row.client_addr) if row.client_addr else None
 
 
-def slowness(row: ExchangeRow, end_ns: int) -> Leader:
-    """The row by its duration."""
-    return _leader(row, end_ns - row.started_ns, "ns")
+def tokens_of(row: ExchangeRow) -> int:
+    """Tokens in both directions, as far as the server counted them."""
+    return (row.prompt_tokens or 0) + (row.reply_tokens or 0)
 
 
-def bigness(row: ExchangeRow) -> Leader | None:
-    """The row by its tokens, where the server counted any."""
-    tokens = (row.prompt_tokens or 0) + (row.reply_tokens or 0)
-    return _leader(row, tokens, "tokens") if tokens else None
-
-
-def _leader(row: ExchangeRow, value: int, unit: str) -> Leader:
-    return msgspec.convert(
-        {
-            "exchange": row.id,
-            "value": value,
-            "unit": unit,
-            "model": row.model,
-            "job": row.job,
-            "item": row.item,
-        },
-        Leader,
-    )
+def _leader(row: ExchangeRow, value: int, unit: Literal["ns", "tokens"]) -> Leader:
+    return Leader(exchange=row.id, value=value, unit=unit, model=row.model, job=row.job, item=row.item)
 
 
 def repeats_prompt(before: ExchangeRow, row: ExchangeRow) -> bool:
@@ -329,41 +330,26 @@ def repeats_prompt(before: ExchangeRow, row: ExchangeRow) -> bool:
     )
 
 
-def _add_times(sums: _Sums, row: ExchangeRow, end_ns: int, parts: dict[str, int]) -> None:
-    for name, spent in parts.items():
-        sums.parts[name] = sums.parts.get(name, 0) + spent
-    sums.covered_ns += max(0, end_ns - max(row.started_ns, sums.covered_until_ns))
-    sums.covered_until_ns = max(sums.covered_until_ns, end_ns)
-    sums.first_ns = min(sums.first_ns or row.started_ns, row.started_ns)
-    sums.last_ns = max(sums.last_ns, end_ns)
-    if sums.slowest is None or end_ns - row.started_ns > sums.slowest.value:
-        sums.slowest = slowness(row, end_ns)
-    size = bigness(row)
-    if size is not None and (sums.biggest is None or size.value > sums.biggest.value):
-        sums.biggest = size
-
-
-def _add_counts(sums: _Sums, row: ExchangeRow, end_ns: int) -> None:
-    sums.count("count")
-    sums.count("running", row.state == "running")
-    sums.count("errors", row.state in TROUBLE)
-    sums.count("prompt_tokens", row.prompt_tokens or 0)
-    sums.count("reply_tokens", row.reply_tokens or 0)
+def _numbers_of(row: ExchangeRow) -> dict[str, int]:
+    """What a row adds to the numbers of each of its groups."""
+    is_reply = row.operation in ("chat", "generate") and row.state != "running"
+    added = {
+        "count": 1,
+        "running": row.state == "running",
+        "errors": row.state in TROUBLE,
+        "prompt_tokens": row.prompt_tokens or 0,
+        "reply_tokens": row.reply_tokens or 0,
+        "replies": is_reply,
+        "length_cuts": is_reply and row.done_reason in LENGTH_REASONS,
+    }
     if row.prompt_tokens and row.prompt_ns:
-        sums.count("timed_prompt_tokens", row.prompt_tokens)
-        sums.count("timed_prompt_ns", row.prompt_ns)
+        added |= {"timed_prompt_tokens": row.prompt_tokens, "timed_prompt_ns": row.prompt_ns}
     if row.reply_tokens and row.generation_ns:
-        sums.count("timed_reply_tokens", row.reply_tokens)
-        sums.count("timed_reply_ns", row.generation_ns)
-    if row.operation in ("chat", "generate") and row.state != "running":
-        sums.count("replies")
-        sums.count("length_cuts", row.done_reason in LENGTH_REASONS)
-    for kind in set(row.verdicts):
-        count, took, example = sums.findings.get(kind, (0, 0, 0))
-        sums.findings[kind] = count + 1, took + end_ns - row.started_ns, max(example, row.id)
+        added |= {"timed_reply_tokens": row.reply_tokens, "timed_reply_ns": row.generation_ns}
+    return added
 
 
-def _rate(tokens: int | None, spent_ns: int | None) -> float | None:
+def _rate(tokens: int, spent_ns: int) -> float | None:
     return tokens * 1e9 / spent_ns if tokens and spent_ns else None
 
 
