@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
+import json
 import random
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psutil
 import pytest
 
+from nightdesk.model.exchange import ExchangeGrew, ExchangeSeen
 from tests.support.capture import PATIENCE, Capture, ask, capturing, model_server, start_client
 
 STREAMS = 240
@@ -114,6 +118,126 @@ def test_hundreds_of_random_streams_pass_unchanged_in_both_directions() -> None:
     assert wrong == []
 
 
+BLOCK = random.Random(9).randbytes(1 << 20)
+MANY_STREAMS = 10_000
+AT_ONCE = 24
+
+
+class Plan:
+    """One stream of many: what passes in which direction, in which cuts, and how it ends."""
+
+    def __init__(self, seed: int) -> None:
+        pick = random.Random(seed)
+        self.up, self.down = (self._part(pick) for _ in range(2))
+        self.end = pick.choice(("client closes its half", "server closes", "client resets", "server resets"))
+        self.seed = seed
+        self.at_server, self.at_client = bytearray(), bytearray()
+
+    def _part(self, pick: random.Random) -> bytes:
+        size = int(10 ** pick.uniform(0, 3.3 if pick.random() < 0.99 else 5.5))
+        begin = pick.randrange(len(BLOCK) - size)
+        return BLOCK[begin : begin + size]
+
+    async def send(self, writer: asyncio.StreamWriter, data: bytes, side: str) -> None:
+        """In random cuts; a reset comes after some part."""
+        pick = random.Random(f"{self.seed} {side}")
+        limit = pick.randrange(len(data) + 1) if self.end == f"{side} resets" else len(data)
+        place = 0
+        while place < limit:
+            size = min(pick.choice((1, 100, 1460, 9_000, 70_000)), limit - place)
+            writer.write(data[place : place + size])
+            place += size
+            await (writer.drain() if pick.random() < 0.7 else asyncio.sleep(0))
+        if self.end == f"{side} resets":
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            writer.transport.abort()
+        elif side == "server" or self.end == "client closes its half":
+            writer.write_eof()
+
+    def check(self) -> str | None:
+        """What went wrong."""
+        parts = ((self.up, self.at_server, "up"), (self.down, self.at_client, "down"))
+        for sent, got, way in parts:
+            if not sent.startswith(got) or (len(got) != len(sent) and not self.end.endswith("resets")):
+                return f"{self.seed} {self.end}: {way} {len(got)} of {len(sent)}"
+        return None
+
+
+RESET = struct.pack("ii", 1, 0)
+
+
+async def _both(plan: Plan, side: str, writer: asyncio.StreamWriter, reading: Awaitable[None]) -> None:
+    """Send and read at the same time, until both are done or the connection is reset."""
+    data = plan.up if side == "client" else plan.down
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(plan.send(writer, data, side))
+            tasks.create_task(_until_reset(reading))
+    except* OSError:
+        pass
+    finally:
+        writer.close()
+
+
+async def _until_reset(reading: Awaitable[None]) -> None:
+    with contextlib.suppress(OSError):
+        await reading
+
+
+async def _pass_many(open_relay: Callable[[int], int]) -> list[str]:
+    """Streams through the relay that ``open_relay`` puts before a port; returns what went wrong."""
+    plans = {seed: Plan(seed) for seed in range(MANY_STREAMS)}
+    serving: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
+        try:
+            plan = plans[int.from_bytes(await reader.readexactly(4), "big")]
+        except (OSError, asyncio.IncompleteReadError):
+            writer.close()
+            return
+        wanted = len(plan.up) if plan.end == "server closes" else None
+        await _both(plan, "server", writer, _collect_some(reader, plan.at_server, wanted))
+
+    async def ask(port: int, plan: Plan, places: asyncio.Semaphore) -> None:
+        async with places:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(plan.seed.to_bytes(4, "big"))
+            await _both(plan, "client", writer, _collect_some(reader, plan.at_client, None))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = await asyncio.to_thread(open_relay, server.sockets[0].getsockname()[1])
+    places = asyncio.Semaphore(AT_ONCE)
+    await asyncio.gather(*(ask(port, plan, places) for plan in plans.values()))
+    server.close()
+    await asyncio.wait_for(asyncio.gather(*(task for task in serving if task)), PATIENCE)
+    # Transports close in the next rounds of the loop.
+    await asyncio.sleep(0.1)
+    return [fault for plan in plans.values() if (fault := plan.check())]
+
+
+async def _collect_some(reader: asyncio.StreamReader, into: bytearray, wanted: int | None) -> None:
+    while wanted is None or len(into) < wanted:
+        piece = await reader.read(1 << 16)
+        if not piece:
+            return
+        into += piece
+
+
+def test_ten_thousand_random_streams_pass_unchanged_however_they_end() -> None:
+    with contextlib.ExitStack() as open_things:
+
+        def open_relay(port: int) -> int:
+            capture, relay = open_things.enter_context(relaying(port))
+            found.append(capture)
+            return relay
+
+        found: list[Capture] = []
+        faults = asyncio.run(_pass_many(open_relay))
+        assert found[0].process.poll() is None
+    assert faults == []
+
+
 def _is_calm(relay: psutil.Process) -> bool | None:
     """True once the relay works no more: all buffers on the way are full."""
     before = relay.cpu_times()
@@ -211,3 +335,52 @@ def test_a_wished_port_that_is_taken_is_reported() -> None:
         capture = Capture("--source", "relay", "--ports", "9", "--relay-port", str(port))
         assert capture.end() == 1
     assert f"The relay can't listen on 127.0.0.1:{port}" in (capture.statuses()[-1].message or "")
+
+
+def test_a_cancelled_exchange_ends_for_the_client_for_the_server_and_on_the_record() -> None:
+    with model_server() as server, relaying(server.port) as (capture, port):
+        server.go_on.clear()
+        with start_client(port, "/api/generate") as client:
+            running = capture.exchange("/api/generate", "running")
+            half = len(server.words) // 2
+            capture.until(lambda: _grown(capture, running.id) == "".join(server.words[:half]) or None, "half")
+            say(capture, {"cancel": running.id})
+            ended = capture.exchange("/api/generate", "aborted")
+            client.communicate(timeout=PATIENCE)
+        assert client.returncode != 0
+        server.go_on.set()
+        assert ask(port, "/after")[1] == server.text
+        assert capture.exchange("/after", "complete").state == "complete"
+    assert ended.id == running.id
+    assert ended.text == "".join(server.words[:half])
+    assert ended.aborted_by == "client"
+    assert "Ended from Nightdesk" in (ended.note or "")
+
+
+def test_an_exchange_that_is_not_there_can_not_be_cancelled_and_that_is_said() -> None:
+    with relaying(9) as (capture, _):
+        say(capture, {"cancel": 77})
+        say(capture, {"cancel": "x"}, {"other": 1}, "nothing")
+        said = capture.until(
+            lambda: next((s.message for s in capture.statuses() if "77" in (s.message or "")), None), "answer"
+        )
+    assert said.startswith("Exchange 77 does not run through the relay (any more); nothing was closed.")
+
+
+def say(capture: Capture, *commands: object) -> None:
+    """Tell the capture process, as the engine does."""
+    assert capture.process.stdin
+    for command in commands:
+        capture.process.stdin.write(json.dumps(command).encode() + b"\n")
+    capture.process.stdin.flush()
+
+
+def _grown(capture: Capture, number: int) -> str:
+    """The text as somebody who follows the lines has it."""
+    text = ""
+    for line in list(capture.lines):
+        if isinstance(line, ExchangeSeen) and line.exchange.id == number:
+            text = line.exchange.text
+        elif isinstance(line, ExchangeGrew) and line.id == number:
+            text += line.text
+    return text
