@@ -23,7 +23,7 @@ from nightdesk.model.errors import CaptureError
 from nightdesk.model.exchange import Exchange, ExchangeGrew, ExchangeSeen, capture_encoder
 from tests.fuzz.mutations import broken, flipped, hurt, merged, pieces
 from tests.fuzz.samples import BODIES, FILES, FRAMES, PROMPTS, REQUESTS, RESPONSES, WORDS, recording
-from tests.support.damage import KINDS, Talked, case_at, faults, own_faults, talks
+from tests.support.damage import KINDS, Talked, as_live, case_at, faults, own_faults, talks
 from tests.support.wire import RECORDINGS, frames_of
 
 _packets = PacketReader()
@@ -175,7 +175,9 @@ def fuzz_relays(dice: random.Random) -> None:
 def _talks() -> list[Talked]:
     """The connections of all recordings; none where the recordings are absent."""
     files = sorted(RECORDINGS.glob("*.pcap"))
-    return [talk for path in files for talk in talks(frames_of(path)) if len(talk.frames) < TALK_FRAMES]
+    recordings = [frames_of(path) for path in files]
+    found = [talk for frames in recordings for talk in (*talks(frames), *talks(as_live(frames)))]
+    return [talk for talk in found if len(talk.frames) < TALK_FRAMES]
 
 
 def fuzz_damages(dice: random.Random) -> None:

@@ -43,6 +43,13 @@ def talks(frames: list[Frame]) -> list[Talked]:
     return [talk for talk in found.values() if talk.truth]
 
 
+def as_live(frames: list[Frame]) -> list[Frame]:
+    """What a live capture sees of them: the kernel leaves acknowledgements without bytes out."""
+    reader = PacketReader()
+    segments = [reader.read(link, frame) for link, _, frame in frames]
+    return [frame for frame, s in zip(frames, segments, strict=True) if s and (s.payload or s.flags & 7)]
+
+
 Case = tuple[str, int, list[Frame]]
 """What was done, at which packet, and what is left."""
 

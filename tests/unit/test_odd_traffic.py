@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nightdesk.model.exchange import Exchange
-from tests.support.wire import ACK, LAST, PSH, STREAM_HEAD, Talk, exchanges, piece, request
+from tests.support.wire import ACK, FIN, LAST, PSH, RST, STREAM_HEAD, Talk, exchanges, piece, request
 
 ASK = request({"model": "m", "prompt": "x"})
 HEAD = b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -43,6 +43,18 @@ def test_a_tunnel_is_no_traffic() -> None:
     talk = Talk().open().send(b"CONNECT x:443 HTTP/1.1\r\n\r\n").answer(b"HTTP/1.1 200 OK\r\n\r\n")
     talk.send(b"\x16\x03\x01\x02\0\x01\0").answer(b"\x16\x03\x03\0z\x02").close()
     assert told(talk) == [("CONNECT", "complete", 200, "")]
+
+
+def test_a_reset_soon_after_the_capture_began_does_not_hide_what_was_read() -> None:
+    talk = Talk().open().send(ASK)
+    talk.packet(1, PSH | ACK, STREAM_HEAD + piece("some "))
+    talk.packet(1, PSH | ACK, piece("words"))
+    talk.packet(0, FIN | ACK)
+    talk.packet(1, PSH | ACK, piece("", error="context canceled"))
+    talk.packet(0, RST)
+    for begin in (0, 1, 3):
+        found = exchanges(talk.frames[begin:])[0]
+        assert (found.state, found.aborted_by, found.text) == ("aborted", "client", "some words")
 
 
 def only(talk: Talk) -> Exchange:

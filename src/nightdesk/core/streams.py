@@ -159,6 +159,9 @@ class Flow:
             if lane.next < 0:
                 lane.next = lane.first = self._first_place(lane, early)
         for is_server, segment, seen_ns in early:
+            if segment.flags & RST:
+                # It ends what came before, and that must have been delivered.
+                self._advance(seen_ns)
             self._accept(self.server if is_server else self.client, segment, seen_ns)
         self._advance(at_ns)
 
