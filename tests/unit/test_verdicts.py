@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from random import Random
+from typing import Any
+
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from docs import verdicts as page
-from nightdesk.core.verdicts import DEFAULTS, KINDS, Known, thresholds_of, verdicts_of
+from nightdesk.core.verdicts import DEFAULTS, KINDS, Known, Watcher, thresholds_of, verdicts_of
+from nightdesk.core.verdicts.loops import TAIL, find_loop
 from nightdesk.model.config import VerdictsSection
 from nightdesk.model.exchange import Exchange
 from tests.support.verdict_cases import START, Case, S, all_cases, asked, cut_by, long_prompt, made, prose
@@ -149,3 +156,80 @@ def test_known_models_are_bounded() -> None:
 def test_defaults_are_those_of_the_configuration() -> None:
     assert thresholds_of(VerdictsSection()) == DEFAULTS
     assert Exchange.__struct_fields__.count("verdicts") == 1
+
+
+def test_no_file_of_this_repository_looks_like_a_loop_wherever_it_is_cut() -> None:
+    root, source, looked_at = Path(__file__).parents[2], Random(5), 0
+    for path in sorted(
+        [*root.glob("src/**/*.py"), *root.glob("docs/*.md"), *root.glob("*.toml"), *root.glob("LICENSE")]
+    ):
+        text = path.read_text(encoding="utf-8")
+        for end in [len(text), *(source.randint(1, len(text) or 1) for _ in range(2))]:
+            assert find_loop(text[:end], "cut", 20) is None, (path, end)
+            assert find_loop(text[max(0, end - TAIL) : end], "running", 20) is None, (path, end)
+            looked_at += 1
+    assert looked_at > 300
+
+
+_JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "type",
+                    "required",
+                    "properties",
+                    "items",
+                    "enum",
+                    "anyOf",
+                    "$ref",
+                    "schema",
+                    "json_schema",
+                    "a",
+                ]
+            )
+            | st.text(max_size=3),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+_NUMBERS = st.none() | st.integers(min_value=0, max_value=10**20)
+
+
+@given(
+    options=st.dictionaries(
+        st.sampled_from(["num_ctx", "num_predict", "num_keep", "max_tokens", "stream"]), _JSON
+    ),
+    shape=_JSON,
+    answer=_JSON,
+    error=_JSON,
+    keep_alive=_JSON,
+    count=_NUMBERS,
+    spans=st.tuples(_NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS),
+    state=st.sampled_from(["complete", "failed", "aborted", "partial", "incomplete", "running"]),
+    status=st.sampled_from([None, 200, 404, 499, 500]),
+    dialect=st.sampled_from(["ollama", "openai", "anthropic", "http"]),
+)
+@settings(max_examples=80, deadline=None)
+def test_whatever_clients_and_servers_say_is_judged_without_a_fault(
+    options: Any, shape: Any, answer: Any, error: Any, keep_alive: Any, count: Any, spans: Any, state: Any, status: Any,
+    dialect: Any,
+) -> None:  # fmt: skip
+    first, ended, load, prompt_ns = spans
+    odd = made(
+        prompt=asked(options=options, format=shape, keep_alive=keep_alive), text=msgspec.json.encode(answer).decode(),
+        error=error, prompt_tokens=count, reply_tokens=count, first_token_ns=first, ended_ns=ended, load_ns=load,
+        prompt_ns=prompt_ns, state=state, status=status, dialect=dialect,
+    )  # fmt: skip
+    known = Known()
+    known.set_context("llama3.1:8b", 4096, START)
+    for _ in range(3):
+        verdicts_of(odd, known=known)
+        known.learn(odd)
+    watcher = Watcher(msgspec.structs.replace(odd, state="running"), DEFAULTS, known)
+    watcher.feed(START, odd.text, odd.text, first)
+    watcher.look(START + 99 * S)
