@@ -31,7 +31,7 @@ CHOICES = (
 COLUMNS = (
     Column("mark", "", width=1),
     Column("state", "", width=1),
-    Column("model", "model", width=20),
+    Column("model", "model", width=24),
     Column("first", "first", width=6, align="right"),
     Column("tokens", "tokens", width=6, align="right"),
     Column("speed", "t/s", width=5, align="right"),
@@ -220,8 +220,10 @@ class ComparisonScreen(Sheet[None]):
             return Row(number, (sign, Cell(self.glyphs.wait, "muted"), model, *blank, Cell(state, "muted")))
         begin = self._begins.get(number, "")[:400]
         cells = result_cells(row, begin, self.glyphs, self._now_ns)
-        is_original = number == self.original.id
-        return Row(number, (sign, *cells), "muted" if is_original else "")
+        if number != self.original.id:
+            return Row(number, (sign, *cells))
+        model = cells[1]._replace(more=(("  original", "faint"),))
+        return Row(number, (sign, cells[0], model, *cells[2:]), "muted")
 
     # Keys
 
