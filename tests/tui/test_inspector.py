@@ -1,406 +1,376 @@
-"""The inspector: six pages on one exchange, following a reply, bodies of any size, hostile content."""
+"""The inspector on the screen: pages, folds, search, a growing reply, two columns, what it asks of others."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from rich.cells import cell_len
+from textual.message import Message
+from textual.pilot import Pilot
 
+import nightdesk.model.exchange as nouns
 from nightdesk.core.foreign import safe
-from nightdesk.model.desk import ExchangeChanged, ExchangeCounts
+from nightdesk.model.desk import ExchangeChanged
 from nightdesk.model.errors import NightdeskError
-from nightdesk.model.exchange import (
-    Embeddings,
-    Exchange,
-    Image,
-    Message,
-    MissingBytes,
-    Prompt,
-    ToolCall,
-    Verdict,
-    row_of,
-)
-from nightdesk.model.process import ProcessRef
-from nightdesk.tui.asks import OpenExchange
-from nightdesk.tui.glyphs import UNICODE
-from nightdesk.tui.screens.exchange_pages import LIMIT, PAGES, json_lines, page_lines, title_cells
+from nightdesk.model.exchange import Exchange, Prompt, Verdict, row_of
+from nightdesk.model.inspection import Feedback
+from nightdesk.tui import asks
+from nightdesk.tui.app import Viewer
 from nightdesk.tui.screens.inspector import InspectorScreen
-from nightdesk.tui.widgets.lines import Pieces, wrap
-from nightdesk.tui.widgets.page import Page
-from tests.support.viewer import NOW, FakeEngine, replaced, screen_text, snapshot, until, viewer
-
-NS = 10**9
-COUNTS = ExchangeCounts(running=0, done=1, failed=0, verdicts=0)
-HOSTILE = "\x1b]52;c;aGk=\x07\x1b[2J[/] [@click=app.quit]x[/] \u202eabc\u202c \x9b31m \x00\r\tend"
-NAMES = [name for name, _ in PAGES]
+from nightdesk.tui.widgets.folds import FoldView
+from tests.support.exchanges import COUNTS, HOSTILE, ExchangeEngine, exchange
+from tests.support.viewer import replaced, screen_lines, screen_text, until, viewer
 
 
-def exchange(number: int = 1, **more: Any) -> Exchange:
-    """A complete chat with everything that Ollama tells."""
-    given: dict[str, Any] = {
-        "id": number,
-        "state": "complete",
-        "client_addr": "127.0.0.1:41234",
-        "server_addr": "127.0.0.1:11434",
-        "connection": 3,
-        "position": 2,
-        "method": "POST",
-        "path": "/api/chat",
-        "dialect": "ollama",
-        "operation": "chat",
-        "status": 200,
-        "streamed": True,
-        "stream_format": "ndjson",
-        "fragments": 821,
-        "model": "qwen2.5-coder:32b",
-        "text": "## Executive Summary\n\nAll is well.",
-        "thinking": "The user wants a summary.",
-        "tool_calls": (ToolCall(id="c1", name="search", arguments={"q": "minutes"}),),
-        "done": True,
-        "done_reason": "stop",
-        "prompt_tokens": 3100,
-        "reply_tokens": 820,
-        "load_ns": 2 * NS,
-        "prompt_ns": 3 * NS,
-        "generation_ns": 20 * NS,
-        "total_ns": 26 * NS,
-        "started_ns": NOW - 60 * NS,
-        "first_byte_ns": NOW - 55 * NS,
-        "first_token_ns": NOW - 54 * NS,
-        "ended_ns": NOW - 33 * NS,
-        "request_bytes": 12_300,
-        "request_sha256": "ab" * 32,
-        "response_bytes": 98_000,
-        "response_sha256": "cd" * 32,
-        "missing_bytes": MissingBytes(request=0, response=0),
-        "process": ProcessRef(pid=4101, started_ns=NOW, name="python", command="python batch.py"),
-        "run": "synthesize-1",
-        "job": "synthesize",
-        "item": "item 9",
-        "verdicts": (),
-        "prompt": Prompt(
-            messages=(
-                Message(role="system", content="You summarise."),
-                Message(
-                    role="user", content="Summarise this.", images=(Image(sha256="ef" * 32, bytes=5000),)
-                ),
-            ),
-            options={"num_ctx": 8192},
-            tools=({"type": "function"},),
-        ),
-        "request_headers": (("Host", "localhost"), ("Authorization", "masked")),
-        "response_headers": (("Content-Type", "application/x-ndjson"),),
-        "request_body": json.dumps({"model": "qwen2.5-coder:32b", "stream": True, "n": -1.5}),
-        "response_body": '{"message":{"content":"a"}}\n{"message":{"content":"b"}}',
-        **more,
-    }
-    return Exchange(**given)
+@contextlib.asynccontextmanager
+async def opened(
+    *known: Exchange,
+    size: tuple[int, int] = (120, 40),
+    at: int | None = None,
+    shows: str = "── text",
+    **more: Any,
+) -> AsyncIterator[tuple[Viewer, Pilot[Any], ExchangeEngine]]:
+    """A viewer with the inspector open on exchange ``at`` (the last one) that shows some words."""
+    engine = ExchangeEngine(*known)
+    app = viewer(engine, **more)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await until(pilot, lambda: app.link.drawn)
+        app.post_message(asks.OpenExchange(known[-1].id if at is None else at))
+        await until(pilot, lambda: shows in screen_text(app))
+        yield app, pilot, engine
 
 
-def page(shown: Exchange, name: str, width: int = 100) -> str:
-    lines = page_lines(shown, NAMES.index(name), UNICODE, NOW, width)
-    return "\n".join("".join(text for text, _ in line) for line in lines)
+def inspector(app: Viewer) -> InspectorScreen:
+    screen = app.screen
+    assert isinstance(screen, InspectorScreen)
+    return screen
 
 
-class ExchangeEngine(FakeEngine):
-    """Answers with the exchanges it is given."""
-
-    def __init__(self, *known: Exchange) -> None:
-        super().__init__(snapshot(exchanges=tuple(row_of(one) for one in known), counts=COUNTS))
-        self.known = {one.id: one for one in known}
-
-    async def exchange(self, exchange_id: int) -> Exchange:
-        self.asked.append(("exchange", exchange_id))
-        if exchange_id not in self.known:
-            raise NightdeskError(f"There is no exchange {exchange_id}.", "It may be too old.")
-        return self.known[exchange_id]
+def view(app: Viewer) -> FoldView:
+    return inspector(app).view
 
 
 # Pages
 
 
-def test_the_overview_has_findings_first_then_who_and_how_much() -> None:
-    verdict = Verdict(kind="context_cut", evidence="8,192 of about 11,900 tokens", advice="Raise num_ctx.")
-    text = page(exchange(verdicts=(verdict,), note="the body was cut"), "Overview")
-    assert text.startswith("▲ context cut\n8,192 of about 11,900 tokens\n→ Raise num_ctx.\n")
-    for words in (
-        "state         complete  reason stop",
-        "POST /api/chat  status 200",
-        "python (4101)  python batch.py",
-        "synthesize › item 9  synthesize-1",
-        "127.0.0.1:41234 → 127.0.0.1:11434  exchange 2 of connection 3",
-        "first token   6.0s",
-        "⇡3.1k tokens  1,033 tokens/s",
-        "⇣820 tokens  41 tokens/s",
-        "12.3 kB  sha256 abababababababab",
-        "num_ctx       8192",
-        "note          the body was cut",
-    ):
-        assert words in text
-
-
-def test_unknown_facts_are_dashes_with_their_reason() -> None:
-    bare = exchange(
-        process=None, model=None, first_token_ns=None, unknown={"process": "The port was closed already."}
-    )
-    text = page(bare, "Overview")
-    assert "process       –  The port was closed already." in text
-    assert "first token   –" in text
-    lost = page(exchange(missing_bytes=MissingBytes(request=0, response=4300)), "Overview")
-    assert "4.3 kB not captured" in lost
-
-
-def test_the_prompt_page_shows_messages_by_role_with_images_and_tools() -> None:
-    text = page(exchange(), "Prompt")
-    assert text.index("── system") < text.index("You summarise.") < text.index("── user")
-    assert "image         5.0 kB  sha256 efefefefefefefef" in text
-    assert "── tools  1" in text and '"type": "function"' in text
-    single = exchange(prompt=Prompt(system="Be brief.", prompt="Why?"))
-    assert "Be brief." in page(single, "Prompt") and "Why?" in page(single, "Prompt")
-    assert "No prompt was understood" in page(exchange(prompt=None), "Prompt")
-
-
-def test_the_response_page_shows_thinking_text_and_tool_calls_in_that_order() -> None:
-    text = page(exchange(), "Response")
-    places = [text.index(words) for words in ("── thinking", "── text", "All is well.", "tool call search")]
-    assert places == sorted(places)
-    assert "▶ running" in page(exchange(state="running", ended_ns=None), "Response")
-    assert "The reply holds no text." in page(exchange(text="", thinking="", tool_calls=()), "Response")
-    assert "3 of 768 dimensions" in page(exchange(embeddings=Embeddings(count=3, dims=768)), "Response")
-    assert "✗ out of memory" in page(exchange(error="out of memory"), "Response")
-
-
-def test_the_json_page_indents_values_and_leaves_streams_as_they_are() -> None:
-    text = page(exchange(), "JSON")
-    assert '  "model": "qwen2.5-coder:32b",' in text
-    assert '{"message":{"content":"a"}}\n{"message":{"content":"b"}}' in text
-    assert "Not recorded." in page(exchange(request_body=None), "JSON")
-    assert "[" * 100 in page(exchange(request_body="[" * 100_000), "JSON")
-
-
-def test_json_has_its_own_tone_for_keys_strings_and_values() -> None:
-    (line,) = json_lines('{"key": "a \\" b", "n": -1.5, "t": true}')
-    tones = {text: tone for text, tone in line if tone != "muted"}
-    assert tones == {
-        '"key"': "accent",
-        '"a \\" b"': "ok",
-        '"n"': "accent",
-        "-1.5": "primary",
-        '"t"': "accent",
-        "true": "primary",
-    }
-    assert "".join(text for text, _ in line) == '{"key": "a \\" b", "n": -1.5, "t": true}'
-
-
-def test_the_timing_page_tells_queue_prompt_and_generation_apart() -> None:
-    text = page(exchange(), "Timing")
-    assert "as the client saw it  27.0s" in text and "by the server's own clock  26.0s" in text
-    for name, words in (
-        ("first token", "6.0s   22 %"),
-        ("queue and load", "2.0s    8 %"),
-        ("prompt", "3.0s   12 %"),
-        ("generation", "20.0s   77 %"),
-        ("other", "1.0s    4 %"),
-    ):
-        (line,) = (line for line in text.split("\n") if line.startswith(f"{name} "))
-        assert "█" in line and line.endswith(words)
-        assert len(line) <= 100
-    silent = exchange(load_ns=None, prompt_ns=None, generation_ns=None, total_ns=None)
-    assert "has not told" in page(silent, "Timing")
-
-
-def test_the_headers_page_shows_both_sides_in_order() -> None:
-    text = page(exchange(), "Headers")
-    assert text.index("Host: localhost") < text.index("Authorization: masked") < text.index("Content-Type")
-
-
-def test_the_title_says_what_it_is_and_whose() -> None:
-    words = "".join(cell.plain for cell in title_cells(exchange(), UNICODE, NOW))
-    assert words == (
-        "✓ complete  POST /api/chat · 200  qwen2.5-coder:32b  synthesize › item 9  27.0s · first token 6.0s"
-    )
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_page_is_bounded_and_says_what_it_leaves_out(name: str) -> None:
-    huge = "word " * 2_000_000
-    shown = exchange(
-        text=huge,
-        thinking=huge,
-        request_body=huge,
-        response_body='"' * 9_000_000,
-        error=huge,
-        prompt=Prompt(prompt=huge, messages=tuple(Message(role="user", content=huge) for _ in range(20))),
-        request_headers=(("X", huge),) * 500,
-    )
-    text = page(shown, name)
-    assert len(text) <= 2 * LIMIT + 10_000
-    if name in ("Prompt", "Response", "JSON"):
-        assert "nightdesk show prints all" in text
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hostile_content_is_harmless_on_every_page(name: str) -> None:
-    fields = ("text", "thinking", "model", "path", "method", "error", "note", "item")
-    bad: dict[str, Any] = dict.fromkeys(fields, HOSTILE)
-    shown = exchange(
-        **bad,
-        done_reason=HOSTILE,
-        request_body=HOSTILE,
-        response_body=json.dumps({HOSTILE: HOSTILE}),
-        statuses=(HOSTILE,),
-        tool_calls=(ToolCall(name=HOSTILE, arguments=HOSTILE),),
-        verdicts=(Verdict(kind=HOSTILE, evidence=HOSTILE, advice=HOSTILE),),
-        prompt=Prompt(
-            system=HOSTILE,
-            messages=(Message(role=HOSTILE, content=HOSTILE, tool_name=HOSTILE),),
-            options={HOSTILE: HOSTILE},
-        ),
-        request_headers=((HOSTILE, HOSTILE),),
-        unknown={HOSTILE: HOSTILE},
-    )
-    text = page(shown, name)
-    assert safe(text) == text and "\t" not in text
-
-
-# Wrapping
-
-
-@pytest.mark.parametrize("width", [2, 3, 7, 20, 80])
-def test_wrapped_rows_fit_and_hold_every_sign(width: int) -> None:
-    line: Pieces = (("two words ", "muted"), ("議事録" * 30, ""), (" and more " * 9, "ok"), ("x" * 200, ""))
-    rows = wrap(line, width)
-    assert all(sum(cell_len(text) for text, _ in row) <= width for row in rows)
-    assert "".join(text for row in rows for text, _ in row) == "".join(text for text, _ in line)
-
-
-def test_words_are_not_broken_where_there_is_a_blank() -> None:
-    rows = wrap((("the quick brown fox jumps", ""),), 12)
-    assert [row[0][0] for row in rows] == ["the quick ", "brown fox ", "jumps"]
-
-
-# The screen
-
-
 @pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (160, 48)])
-async def test_enter_opens_the_exchange_and_escape_comes_back(size: tuple[int, int]) -> None:
-    app = viewer(ExchangeEngine(exchange()), mode="traffic")
-    async with app.run_test(size=size) as pilot:
-        await until(pilot, lambda: "qwen2.5-coder" in screen_text(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "── text" in screen_text(app))
+async def test_the_inspector_opens_on_the_reply_and_escape_comes_back(size: tuple[int, int]) -> None:
+    async with opened(exchange(), size=size, mode="traffic") as (app, pilot, _):
         assert "Exchange 1" in screen_text(app) and "[3 Response]" in screen_text(app)
+        assert "Executive Summary" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: "3 Ollama traffic" in screen_text(app))
 
 
-async def test_digits_and_tab_turn_the_pages() -> None:
-    app = viewer(ExchangeEngine(exchange()), mode="traffic")
-    async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: "qwen2.5-coder" in screen_text(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "── text" in screen_text(app))
+async def test_digits_tab_and_clicks_turn_the_pages() -> None:
+    async with opened(exchange()) as (app, pilot, _):
         for key, words in (
             ("1", "reason stop"),
             ("2", "You summarise."),
             ("4", '"stream": true'),
             ("tab", "by the server's own clock"),
-            ("tab", "Authorization: masked"),
+            ("tab", "Authorization: ⟨masked⟩"),
+            ("tab", "Nothing was found wrong"),
             ("tab", "[1 Overview]"),
-            ("shift+tab", "[6 Headers]"),
+            ("shift+tab", "[7 Verdicts]"),
         ):
             await pilot.press(key)
             await until(pilot, lambda words=words: words in screen_text(app))
+        row = next(y for y, text in enumerate(screen_lines(app)) if "4 JSON" in text)
+        await pilot.click(offset=(screen_lines(app)[row].index("4 JSON") + 2, row))
+        await until(pilot, lambda: "[4 JSON]" in screen_text(app))
 
 
 async def test_an_exchange_with_a_verdict_opens_on_its_finding() -> None:
     verdict = Verdict(kind="loop", evidence="the same 40 words 12 times", advice="Lower the temperature.")
-    app = viewer(ExchangeEngine(exchange(verdicts=(verdict,))), mode="traffic")
-    async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: "▲ loop" in screen_text(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "the same 40 words 12 times" in screen_text(app))
+    async with opened(exchange(verdicts=(verdict,)), shows="the same 40 words 12 times") as (app, pilot, _):
+        await pilot.press("7")
+        await until(pilot, lambda: "Thresholds stand under [verdicts]" in screen_text(app))
 
 
-async def test_a_running_reply_grows_while_one_looks_at_it() -> None:
-    running: dict[str, Any] = {"state": "running", "ended_ns": None, "thinking": "", "tool_calls": ()}
-    begun = exchange(**running, text="## Exec")
-    engine = ExchangeEngine(begun)
-    app = viewer(engine, mode="traffic")
-    async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: "## Exec" in screen_text(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "▶ running" in screen_text(app))
-        grown = replaced(begun, text="## Executive Summary\n\n" + "a line\n" * 100)
-        engine.known[1] = grown
-        engine.more.put_nowait(ExchangeChanged(row=row_of(grown), counts=COUNTS))
-        await until(pilot, lambda: "## Executive Summary" in screen_text(app))
-        await pilot.press("G")
-        page = app.screen.query_one(Page)
-        await until(pilot, lambda: page.at_end)
-        engine.known[1] = replaced(grown, text=grown.text + "and the newest line")
-        engine.more.put_nowait(ExchangeChanged(row=row_of(engine.known[1]), counts=COUNTS))
-        await until(pilot, lambda: "and the newest line" in screen_text(app))
+@pytest.mark.parametrize("state", ["failed", "aborted", "incomplete"])
+async def test_an_exchange_that_is_not_whole_opens_where_the_reason_stands(state: str) -> None:
+    async with opened(exchange(state=state), shows="[1 Overview]"):
+        pass
 
 
-async def test_n_and_p_go_to_the_exchanges_beside_it() -> None:
-    app = viewer(ExchangeEngine(*(exchange(n, text=f"reply {n}") for n in (1, 2, 3))), mode="traffic")
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+async def test_brackets_go_to_the_exchanges_beside_it() -> None:
+    known = [exchange(number, text=f"reply {number}") for number in (1, 2, 3)]
+    async with opened(*known, shows="reply 3") as (app, pilot, _):
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: "reply 2" in screen_text(app) and "Exchange 2" in screen_text(app))
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: "reply 3" in screen_text(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "Exchange 3" in screen_text(app))
-        await pilot.press("p")
-        await until(pilot, lambda: "reply 2" in screen_text(app))
-        await pilot.press("n")
-        await until(pilot, lambda: "reply 3" in screen_text(app))
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: "This is the last one." in screen_text(app))
 
 
-async def test_copying_names_the_way_and_copies_the_page() -> None:
-    app = viewer(ExchangeEngine(exchange()), mode="traffic")
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await until(pilot, lambda: "qwen2.5-coder" in screen_text(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "── text" in screen_text(app))
-        await pilot.press("y")
-        await until(pilot, lambda: "OSC 52" in screen_text(app))
-        assert "## Executive Summary\n\nAll is well." in app.clipboard
-
-
 async def test_an_exchange_that_is_gone_is_a_sentence() -> None:
-    app = viewer(ExchangeEngine(exchange()))
-    async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: app.link.drawn)
-        app.post_message(OpenExchange(77))
-        await until(pilot, lambda: "✗ There is no exchange 77. It may be too old." in screen_text(app))
+    async with opened(exchange(), at=77, shows="✗ There is no exchange 77. It may be too old.") as (
+        app,
+        pilot,
+        _,
+    ):
         await pilot.press("q")
         await until(pilot, lambda: not isinstance(app.screen, InspectorScreen))
         assert app.is_running
 
 
-async def test_ten_megabytes_of_hostile_text_open_and_scroll() -> None:
-    huge = (HOSTILE + "議事録 ") * 200_000
-    app = viewer(ExchangeEngine(exchange(text=huge, thinking="", request_body=huge)), mode="traffic")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "qwen2.5-coder" in screen_text(app))
+async def test_m_shows_the_reply_as_it_is_and_again_as_markdown() -> None:
+    async with opened(exchange()) as (app, pilot, _):
+        assert "All is well." in screen_text(app)
+        await pilot.press("m")
+        await until(pilot, lambda: "All is **well**." in screen_text(app))
+        await pilot.press("m")
+        await until(pilot, lambda: "All is well." in screen_text(app))
+
+
+# Folds and search
+
+
+async def test_f_and_enter_fold_what_the_cursor_is_in_and_capital_f_everything() -> None:
+    async with opened(exchange()) as (app, pilot, _):
+        await pilot.press("4")
+        await until(pilot, lambda: '"stream": true' in screen_text(app))
+        await pilot.press("j", "j", "f")
+        await until(pilot, lambda: "… } 3 members" in screen_text(app) and '"stream"' not in screen_text(app))
+        assert view(app).document[view(app).line_at_cursor].plain == "{"
         await pilot.press("enter")
-        await until(pilot, lambda: "── text" in screen_text(app))
+        await until(pilot, lambda: '"stream": true' in screen_text(app))
+        await pilot.press("F")
+        await until(pilot, lambda: "▸── request" in screen_text(app) and "▾" not in screen_text(app))
+        await pilot.press("F")
+        await until(pilot, lambda: '"content": "b"' in screen_text(app) and "▸" not in screen_text(app))
+
+
+async def test_a_click_on_a_heading_folds_it() -> None:
+    async with opened(exchange()) as (app, pilot, _):
+        row = next(y for y, text in enumerate(screen_lines(app)) if "── thinking" in text)
+        assert "▸── thinking" in screen_text(app)
+        await pilot.click(offset=(8, row))
+        await until(pilot, lambda: "▾── thinking" in screen_text(app))
+
+
+async def test_search_counts_marks_and_unfolds_what_it_finds() -> None:
+    body = json.dumps({"list": list(range(3000)), "messages": [{"a": "needle one"}, {"b": "a needle"}]})
+    async with opened(exchange(request_body=body)) as (app, pilot, _):
+        await pilot.press("4")
+        await until(pilot, lambda: "▾── request" in screen_text(app))
+        await pilot.press("F", "slash")
+        await pilot.press(*"Needle", "enter")
+        await until(pilot, lambda: "Needle 1 of 2 lines" in screen_text(app))
+        assert '"a": "needle one"' in screen_text(app)
+        await pilot.press("n")
+        await until(pilot, lambda: "Needle 2 of 2 lines" in screen_text(app))
+        await pilot.press("n")
+        await until(pilot, lambda: "Needle 1 of 2 lines" in screen_text(app))
+        await pilot.press("N")
+        await until(pilot, lambda: "Needle 2 of 2 lines" in screen_text(app))
+        assert '"b": "a needle"' in view(app).document[view(app).line_at_cursor].plain
+        await pilot.press("escape")
+        await until(pilot, lambda: "of 2 lines" not in screen_text(app))
+        assert isinstance(app.screen, InspectorScreen)
+
+
+async def test_what_is_not_on_the_page_is_said() -> None:
+    async with opened(exchange()) as (app, pilot, _):
+        await pilot.press("slash", *"nowhere", "enter")
+        await until(pilot, lambda: "nowhere is not on this page." in screen_text(app))
+
+
+async def test_a_match_within_a_line_of_many_rows_is_gone_to() -> None:
+    async with opened(exchange(text="word " * 10_000 + "needle " + "word " * 10_000)) as (app, pilot, _):
+        await pilot.press("slash", *"needle", "enter")
+        await until(pilot, lambda: "needle word" in screen_text(app))
+
+
+async def test_the_cursor_moves_and_scrolls_as_in_other_lists() -> None:
+    async with opened(exchange(text="\n".join(f"row {n}" for n in range(300)))) as (app, pilot, _):
         await pilot.press("G")
-        await until(pilot, lambda: "more characters are not shown" in " ".join(screen_text(app).split()))
-        shown = app.screen.query_one(Page)
-        for y in range(shown.size.height):
-            strip = shown.render_line(y)
-            assert safe(strip.text) == strip.text and strip.cell_length == shown.size.width
-        assert "\x1b" not in app.export_screenshot()
+        await until(pilot, lambda: "row 299" in screen_text(app))
+        await pilot.press("g")
+        await until(pilot, lambda: view(app).cursor == 0 and "── thinking" in screen_text(app))
+        await pilot.press("pagedown", "j")
+        height = view(app).size.height
+        await until(pilot, lambda: view(app).cursor == height + 1)
+        await pilot.press("ctrl+u", "k", "up", "down")
+        await until(pilot, lambda: view(app).cursor == height + 1 - height // 2 - 1)
 
 
-@pytest.mark.parametrize("state", ["failed", "aborted", "incomplete"])
-async def test_an_exchange_that_is_not_whole_opens_where_the_reason_stands(state: str) -> None:
-    app = viewer(ExchangeEngine(exchange(state=state)), mode="traffic")
+# A growing reply
+
+RUNNING: dict[str, Any] = {"state": "running", "ended_ns": None, "thinking": "", "tool_calls": ()}
+
+
+def grow(engine: ExchangeEngine, exchange: Exchange) -> None:
+    engine.known[exchange.id] = exchange
+    engine.more.put_nowait(ExchangeChanged(row=row_of(exchange), counts=COUNTS))
+
+
+async def test_a_running_reply_is_followed_until_one_moves_up() -> None:
+    begun = exchange(**RUNNING, text="## Exec")
+    async with opened(begun, shows="▶ running") as (app, pilot, engine):
+        assert "following" in screen_text(app)
+        text = "## Executive Summary\n\n" + "a line\n" * 100
+        grow(engine, replaced(begun, text=text + "newest"))
+        await until(pilot, lambda: "newest" in screen_text(app))
+        await pilot.press("k", "k")
+        grow(engine, replaced(begun, text=text + "newest\nand more\n" * 40))
+        await until(pilot, lambda: "G follows" in screen_text(app))
+        before = view(app).scroll_offset.y
+        await until(pilot, lambda: "and more" in view(app).plain)
+        assert view(app).scroll_offset.y == before
+        await pilot.press("G")
+        grow(engine, replaced(begun, text=text + "newest\nand more\n" * 40 + "the very end"))
+        await until(pilot, lambda: "the very end" in screen_text(app))
+        assert "following" in screen_text(app)
+        grow(engine, replaced(begun, text=text + "the end", state="complete", ended_ns=begun.started_ns + 1))
+        await until(pilot, lambda: "✓ complete" in screen_text(app))
+
+
+async def test_what_was_folded_stays_folded_while_a_reply_grows() -> None:
+    begun = exchange(**{**RUNNING, "thinking": "I think.\nA lot."}, text="```\ncode\n```\ntext")
+    async with opened(begun, shows="▶ running") as (app, pilot, engine):
+        await pilot.press("g", "f")
+        await until(pilot, lambda: "A lot." in screen_text(app))
+        grow(engine, replaced(begun, text=begun.text + "\nmore text"))
+        await until(pilot, lambda: "more text" in screen_text(app))
+        assert "A lot." in screen_text(app)
+
+
+# Two columns, other looks
+
+
+async def test_wide_terminals_show_prompt_and_response_side_by_side() -> None:
+    async with opened(exchange(), size=(160, 48)) as (app, pilot, _):
+        both = [text for text in screen_lines(app) if "── system" in text and "── thinking" in text]
+        assert len(both) == 1 and both[0].index("── system") < both[0].index("── thinking")
+        await pilot.press("2")
+        await until(pilot, lambda: inspector(app).view_of(1).has_focus)
+        await pilot.press("z")
+        await until(pilot, lambda: "── thinking" not in screen_text(app) and "── system" in screen_text(app))
+        await pilot.press("z")
+        await until(pilot, lambda: "── thinking" in screen_text(app))
+        await pilot.press("1")
+        await until(pilot, lambda: "── system" not in screen_text(app))
+
+
+async def test_a_change_of_the_size_rearranges_columns_and_rows() -> None:
+    async with opened(exchange(text="words " * 200), size=(160, 48)) as (app, pilot, _):
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "── system" not in screen_text(app) and view(app).size.width < 80)
+        assert all(len(line) <= 80 for line in screen_lines(app))
+        await pilot.resize_terminal(160, 48)
+        await until(pilot, lambda: "── system" in screen_text(app))
+
+
+async def test_plain_signs_are_ascii_on_every_page() -> None:
+    async with opened(exchange(), shows="-- text", ascii=True) as (app, pilot, _):
+        for number in range(1, 8):
+            await pilot.press(str(number))
+            await until(pilot, lambda number=number: f"[{number} " in screen_text(app))
+            text = "\n".join(view(app).plain.split("\n")).replace("⟨masked⟩", "")
+            assert all(app.get_line_filters() and ord(sign) < 0x2500 for sign in text)
+
+
+async def test_the_usual_of_the_model_is_asked_once_and_a_refusal_is_a_sentence() -> None:
+    async with opened(exchange()) as (app, pilot, engine):
+        await pilot.press("5")
+        await until(pilot, lambda: "usually 82.0" in screen_text(app))
+        await pilot.press("6", "5")
+        await until(pilot, lambda: "[5 Timing]" in screen_text(app))
+        asked = [each for each in engine.asked if each[0] == "totals" and each[1]]
+        assert asked == [("totals", 'model:"qwen2.5-coder:32b" state:complete')]
+    async with opened(exchange(model="other")) as (app, pilot, engine):
+        engine.usual = NightdeskError("The store is closed.")
+        await pilot.press("5")
+        await until(pilot, lambda: "The store is closed." in screen_text(app))
+
+
+# What others do
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the inspector asks of others, which goes no further."""
+    seen: list[Any] = []
+
+    def take(_: object, message: Message) -> None:
+        seen.append(message)
+        message.stop()
+
+    for name in (
+        "open_replay",
+        "open_comparison",
+        "cancel_requested",
+        "open_conversation",
+        "mark_for_diff",
+        "open_diff",
+        "feedback_given",
+    ):
+        monkeypatch.setattr(InspectorScreen, f"on_{name}", take, raising=False)
+    return seen
+
+
+async def test_keys_ask_for_what_other_screens_do(asked: list[Any]) -> None:
+    async with opened(exchange(1), exchange(2)) as (app, pilot, _):
+        await pilot.press("r", "R", "x", "C", "d")
+        await until(pilot, lambda: len(asked) == 5)
+        assert [(type(each), each.id) for each in asked] == [
+            (asks.OpenReplay, 2),
+            (asks.OpenComparison, 2),
+            (asks.CancelRequested, 2),
+            (asks.OpenConversation, 2),
+            (asks.MarkForDiff, 2),
+        ]
+        app.marked_exchange = 1
+        await pilot.press("d")
+        await until(pilot, lambda: len(asked) == 6)
+        assert (asked[5].left, asked[5].right) == (1, 2)
+
+
+async def test_a_mark_keeps_the_note_and_the_same_again_takes_it_back(asked: list[Any]) -> None:
+    engine = ExchangeEngine(exchange(1))
+    engine.given = {1: Feedback(note="look again")}
+    app = viewer(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: "qwen2.5-coder" in screen_text(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "[1 Overview]" in screen_text(app))
+        await until(pilot, lambda: app.link.drawn)
+        app.post_message(asks.OpenExchange(1))
+        await until(pilot, lambda: isinstance(app.screen, InspectorScreen) and "── text" in screen_text(app))
+        await until(pilot, lambda: inspector(app).feedback.note == "look again")
+        await pilot.press("plus", "minus", "minus")
+        await until(pilot, lambda: len(asked) == 3)
+        assert [(each.feedback.mark, each.feedback.note) for each in asked] == [
+            ("good", "look again"),
+            ("bad", "look again"),
+            (None, "look again"),
+        ]
+
+
+async def test_the_help_lists_the_keys_of_the_inspector() -> None:
+    async with opened(exchange()) as (app, pilot, _):
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "Seven pages" in screen_text(app))
+        await pilot.press("G")
+        await until(pilot, lambda: "inspector." in screen_text(app))
+
+
+# Hostile content
+
+
+async def test_hostile_content_is_harmless_on_the_screen() -> None:
+    bad: dict[str, Any] = dict.fromkeys(
+        ("text", "thinking", "model", "path", "method", "error", "item"), HOSTILE
+    )
+    prompt = Prompt(messages=(nouns.Message(role=HOSTILE, content=HOSTILE),) * 3)
+    shown = exchange(**bad, prompt=prompt, request_body=HOSTILE, response_body=HOSTILE)
+    async with opened(shown, shows="[1 Overview]") as (app, pilot, _):
+        for number in range(1, 8):
+            await pilot.press(str(number))
+            await until(pilot, lambda number=number: f"[{number} " in screen_text(app))
+            await pilot.press("slash", "a", "enter")
+            text = screen_text(app)
+            assert safe(text) == text and "\x1b" not in app.export_screenshot()

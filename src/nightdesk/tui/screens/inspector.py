@@ -1,33 +1,43 @@
-"""One exchange in full: what was sent, what came back and how, on six pages. Follows a reply that is still growing."""
+"""One exchange in full: what was sent, what came back and how, on seven pages. Follows a reply that still grows."""
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Static
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Input, Static
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange, ExchangeRow
-from nightdesk.model.units import format_bytes
+from nightdesk.model.inspection import ExchangeTotals
 from nightdesk.tui.asks import Ask, FeedRequested
-from nightdesk.tui.screens.exchange_pages import PAGES, page_lines, title_cells
+from nightdesk.tui.inspector.deeds import Deeds
+from nightdesk.tui.inspector.pages import OVERVIEW, PAGES, PROMPT, RESPONSE, TIMING, page_lines, weight
+from nightdesk.tui.inspector.prose import Setting
+from nightdesk.tui.inspector.title import title_cells
+from nightdesk.tui.link import in_thread
+from nightdesk.tui.panes.pane import FilterLine
 from nightdesk.tui.text import Cell, line
-from nightdesk.tui.widgets.page import Page
-from nightdesk.tui.widgets.sheet import Sheet
+from nightdesk.tui.widgets.folds import GUTTER, FoldView, Line
 from nightdesk.tui.widgets.tabs import TabStrip
 
-OVERVIEW = 0
-RESPONSE = next(index for index, (name, _) in enumerate(PAGES) if name == "Response")
-COPIED = 100_000
-"""Characters that a terminal takes by OSC 52; some take fewer and drop the rest in silence."""
+TWO_FROM = 150
+"""Columns from which on prompt and response stand side by side."""
+LIGHT = 60_000
+"""Characters that are made into a page at once; more is done beside the screen."""
+POLL_SECONDS = 0.25
+PATIENCE = 4
+"""A running exchange is asked for again after so many times what the last answer took."""
+BROKEN = ("failed", "aborted", "incomplete")
 
 
-class InspectorScreen(Sheet[None]):
-    """Shows the exchange ``id``; n and p go to the ones beside it."""
+class InspectorScreen(Deeds):
+    """Shows the exchange ``exchange``; ``]`` and ``[`` go to the ones beside it."""
 
     TALL = True
     DEFAULT_CSS = """
@@ -36,24 +46,60 @@ class InspectorScreen(Sheet[None]):
         & > #sheet.-tall { height: 100%; }
         #about { height: 1; text-wrap: nowrap; padding: 0 1; }
         TabStrip { margin-bottom: 1; }
-        Page { padding: 0 1; }
+        &.-low TabStrip { margin-bottom: 0; }
+        #body { height: 1fr; }
+        #pages { height: 1fr; }
+        FoldView { width: 1fr; }
+        FoldView.-away { display: none; }
+        &.-two #page2 { border-left: solid $border-blurred; }
         KeyLine { margin-top: 0; }
     }
     """
+    HELP = """
+## An exchange
+
+Seven pages: digits, `tab` and clicks turn them. From 150 columns on prompt and response stand side by side; `z` shows
+one of them alone.
+
+`f` or `enter` folds what the cursor is in, `F` everything. `/` searches the page, also what is folded or scrolled
+away; `n` and `N` go on. A running reply is **followed** until you move up; `G` follows again.
+
+`y` copies a part: by the system's clipboard tool where you sit at this machine, by the terminal over ssh; the notice
+says which. `e`, `|` and `w` act on what the page is about. An editor that goes to the background needs a flag such as
+`--wait`: the file is gone when the command ends.
+"""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "turn(1)", "next page", id="inspector.next_page"),
+        Binding("tab", "turn(1)", "next page", id="inspector.next_page", tooltip="The next page"),
         Binding("shift+tab", "turn(-1)", "Page before", show=False, id="inspector.page_before"),
         *(
             Binding(
-                str(number), f"page({number - 1})", f"Page {number}", show=False, id=f"inspector.page{number}"
+                str(number), f"page({number - 1})", f"Page: {name}", show=False, id=f"inspector.page{number}"
             )
-            for number in range(1, len(PAGES) + 1)
+            for number, (name, _) in enumerate(PAGES, 1)
         ),
-        Binding("n", "beside(1)", "next", id="inspector.next", tooltip="The exchange after this one"),
         Binding(
-            "p", "beside(-1)", "previous", id="inspector.previous", tooltip="The exchange before this one"
+            "right_square_bracket",
+            "beside(1)",
+            "next",
+            key_display="]",
+            id="inspector.next",
+            tooltip="The exchange after this one",
         ),
-        Binding("y", "copy", "copy", id="inspector.copy", tooltip="Copy this page"),
+        Binding(
+            "left_square_bracket",
+            "beside(-1)",
+            "previous",
+            key_display="[",
+            id="inspector.previous",
+            tooltip="The exchange before this one",
+        ),
+        Binding(
+            "slash", "search", "search", key_display="/", id="inspector.search", tooltip="Search this page"
+        ),
+        Binding("m", "markdown", "raw", id="inspector.raw", tooltip="The reply as Markdown, or as it is"),
+        Binding(
+            "z", "alone", "One column", show=False, id="inspector.alone", tooltip="One page, or two columns"
+        ),
     ]
 
     def __init__(self, exchange: int) -> None:
@@ -61,24 +107,36 @@ class InspectorScreen(Sheet[None]):
         self.exchange_id = exchange
         self.exchange: Exchange | None = None
         self.page = RESPONSE
+        self.is_raw = False
+        self.is_alone = False
         self._chose_page = False
         self._desk: Mirror | None = None
         self._now_ns = 0
         self._row: ExchangeRow | None = None
         """The row as of the newest answer; another row means that there is more to ask for."""
         self._asking = False
+        self._asked_at = self._not_before = 0.0
+        self._drawn: dict[int, tuple[object, ...]] = {}
+        """What each page shows: the same again needs no drawing."""
+        self._making: set[int] = set()
+        self._usual: dict[str, ExchangeTotals | str] = {}
+        """By model: the totals of its complete exchanges, or why they can't be had."""
 
     def compose_sheet(self) -> ComposeResult:
-        """Title, tabs, page."""
+        """Title, tabs, pages, the line for searching."""
         yield Static(id="about", markup=False)
         yield TabStrip()
-        yield Page(id="page")
+        with Vertical(id="body"):
+            with Horizontal(id="pages"):
+                for number in range(len(PAGES)):
+                    yield FoldView(id=f"page{number}")
+            yield FilterLine(placeholder="search this page", compact=True, id="search")
 
     def on_mount(self) -> None:
         """Ask for the exchange at once."""
-        self.query_one(Page).focus()
-        self._show_tabs()
+        self._arrange()
         self.app.post_message(FeedRequested())
+        self.set_interval(POLL_SECONDS, self._poll)
         self._fetch()
 
     # Data
@@ -88,16 +146,19 @@ class InspectorScreen(Sheet[None]):
         self._desk, self._now_ns = desk, now_ns
         if not self.is_mounted:
             return
-        row = desk.exchanges.get(self.exchange_id) if desk is not None else None
-        if row is not None and row is not self._row:
-            self._fetch()
-        elif self.exchange is not None and self.exchange.state == "running":
+        self._poll()
+        if self.exchange is not None and self.exchange.state == "running":
             self._draw()
+
+    def _poll(self) -> None:
+        row = self._desk.exchanges.get(self.exchange_id) if self._desk is not None else None
+        if row is not None and row is not self._row and time.monotonic() >= self._not_before:
+            self._fetch()
 
     def _fetch(self) -> None:
         if self._asking:
             return
-        self._asking = True
+        self._asking, self._asked_at = True, time.monotonic()
         number = self.exchange_id
         row = self._desk.exchanges.get(number) if self._desk is not None else None
         self.post_message(
@@ -106,6 +167,8 @@ class InspectorScreen(Sheet[None]):
 
     def _take(self, number: int, row: ExchangeRow | None, answer: Any | NightdeskError) -> None:
         self._asking = False
+        now = time.monotonic()
+        self._not_before = now + PATIENCE * (now - self._asked_at)
         if not self.is_mounted:
             return
         if number != self.exchange_id:
@@ -113,42 +176,149 @@ class InspectorScreen(Sheet[None]):
             return
         self._row = row
         if isinstance(answer, Exchange):
-            first = self.exchange is None
-            self.exchange = answer
-            broken = answer.state in ("failed", "aborted", "incomplete")
-            if not self._chose_page and (answer.verdicts or answer.error is not None or broken):
-                self.page = OVERVIEW
-                self._show_tabs()
-            self._chose_page = True
-            self._now_ns = max(self._now_ns, answer.ended_ns or answer.started_ns)
-            self._draw(from_top=first)
+            self._show_exchange(answer)
         else:
             self._show_problem(answer)
+
+    def _show_exchange(self, exchange: Exchange) -> None:
+        is_first, self.exchange = self.exchange is None, exchange
+        wrong = exchange.verdicts or exchange.error is not None or exchange.state in BROKEN
+        if not self._chose_page and wrong:
+            self.page = OVERVIEW
+            self._arrange()
+        self._chose_page = True
+        self._now_ns = max(self._now_ns, exchange.ended_ns or exchange.started_ns)
+        self._draw(from_top=is_first)
+        self.learn_feedback()
 
     def _show_problem(self, answer: object) -> None:
         words = str(answer) if isinstance(answer, NightdeskError) else f"Not an exchange: {answer!r}"
         self.show_title(line("Exchange ", Cell(str(self.exchange_id), "strong")))
-        self.query_one(Page).show((((f"{self.glyphs.fail} {words}", "bad"),),), from_top=True)
+        for page in self._shown_pages():
+            self._drawn.pop(page, None)
+            self.view_of(page).show((Line(((f"{self.glyphs.fail} {words}", "bad"),)),), from_top=True)
+
+    def _ask_usual(self, model: str) -> None:
+        """Ask once what is usual for the model."""
+        self._usual[model] = ""
+        quoted = '"' + model.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        query = f"model:{quoted} state:complete"
+        self.post_message(
+            Ask(lambda engine: engine.totals(query), lambda answer: self._take_usual(model, answer))
+        )
+
+    def _take_usual(self, model: str, answer: Any | NightdeskError) -> None:
+        self._usual[model] = answer if isinstance(answer, ExchangeTotals) else str(answer)
+        if self.is_mounted:
+            self._draw()
 
     # Drawing
+
+    def view_of(self, page: int) -> FoldView:
+        """The widget that shows a page."""
+        return self.query_one(f"#page{page}", FoldView)
+
+    @property
+    def view(self) -> FoldView:
+        """The page that keys act on."""
+        return self.view_of(self.page)
+
+    def _shown_pages(self) -> tuple[int, ...]:
+        wide = self.app.size.width >= TWO_FROM and not self.is_alone
+        return (PROMPT, RESPONSE) if wide and self.page in (PROMPT, RESPONSE) else (self.page,)
+
+    def _arrange(self) -> None:
+        """Show the right pages and tabs, and give the chosen page the focus."""
+        shown = self._shown_pages()
+        for number in range(len(PAGES)):
+            self.view_of(number).set_class(number not in shown, "-away")
+        self.set_class(len(shown) == 2, "-two")
+        self.set_class(self.app.size.height < 20, "-low")
+        names = [(number, name) for number, (name, _) in enumerate(PAGES, 1)]
+        self.query_one(TabStrip).show(names, self.page + 1)
+        self.view.focus()
 
     def _draw(self, *, from_top: bool = False) -> None:
         exchange = self.exchange
         if exchange is None:
             return
-        page = self.query_one(Page)
         self.show_title(line("Exchange ", Cell(str(exchange.id), "strong")))
         self.query_one("#about", Static).update(line(*title_cells(exchange, self.glyphs, self._now_ns)))
-        width = page.size.width or self.app.size.width - 6
-        page.show(page_lines(exchange, self.page, self.glyphs, self._now_ns, width), from_top=from_top)
+        if from_top:
+            self._drawn = {}
+        for page in self._shown_pages():
+            self._draw_page(exchange, page)
+        self._say_place()
 
-    def _show_tabs(self) -> None:
-        names = [(number, name) for number, (name, _) in enumerate(PAGES, 1)]
-        self.query_one(TabStrip).show(names, self.page + 1)
+    def _setting(self, page: int) -> Setting:
+        view = self.view_of(page)
+        width = (view.size.width or self.app.size.width - 6) - GUTTER
+        model = self.exchange.model if self.exchange is not None else None
+        if page == TIMING and model and model not in self._usual:
+            self._ask_usual(model)
+        usual = self._usual.get(model or "", "")
+        return Setting(
+            self.glyphs,
+            self._now_ns,
+            max(20, width),
+            self.is_raw,
+            usual if isinstance(usual, ExchangeTotals) else None,
+            usual if isinstance(usual, str) else "",
+        )
+
+    def _draw_page(self, exchange: Exchange, page: int) -> None:
+        setting = self._setting(page)
+        clock = setting.now_ns if exchange.state == "running" else 0
+        usual = setting.usual or setting.usual_problem
+        key = (exchange, clock, setting.width, setting.is_raw, usual, setting.glyphs)
+        before = self._drawn.get(page)
+        if before is not None and before[0] is exchange and before[1:] == key[1:]:
+            return
+        if weight(exchange, page) <= LIGHT:
+            self._drawn[page] = key
+            self._put(exchange, page, page_lines(exchange, page, setting), is_first=before is None)
+        elif page not in self._making:
+            self._making.add(page)
+            if before is None:
+                self.view_of(page).show((Line((("Formatting …", "muted"),)),), from_top=True)
+            self._drawn[page] = key
+            self.run_worker(self._make(exchange, page, setting, is_first=before is None), exit_on_error=False)
+
+    async def _make(self, exchange: Exchange, page: int, setting: Setting, *, is_first: bool) -> None:
+        """A heavy page, made beside the screen; what changed in the meantime is drawn after it."""
+        lines = await in_thread(lambda: page_lines(exchange, page, setting))
+        self._making.discard(page)
+        if self.is_mounted and self.exchange is not None and self.exchange.id == exchange.id:
+            self._put(exchange, page, lines, is_first=is_first)
+            self._draw()
+        elif self.is_mounted:
+            self._drawn.pop(page, None)
+            self._draw()
+
+    def _put(self, exchange: Exchange, page: int, lines: tuple[Line, ...], *, is_first: bool) -> None:
+        follow = page == RESPONSE and exchange.state == "running"
+        self.view_of(page).show(lines, from_top=is_first, follow=follow)
+
+    def _say_place(self) -> None:
+        """On the border: how the search goes, or whether the end is followed."""
+        view = self.view
+        words: list[Cell] = []
+        if view.needle:
+            at, count = view.found
+            counted = f"{at} of {count}" if at else f"{count}"
+            words = [
+                Cell(f"{view.needle[:40]} ", "strong"),
+                Cell(f"{counted} {'line' if count == 1 else 'lines'}", "muted"),
+            ]
+            words += [Cell("  n N next", "muted")] if count else []
+        elif self.page == RESPONSE and self.exchange is not None and self.exchange.state == "running":
+            words = [Cell("following" if view.following else "G follows", "muted")]
+        self.query_one("#sheet").border_subtitle = line(*words)
 
     def on_resize(self) -> None:
-        """Bars have another length."""
+        """Bars have another length, columns may come or go."""
         if self.is_mounted:
+            self._arrange()
             self.call_after_refresh(self._draw)
 
     # Keys
@@ -157,17 +327,39 @@ class InspectorScreen(Sheet[None]):
     def _tab_chosen(self, event: TabStrip.Chosen) -> None:
         self.action_page(event.number - 1)
 
+    @on(FoldView.Moved)
+    def _moved(self) -> None:
+        self._say_place()
+
+    def on_descendant_focus(self) -> None:
+        """A click into the other column makes its page the chosen one."""
+        for page in self._shown_pages():
+            if self.view_of(page).has_focus and page != self.page:
+                self.action_page(page)
+
     def action_page(self, page: int) -> None:
         """Show a page."""
         self._chose_page = True
         if page != self.page:
             self.page = page
-            self._show_tabs()
-            self._draw(from_top=True)
+            self._arrange()
+            # A page that was hidden learns its width with the next layout.
+            self.call_after_refresh(self._draw)
 
     def action_turn(self, step: int) -> None:
         """The next page."""
         self.action_page((self.page + step) % len(PAGES))
+
+    def action_alone(self) -> None:
+        """One page where there would be room for two."""
+        self.is_alone = not self.is_alone
+        self._arrange()
+        self.call_after_refresh(self._draw)
+
+    def action_markdown(self) -> None:
+        """The reply as Markdown, or as it is."""
+        self.is_raw = not self.is_raw
+        self._draw()
 
     def action_beside(self, step: int) -> None:
         """The exchange before or after this one."""
@@ -179,15 +371,36 @@ class InspectorScreen(Sheet[None]):
         self.exchange_id, self.exchange, self._row = ids[at], None, None
         self._fetch()
 
-    def action_copy(self) -> None:
-        """Copy the page's text; says by which way, as some terminals ignore it."""
-        text = self.query_one(Page).plain
-        cut = text[:COPIED]
-        self.app.copy_to_clipboard(cut)
-        size = format_bytes(len(cut.encode("utf-8", "replace")))
-        less = f", the first of {len(text):,} characters" if len(text) > COPIED else ""
-        self.notify(
-            f"{size} sent to the terminal's clipboard by OSC 52{less}. Apple's Terminal ignores that; "
-            "nightdesk show prints the same.",
-            markup=False,
-        )
+    # Searching
+
+    def action_search(self) -> None:
+        """Type what to look for."""
+        typed = self.query_one("#search", FilterLine)
+        typed.value = self.view.needle
+        typed.add_class("-open")
+        typed.focus()
+
+    @on(Input.Changed, "#search")
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.query_one("#search").has_class("-open"):
+            self.view.search(event.value)
+            self._say_place()
+
+    @on(Input.Submitted, "#search")
+    def _searched(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.query_one("#search").remove_class("-open")
+        self.view.search(event.value)
+        self.view.focus()
+        self._say_place()
+        if event.value and not self.view.found[1]:
+            self.notify(f"{event.value} is not on this page.", markup=False)
+
+    def action_close(self) -> None:
+        """Take the search away, else back to the desk."""
+        if self.view.needle:
+            self.view.search("")
+            self._say_place()
+        else:
+            self.dismiss(None)

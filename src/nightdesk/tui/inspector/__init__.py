@@ -1,0 +1,1 @@
+"""What the inspector says about an exchange: one module for each page, pure functions of the exchange and a setting."""
