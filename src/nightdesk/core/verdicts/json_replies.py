@@ -141,7 +141,7 @@ class _Check:
         if isinstance(value, dict):
             yield from self._object(value, schema, path, depth)
         elif isinstance(value, list) and isinstance(schema.get("items"), dict):
-            for at, one in enumerate(value):
+            for at, one in enumerate(value[: max(0, self._left)]):
                 yield from self.faults(one, schema["items"], f"{path}[{at}]", depth + 1)
 
     def _own_faults(self, value: Json, schema: dict[str, Json], path: str) -> Iterator[str]:
