@@ -137,20 +137,16 @@ def questions(store: History) -> Iterator[tuple[str, Callable[[], object], str]]
     yield every + "page at 50,000", page("", offset=50_000), "under 50 ms"
     for sort in SORTS:
         yield every + f"page at 50,000 by {sort}", page("", sort=sort, offset=50_000), "under 200 ms"
-    for name, word in (
-        ("common", COMMON),
-        ("rare", RARE),
-        ("beginning of a common", COMMON[:4]),
-        ("two letters", "la"),
-    ):
+    for name, word in (("common", COMMON), ("rare", RARE), ("beginning of a common", COMMON[:4])):
         yield every + f"{name} word", page(word), "under 20 ms"
+    yield every + "words in a row", page(f'"{COMMON}"'), "under 20 ms"
+    yield every + "two letters", page(COMMON[:2]), "under 500 ms"
     for query in (
-        '"lantern"',
         "model:qwen",
         "status:error",
         "took>30s job:synth",
         "-model:qwen tokens>2k verdict:cut",
     ):
-        yield every + query, page(query), "under 20 ms"
+        yield every + query, page(query), "under 100 ms"
     yield every + "totals", totals(""), "under 200 ms"
     yield every + "totals of a common word", totals(COMMON), "under 200 ms"

@@ -12,11 +12,12 @@ import pytest
 
 from nightdesk.core.conditions import measure
 from nightdesk.core.query import parse
-from nightdesk.engine.store import upgrade
+from nightdesk.core.searched import searched_text
+from nightdesk.engine.store import retention, upgrade
 from nightdesk.engine.store.exchanges import Fresh
 from nightdesk.engine.store.history import History
 from nightdesk.engine.store.migrations import MIGRATIONS
-from nightdesk.engine.store.recording import searched_texts
+from nightdesk.engine.store.retention import prune
 from nightdesk.model.errors import UsageError
 from nightdesk.model.exchange import Exchange, Message, MissingBytes, Prompt, Verdict, row_of
 from nightdesk.model.inspection import SORTS, Feedback
@@ -92,7 +93,7 @@ def page_ids(store: History, query: str = "", **asked: Any) -> list[int]:
 
 
 def fresh(one: Exchange) -> Fresh:
-    return Fresh(row_of(one), lambda: "\n".join(searched_texts(one)))
+    return Fresh(row_of(one), lambda: searched_text(one))
 
 
 @pytest.mark.parametrize("can_search", [True, False])
@@ -252,3 +253,36 @@ def has_table(path: Path, name: str) -> bool:
         found = database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
     database.close()
     return found is not None
+
+
+def prune_all(store: History, now_ns: int, **limits: int) -> None:
+    for _ in range(10):
+        with sqlite3.connect(store.path, isolation_level=None) as database:
+            prune(database, now_ns, can_search=True, **limits)
+        database.close()
+
+
+def test_the_old_is_forgotten_with_its_words_but_not_what_has_feedback(store: History) -> None:
+    fill(store)
+    store.save_feedback(5, Feedback(mark="good"))
+    store.save_feedback(6, Feedback(note="look again"))
+    store.flush()
+    prune_all(store, BEGIN + 50 * 10**9, keep_ns=10 * 10**9, max_bytes=10**9)
+    assert page_ids(store, limit=100) == [*range(60, 39, -1), 6, 5]
+    assert page_ids(store, "lantern", limit=100) == [*range(60, 39, -1), 6, 5]
+    assert store.exchange(5) == ALL[4] and store.exchange(7) is None
+
+
+def test_where_the_size_demands_it_what_has_feedback_goes_last(
+    store: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PRUNE_ROWS", 6)
+    fill(store)
+    store.save_feedback(5, Feedback(mark="good"))
+    store.flush()
+    prune_all(store, NOW, keep_ns=2**61, max_bytes=1)
+    assert page_ids(store, limit=100) == [5]
+    prune_all(store, NOW, keep_ns=2**61, max_bytes=1)
+    assert page_ids(store, limit=100) == []
+    fill(store, ALL[:2])
+    assert page_ids(store, "lantern") == [2, 1]

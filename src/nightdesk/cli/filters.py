@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,12 +41,11 @@ class Choice:
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command the options, and the argument ``wanted``, a :class:`Choice`."""
 
+    @functools.wraps(command)
     def chosen(*args: Any, query: str, grep: str, **options: Any) -> Any:
         terms = {key: options.pop(key) for key in KEYS}
         return command(*args, wanted=Choice(query, grep, terms), **options)
 
-    chosen.__doc__ = command.__doc__
-    chosen.__name__ = command.__name__
     for option in reversed(_OPTIONS):
         option(chosen)
     return chosen

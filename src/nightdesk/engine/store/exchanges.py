@@ -20,13 +20,15 @@ from nightdesk.core.query import Query
 from nightdesk.core.searched import searched_texts
 from nightdesk.core.words import split_words
 from nightdesk.engine.store.recording import unpacked
-from nightdesk.engine.store.search import Clause, order, where
+from nightdesk.engine.store.search import Clause, order, text_only, where
 from nightdesk.model.exchange import ExchangeRow, ExchangeState, row_of
 from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Mark, Spread
 
 _row_decoder = msgspec.json.Decoder(ExchangeRow)
 _numbers_decoder = msgspec.json.Decoder(list[int])
 
+WALKED_FROM = 2000
+"""From so many matches on, going through all rows in their order finds a page sooner than looking each match up."""
 OCCURRING = {
     "model": "model",
     "job": "job",
@@ -38,6 +40,7 @@ OCCURRING = {
     "verdict": "verdicts",
 }
 OCCURRING_MOST = 200
+_SPREAD = {"first": "first_ns", "took": "took_ns"}
 STATES = get_args(ExchangeState)
 _COUNTED = ", ".join(f"sum(state = '{state}')" for state in STATES)
 
@@ -67,16 +70,21 @@ class Question:
         """The query for the store."""
         return where(self.query, self.now_ns, can_search=self.can_search)
 
+    @property
+    def walking_clause(self) -> Clause:
+        """The same for many matches in an order."""
+        return where(self.query, self.now_ns, can_search=self.can_search, walks=True)
+
 
 def page(
     database: sqlite3.Connection, question: Question, *, sort: str, offset: int, limit: int
 ) -> ExchangePage:
     """One page of the exchanges that match. Raises UsageError for an unknown order."""
     ordered = order(sort)
-    clause = question.clause
     with _snapshot(database):
         fresh = _matching(database, question)
-        stored = _count(database, clause)
+        stored = _count(database, question)
+        clause = question.walking_clause if stored > WALKED_FROM else question.clause
         begin = max(0, offset - len(fresh))
         found: list[Sorted] = database.execute(
             f"SELECT {ordered.column}, id, mark FROM exchange_facts WHERE {clause.sql} "  # noqa: S608 - fixed words
@@ -140,24 +148,33 @@ def totals(database: sqlite3.Connection, question: Question) -> ExchangeTotals:
     with _snapshot(database):
         rows = _matching(database, question)
         sums = _Sums(database, clause)
-    for row in rows:
-        sums.add(row, question.now_ns)
-    return sums.totals()
+        for row in rows:
+            sums.add(row, question.now_ns)
+        spreads = [_spread(database, column, key, rows, question) for key, column in _SPREAD.items()]
+    prompt, reply, rated, generation = sums.tokens
+    return ExchangeTotals(
+        count=sums.states.total(),
+        states=dict(sums.states),
+        verdicts=dict(sums.verdicts.most_common()),
+        prompt_tokens=prompt,
+        reply_tokens=reply,
+        tokens_per_s=rated * 1e9 / generation if generation else None,
+        first_token=spreads[0],
+        duration=spreads[1],
+    )
 
 
 class _Sums:
     """Totals in the making."""
 
     def __init__(self, database: sqlite3.Connection, clause: Clause) -> None:
-        # One long text of numbers is many times faster to fetch than as many rows, and so is one row of sums.
-        *counts, first, took, prompt, reply, rated, generation = database.execute(
-            f"SELECT {_COUNTED}, group_concat(first_ns), group_concat(took_ns), sum(prompt_tokens), "  # noqa: S608 - fixed words
-            "sum(reply_tokens), sum(iif(rate IS NULL, 0, reply_tokens)), sum(iif(rate IS NULL, 0, generation_ns)) "
+        *counts, prompt, reply, rated, generation = database.execute(
+            f"SELECT {_COUNTED}, sum(prompt_tokens), sum(reply_tokens), "  # noqa: S608 - fixed words
+            "sum(iif(rate IS NULL, 0, reply_tokens)), sum(iif(rate IS NULL, 0, generation_ns)) "
             f"FROM exchange_facts WHERE {clause.sql}",
             clause.values,
         ).fetchone()
         self.states = Counter({state: count for state, count in zip(STATES, counts, strict=True) if count})
-        self.spans = [_numbers_decoder.decode(f"[{joined or ''}]") for joined in (first, took)]
         self.tokens = [number or 0 for number in (prompt, reply, rated, generation)]
         self.verdicts = Counter[str]()
         for kinds, count in database.execute(
@@ -173,24 +190,65 @@ class _Sums:
         rated = measure(row, "rate", now_ns) is not None
         given = (row.prompt_tokens, row.reply_tokens, rated and row.reply_tokens, rated and row.generation_ns)
         self.tokens = [total + (one or 0) for total, one in zip(self.tokens, given, strict=True)]
-        for numbers, key in zip(self.spans, ("first", "took"), strict=True):
-            span = measure(row, key, now_ns)
-            if span is not None:
-                numbers.append(int(span))
 
-    def totals(self) -> ExchangeTotals:
-        """All of it."""
-        prompt, reply, rated, generation = self.tokens
-        return ExchangeTotals(
-            count=self.states.total(),
-            states=dict(self.states),
-            verdicts=dict(self.verdicts.most_common()),
-            prompt_tokens=prompt,
-            reply_tokens=reply,
-            tokens_per_s=rated * 1e9 / generation if generation else None,
-            first_token=_spread(self.spans[0]),
-            duration=_spread(self.spans[1]),
+
+def _spread(
+    database: sqlite3.Connection, column: str, key: str, rows: list[ExchangeRow], question: Question
+) -> Spread:
+    """How a duration is spread over stored and fresh ones."""
+    fresh = [int(span) for row in rows if (span := measure(row, key, question.now_ns)) is not None]
+    stored = _Indexed(database, column) if not question.query.terms else _Listed(database, column, question)
+    count = stored.count + len(fresh)
+    if not count:
+        return Spread()
+    ranks = (round((count - 1) * 0.5), round((count - 1) * 0.95), count - 1)
+    p50, p95, most = (_at_rank(stored, fresh, rank) for rank in ranks)
+    return Spread(p50_ns=p50, p95_ns=p95, max_ns=most)
+
+
+def _at_rank(stored: _Indexed | _Listed, fresh: list[int], rank: int) -> int:
+    """The number with so many below it, among stored and fresh ones."""
+    # No more fresh ones than there are can stand in front of it: the stored ones before that need not be read.
+    begin = max(0, rank - len(fresh))
+    return sorted([*stored.ranks(begin, rank + 1), *fresh])[rank - begin]
+
+
+class _Indexed:
+    """All known numbers of a column in order, read where they stand in its index."""
+
+    def __init__(self, database: sqlite3.Connection, column: str) -> None:
+        self._database = database
+        self._column = column
+        (self.count,) = database.execute(
+            f"SELECT count(*) FROM exchange_facts WHERE {column} IS NOT NULL"  # noqa: S608 - fixed words
+        ).fetchone()
+
+    def ranks(self, begin: int, end: int) -> list[int]:
+        """The numbers from one rank to another."""
+        found = self._database.execute(
+            f"SELECT {self._column} FROM exchange_facts WHERE {self._column} IS NOT NULL "  # noqa: S608 - fixed words
+            f"ORDER BY {self._column} LIMIT ? OFFSET ?",
+            (end - begin, begin),
         )
+        return [row[0] for row in found]
+
+
+class _Listed:
+    """The numbers of a column that belong to a query, in order."""
+
+    def __init__(self, database: sqlite3.Connection, column: str, question: Question) -> None:
+        # One long text of numbers is many times faster to fetch than as many rows.
+        clause = question.clause
+        (joined,) = database.execute(
+            f"SELECT group_concat({column}) FROM exchange_facts WHERE {clause.sql}",  # noqa: S608 - fixed words
+            clause.values,
+        ).fetchone()
+        self._numbers = sorted(_numbers_decoder.decode(f"[{joined or ''}]"))
+        self.count = len(self._numbers)
+
+    def ranks(self, begin: int, end: int) -> list[int]:
+        """The numbers from one rank to another."""
+        return self._numbers[begin:end]
 
 
 @contextlib.contextmanager
@@ -223,9 +281,11 @@ def _among(database: sqlite3.Connection, ids: Iterable[int]) -> set[int]:
     return {row[0] for row in found}
 
 
-def _count(database: sqlite3.Connection, clause: Clause) -> int:
+def _count(database: sqlite3.Connection, question: Question) -> int:
+    text = text_only(question.query) if question.can_search else None
+    table, clause = ("exchange_index", text) if text else ("exchange_facts", question.clause)
     (count,) = database.execute(
-        f"SELECT count(*) FROM exchange_facts WHERE {clause.sql}",  # noqa: S608 - fixed words
+        f"SELECT count(*) FROM {table} WHERE {clause.sql}",  # noqa: S608 - fixed words
         clause.values,
     ).fetchone()
     return int(count)
@@ -237,7 +297,7 @@ def _merged(found: list[Sorted], fresh: list[ExchangeRow], sort: str, now_ns: in
         return found
     name, falls = sort.removeprefix("-"), sort.startswith("-")
     merged = [*found, *((_sort_value(row, name, now_ns), row.id, row) for row in fresh)]
-    merged.sort(key=lambda one: one[1], reverse=falls or name != "started")
+    merged.sort(key=lambda one: one[1], reverse=falls)
     known = [one for one in merged if one[0] is not None]
     known.sort(key=lambda one: cast("float", one[0]), reverse=falls)
     return known + [one for one in merged if one[0] is None]
@@ -271,14 +331,6 @@ def _rows(database: sqlite3.Connection, wanted: list[Sorted]) -> tuple[ExchangeR
 
 def _marked(row: ExchangeRow, mark: Mark | None) -> ExchangeRow:
     return row if row.mark == mark else msgspec.structs.replace(row, mark=mark)
-
-
-def _spread(numbers: list[int]) -> Spread:
-    if not numbers:
-        return Spread()
-    numbers.sort()
-    last = len(numbers) - 1
-    return Spread(p50_ns=numbers[round(last * 0.5)], p95_ns=numbers[round(last * 0.95)], max_ns=numbers[-1])
 
 
 def content_holds(content: bytes, text: str, begins: int, in_words: int) -> bool:

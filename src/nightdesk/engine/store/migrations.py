@@ -69,6 +69,16 @@ MIGRATIONS: tuple[str, ...] = (
         indexed INTEGER NOT NULL
     );
     CREATE INDEX exchange_facts_started ON exchange_facts (started_ns);
+    CREATE INDEX exchange_facts_took ON exchange_facts (took_ns);
+    CREATE INDEX exchange_facts_first ON exchange_facts (first_ns);
+    CREATE INDEX exchange_facts_tokens ON exchange_facts (tokens);
+    CREATE INDEX exchange_facts_prompt ON exchange_facts (prompt_tokens);
+    CREATE INDEX exchange_facts_reply ON exchange_facts (reply_tokens);
+    CREATE INDEX exchange_facts_rate ON exchange_facts (rate);
+    CREATE INDEX exchange_facts_size ON exchange_facts (size);
+    CREATE INDEX exchange_facts_model ON exchange_facts (nullif(model, ''));
+    CREATE INDEX exchange_facts_job ON exchange_facts (nullif(job, ''));
+    CREATE INDEX exchange_facts_state ON exchange_facts (state);
     CREATE TABLE feedback (
         id INTEGER PRIMARY KEY,
         at_ns INTEGER NOT NULL,

@@ -33,13 +33,29 @@ class Clause:
     values: tuple[Value, ...] = ()
 
 
-def where(query: Query, now_ns: int, *, can_search: bool) -> Clause:
-    """The condition that rows of ``exchange_facts`` meet exactly where they match."""
+def where(query: Query, now_ns: int, *, can_search: bool, walks: bool = False) -> Clause:
+    """The condition that rows of ``exchange_facts`` meet exactly where they match.
+
+    With ``walks`` the rows are gone through in their order until there are enough, and each is looked up among those
+    that hold a text; else each that holds the text is looked up among the rows, which is quicker for few.
+    """
     clauses = []
     for term in query.terms:
         clause = _clause(term.condition, now_ns, can_search)
         clauses.append(Clause(f"NOT {clause.sql}", clause.values) if term.negated else clause)
-    return _joined(" AND ", clauses) if clauses else Clause("1")
+    whole = _joined(" AND ", clauses) if clauses else Clause("1")
+    return Clause(whole.sql.replace(_LOOKED_UP, "+" + _LOOKED_UP), whole.values) if walks else whole
+
+
+def text_only(query: Query) -> Clause | None:
+    """For a query that looks for text and nothing else: the condition for the text index itself."""
+    if len(query.terms) != 1 or query.terms[0].negated:
+        return None
+    match query.terms[0].condition:
+        case Phrase() | Word() as condition:
+            return Clause("exchange_index MATCH ?", (_wanted(condition),))
+        case _:
+            return None
 
 
 def _joined(word: str, clauses: Sequence[Clause]) -> Clause:
@@ -47,7 +63,8 @@ def _joined(word: str, clauses: Sequence[Clause]) -> Clause:
     return Clause(f"({word.join(clause.sql for clause in clauses)})", values)
 
 
-# No clause is ever NULL: what is unknown does not match, and its negation does.
+# No clause is ever NULL: what is unknown does not match, and its negation does. A + before a column keeps SQLite from
+# its index, which is there for orders: most values match most comparisons, and reading all rows is quicker.
 
 
 def _clause(condition: Condition, now_ns: int, can_search: bool) -> Clause:
@@ -66,15 +83,13 @@ def _clause(condition: Condition, now_ns: int, can_search: bool) -> Clause:
             return _joined(" AND ", [known, _joined(" OR ", ranges)]) if ranges else known
         case Compare():
             column = MEASURES[condition.key]
-            sql = f"({column} IS NOT NULL AND {column} {_SIGNS[condition.sign]} ?)"
+            sql = f"(+{column} IS NOT NULL AND +{column} {_SIGNS[condition.sign]} ?)"
             return Clause(sql, (condition.amount,))
         case Began():
             at_ns = condition.moment.at_ns(now_ns, is_end=condition.key == "until")
             return Clause(f"(started_ns {'>=' if condition.key == 'since' else '<='} ?)", (at_ns,))
-        case Phrase():
-            return _search(condition.text, "{prompt reply} : ", begins=False, can_search=can_search)
-        case Word():
-            return _search(condition.text, "", begins=condition.begins, can_search=can_search)
+        case Phrase() | Word():
+            return _search(condition, can_search)
 
 
 def _text_clause(column: str, value: str) -> Clause:
@@ -94,27 +109,36 @@ def _status_clause(value: str) -> Clause:
     match value:
         case "error":
             places = ", ".join("?" for _ in TROUBLE)
-            return Clause(f"(state IN ({places}) OR ifnull(status, 0) >= 400)", TROUBLE)
+            return Clause(f"(+state IN ({places}) OR ifnull(status, 0) >= 400)", TROUBLE)
         case "ok":
-            return Clause("(state = ? AND ifnull(status, 0) < 400)", ("complete",))
+            return Clause("(+state = ? AND ifnull(status, 0) < 400)", ("complete",))
         case _ if value.endswith("xx"):
             return Clause("ifnull(status, 0) / 100 = ?", (int(value[0]),))
         case _ if value.isdecimal():
             return Clause("status IS ?", (int(value),))
         case _:
-            return Clause("state = ?", (value,))
+            return Clause("+state = ?", (value,))
 
 
-def _search(text: str, columns: str, *, begins: bool, can_search: bool) -> Clause:
-    if not can_search:
-        in_words = not columns
-        sql = "id IN (SELECT id FROM exchanges WHERE content_holds(content, ?, ?, ?))"
-        return Clause(f"({sql})", (text, begins, in_words))
-    phrase = '"' + text.replace('"', " ").replace("\0", " ") + '"'
-    wanted = f"{columns}{phrase} *" if begins else columns + phrase
-    return Clause("(id IN (SELECT rowid FROM exchange_index WHERE exchange_index MATCH ?))", (wanted,))
+def _search(condition: Phrase | Word, can_search: bool) -> Clause:
+    if can_search:
+        sql = f"({_LOOKED_UP} (SELECT rowid FROM exchange_index WHERE exchange_index MATCH ?))"  # noqa: S608 - fixed words
+        return Clause(sql, (_wanted(condition),))
+    is_word = isinstance(condition, Word)
+    begins = isinstance(condition, Word) and condition.begins
+    sql = "id IN (SELECT id FROM exchanges WHERE content_holds(content, ?, ?, ?))"
+    return Clause(f"({sql})", (condition.text, begins, is_word))
 
 
+def _wanted(condition: Phrase | Word) -> str:
+    """In the language of the text index. The text stands in quotation marks, so nothing in it is part of that."""
+    phrase = '"' + condition.text.replace('"', " ").replace("\0", " ") + '"'
+    if isinstance(condition, Phrase):
+        return "{prompt reply} : " + phrase
+    return f"{phrase} *" if condition.begins else phrase
+
+
+_LOOKED_UP = "id IN"
 _TEXTS = {
     "model": "model",
     "job": "job",
@@ -125,7 +149,7 @@ _TEXTS = {
     "reason": "reason",
     "verdict": "verdicts",
 }
-_WORDS = {"state": "state", "op": "operation", "dialect": "dialect", "mark": "mark"}
+_WORDS = {"state": "+state", "op": "operation", "dialect": "dialect", "mark": "mark"}
 _NUMBERS = {"id": "id", "pid": "pid", "replay": "replay_of"}
 MEASURES = {
     "took": "took_ns",
@@ -142,11 +166,10 @@ _SIGNS = {">": ">", ">=": ">=", "<": "<", "<=": "<="}
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order of rows: unknown values last, equal ones newest first."""
+    """An order of rows: unknown values last, equal ones by id."""
 
     sql: str
     column: str
-    descending: bool
 
 
 _SORTED_BY = {
@@ -168,7 +191,5 @@ def order(sort: str) -> Order:
         )
     column = _SORTED_BY[name]
     way = "DESC" if sort.startswith("-") else "ASC"
-    if name == "started":
-        return Order(f"started_ns {way}, id {way}", column, way == "DESC")
-    unknown = "" if name == "state" else " NULLS LAST"
-    return Order(f"{column} {way}{unknown}, id DESC", column, way == "DESC")
+    unknown = "" if name in ("started", "state") else " NULLS LAST"
+    return Order(f"{column} {way}{unknown}, id {way}", column)
