@@ -44,9 +44,8 @@ def _print_status(now: Status) -> None:
             message = source.message if source.state != "live" or source.name == "capture" else None
             print_line(f"  {source.name:<9} {source.state} {source.label} {message or ''}".rstrip())
         if source.dropped:
-            print_line(
-                f"            {source.dropped:,} of {source.packets or 0:,} packets lost: exchanges may be incomplete"
-            )
+            seen = f", {source.packets:,} seen" if source.packets else ""
+            print_line(f"            {source.dropped:,} packets lost{seen}: exchanges may be incomplete")
     for server in now.servers:
         models = (
             ", ".join(f"{m.name} {format_bytes(m.size_bytes)}" for m in server.models) or "no model loaded"

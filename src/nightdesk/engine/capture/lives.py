@@ -28,8 +28,8 @@ _FORK, _EXEC = 1, 2
 
 _REMEMBERED = 4096
 """Processes; half a kilobyte each."""
-_A_SECOND = 200
-"""New processes that are read in a second, 60 µs each: a build that starts thousands must not cost a processor."""
+_A_SECOND = 100
+"""New processes and programs that are read in a second: a build that starts thousands must not cost a processor."""
 _BUFFER = 1 << 20
 _DEEPEST = 64
 _ENVIRONMENT_BYTES = 1 << 18
