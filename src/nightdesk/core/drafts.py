@@ -14,7 +14,7 @@ from nightdesk.core.dialects.prompts import read_prompt, without_images
 from nightdesk.core.dialects.reader import ReplyReader, fragments_in
 from nightdesk.core.dialects.reply import Reply
 from nightdesk.core.heads import Head
-from nightdesk.core.sides import Headers, Side, masked, size_of, value_of
+from nightdesk.core.sides import Bytes, Headers, Side, masked, size_of, value_of
 from nightdesk.model.exchange import Dialect, Exchange, ExchangeState, MissingBytes, Operation, Prompt
 from nightdesk.model.process import ProcessRef
 
@@ -88,12 +88,12 @@ class Draft:
         self.item: str | None = None
         self.memory = 0
         self.grown_ns = 0
-        self._line = bytearray()
+        self._line = Bytes()
         self._skips_line = False
         self._decoder: Decoder | None = None
         self._decoded = 0
         self._is_opaque = False
-        self._document = bytearray()
+        self._document = Bytes()
         self._has_read_all = True
         """The document is kept whole, so that it can be understood at its end."""
 
@@ -138,7 +138,7 @@ class Draft:
             self.prompt = prompt
 
     def _request_bytes(self) -> bytes:
-        body = bytes(self.request.data)
+        body = self.request.data.whole()
         return self._plain(body, self.request.headers, "request")
 
     def _plain(self, body: bytes, headers: Headers, side: str) -> bytes:
@@ -189,7 +189,7 @@ class Draft:
     def take_response_parts(self, data: bytes, parts: list[bytes], times: list[int]) -> None:
         """Bytes of the body, in parts that came at these times. Whole fragments are read all at once."""
         end = b"\n" if self.stream_format == "ndjson" else b"\n\n"
-        if self._decoder or self._line or not all(map(bytes.endswith, parts, repeat(end))):
+        if self._decoder or self._line.size or not all(map(bytes.endswith, parts, repeat(end))):
             for part, at_ns in zip(parts, times, strict=True):
                 self.take_response_body(part, at_ns)
             return
@@ -219,8 +219,8 @@ class Draft:
         elif self.stream_format == "sse":
             self._take_events(data)
         elif self._has_read_all:
-            self._document += data
-            if len(self._document) > READ_LIMIT:
+            self._document.add(data)
+            if self._document.size > READ_LIMIT:
                 self._drop_document()
                 self.note(f"The response body is longer than {READ_LIMIT} bytes and was not read.")
 
@@ -242,25 +242,25 @@ class Draft:
     def _held_and(self, data: bytes) -> bytes:
         """The unfinished line and what follows; empty while no line end has come, so that long lines cost little."""
         if b"\n" not in data:
-            self._line += data
-            if len(self._line) > READ_LIMIT:
+            self._line.add(data)
+            if self._line.size > READ_LIMIT:
                 self._drop_line()
                 self._skips_line = True
                 self.note(f"A line longer than {READ_LIMIT} bytes was left out.")
             return b""
-        whole = bytes(self._line) + data if self._line else data
+        whole = self._line.take() + data if self._line.size else data
         self._drop_line()
         return whole
 
     def _drop_line(self) -> None:
-        self._line = bytearray()
+        self._line = Bytes()
 
     def _drop_document(self) -> None:
-        self._document, self._has_read_all = bytearray(), False
+        self._document, self._has_read_all = Bytes(), False
 
     def _hold(self, rest: bytes) -> None:
         if rest:
-            self._line = bytearray(rest)
+            self._line.add(rest)
 
     def _take_lines(self, data: bytes) -> None:
         lines = self._held_and(data)
@@ -300,7 +300,7 @@ class Draft:
 
     def finish_response(self) -> None:
         """The body is over, or no more of it will come: reads what is left."""
-        rest, before = bytes(self._line), self.reply.fragments
+        rest, before = self._line.take(), self.reply.fragments
         self._drop_line()
         if rest and self.stream_format == "ndjson" and not self._skips_line:
             self.reader.read_lines(rest)
@@ -309,9 +309,8 @@ class Draft:
         self.pace.add([self.last_ns] * (self.reply.fragments - before))
         if self.stream_format is None and self.status is not None and self.response.missing:
             self._salvage()
-        elif self._document:
-            document, self._document = bytes(self._document), bytearray()
-            self.reader.read_document(document)
+        elif self._document.size:
+            self.reader.read_document(self._document.take())
         self.reader.finish()
         if isinstance(self.reader, GuessingReader) and self.reader.guess is not None:
             self.dialect, self.operation = self.reader.guess
@@ -426,16 +425,16 @@ class Draft:
         )
 
     def _request_text(self) -> str | None:
-        if not self.request.data:
+        if not self.request.kept:
             return None
         text = self._request_bytes()[: self.limit].decode("utf-8", "replace")
         return without_images(text) if self.operation in ("chat", "generate") else text
 
     def _response_text(self) -> str | None:
-        if not self.response.data or self.reply.embeddings is not None:
+        if not self.response.kept or self.reply.embeddings is not None:
             # Of vectors only number and length are of interest; the hash tells whether two were alike.
             return None
-        body = bytes(self.response.data)
+        body = self.response.data.whole()
         if not self.response.missing:
             body = self._plain(body, self.response.headers, "response")[: self.limit]
         return body.decode("utf-8", "replace")
@@ -445,8 +444,8 @@ class Draft:
         """Everything that is kept of the exchange so far: bodies, text, and a line that has not ended."""
         return (
             self.memory
-            + len(self._line)
-            + len(self._document)
+            + self._line.size
+            + self._document.size
             + self._room
             - max(0, self.reply.room)
             + self.pace.held_bytes
@@ -458,10 +457,10 @@ class Draft:
         self.request.drop()
         self.response.drop()
         self.pace.drop("Too much was in flight at once.")
-        if self._line:
+        if self._line.size:
             self._drop_line()
             self._skips_line = True
-        if self._document:
+        if self._document.size:
             self._drop_document()
         for side in (self.request, self.response):
             side.headers = () if size_of(side.headers) > HEADERS_BYTES else side.headers

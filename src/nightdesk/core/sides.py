@@ -11,6 +11,38 @@ MASKED = "⟨masked⟩"
 _SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key"})
 
 
+PIECES = 1024
+"""So many pieces are joined to one: a piece of one byte takes forty times as much."""
+
+
+class Bytes:
+    """Bytes that come in pieces and are needed in one, maybe; cheap for few big pieces and for many small ones."""
+
+    __slots__ = ("_pieces", "size")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        """Appends."""
+        self._pieces.append(data)
+        self.size += len(data)
+        if len(self._pieces) > PIECES:
+            self._pieces = [b"".join(self._pieces)]
+
+    def take(self) -> bytes:
+        """All bytes, which are forgotten here."""
+        pieces, self._pieces, self.size = self._pieces, [], 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def whole(self) -> bytes:
+        """All bytes."""
+        if len(self._pieces) != 1:
+            self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0]
+
+
 class Side:
     """The body of one direction: size, hash, and as much of its bytes as is kept."""
 
@@ -19,7 +51,7 @@ class Side:
     def __init__(self) -> None:
         self.size = 0
         self.tally = hashlib.sha256()
-        self.data = bytearray()
+        self.data = Bytes()
         self.missing = 0
         self.headers: Headers = ()
 
@@ -27,21 +59,21 @@ class Side:
         """Counts, hashes and keeps; returns how many bytes more are in memory."""
         self.size += len(data)
         self.tally.update(data)
-        room = limit - len(self.data)
+        room = limit - self.data.size
         if room <= 0:
             return 0
         part = data if len(data) <= room else data[:room]
-        self.data += part
+        self.data.add(part)
         return len(part)
 
     @property
     def kept(self) -> int:
         """How many bytes are kept."""
-        return len(self.data)
+        return self.data.size
 
     def drop(self) -> None:
         """Forgets the bytes."""
-        self.data = bytearray()
+        self.data = Bytes()
 
 
 def size_of(headers: Headers) -> int:
