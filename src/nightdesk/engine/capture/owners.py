@@ -38,6 +38,8 @@ _FRESH_SECONDS = 10.0
 """What was heard is asked for much sooner: what is older belongs to an earlier connection with the same addresses."""
 _SWITCH_SECONDS = 0.0005
 """How long the thread that parses packets may keep this one waiting; Python's 5 ms are the life of a client."""
+_NOBODY = {0, 0xFFFFFFFF}
+"""How perf writes a process that has no number here: it lives outside of our container, or is just ending."""
 
 GONE = "The client was gone before its name could be asked for."
 TWO = "Two processes opened a connection with these addresses at the same time."
@@ -164,7 +166,7 @@ class Owners:
     def _hear_connects(self, connects: Connects) -> None:
         for event in connects.read():
             if isinstance(event, Opening):
-                if _is_elsewhere(event.pid):
+                if event.pid in _NOBODY or _is_elsewhere(event.pid):
                     continue
                 self._opening[event.socket] = self._describe(event.pid)
                 if len(self._opening) > _KNOWN:
