@@ -25,6 +25,7 @@ from nightdesk.tui.panes.traffic_columns import (
     SORT_COLUMNS,
     SORTS,
     TEXT,
+    Needs,
     columns_for,
     first_direction,
     sort_of_column,
@@ -157,13 +158,13 @@ holds, or the lines tagged with `t`.
         self.waterfall = False
         self._cache = RowCache()
         self._style = Style((), UNICODE)
-        self._dated = self._marked = False
+        self._needs = Needs()
         self._missed = False
 
     def compose_body(self) -> ComposeResult:
         """The grid, and the totals below."""
         yield Grid(
-            columns_for(None, dated=False, marked=False),
+            columns_for(None, Needs()),
             follow_top=True,
             sign=self.glyphs.cursor,
             id="traffic-grid",
@@ -193,8 +194,7 @@ holds, or the lines tagged with `t`.
         def make(row: ExchangeRow) -> Row:
             row = desk.exchanges.get(row.id, row)
             signs = self.glyphs.picked if row.id == marked else self.glyphs.tagged if row.id in tags else ""
-            self._marked = self._marked or bool(signs or row.mark or row.replay_of is not None)
-            self._dated = self._dated or not is_today(row.started_ns, now_ns)
+            self._note(row, signs, now_ns)
             return self._cache.row(row, now_ns, style, signs)
 
         rows = WindowRows(
@@ -202,11 +202,22 @@ holds, or the lines tagged with `t`.
         )
         return TrafficView(rows, style, desk.counts, len(desk.exchanges), self.listing.newer(desk))
 
+    def _note(self, row: ExchangeRow, signs: str, now_ns: int) -> None:
+        """What this line needs room for; it is drawn again with that room."""
+        needs = Needs(
+            dated=self._needs.dated or not is_today(row.started_ns, now_ns),
+            marked=self._needs.marked or bool(signs or row.mark or row.replay_of is not None),
+            named=self._needs.named and (self.source is None or self.source.label != "file"),
+        )
+        if needs != self._needs:
+            self._needs = needs
+            self.call_later(self._fit)
+
     def _style_now(self, desk: Mirror, now_ns: int) -> Style:
         grid = self.grid
         if not self.waterfall:
-            columns = columns_for(self.chosen, dated=self._dated, marked=self._marked)
-            return Style(columns, self.glyphs, self._width_of(columns, TEXT), self._dated)
+            columns = columns_for(self.chosen, self._needs)
+            return Style(columns, self.glyphs, self._width_of(columns, TEXT), self._needs.dated)
         from nightdesk.tui.panes.traffic_waterfall import scale, span_of
 
         window = self.listing.window
@@ -214,11 +225,11 @@ holds, or the lines tagged with `t`.
         span = span_of(
             [desk.exchanges.get(row.id, row) for row in rows or window.head[: grid.size.height]], now_ns
         )
-        columns = columns_for(self.chosen, dated=self._dated, marked=self._marked, bars=" ")
+        columns = columns_for(self.chosen, self._needs, " ")
         width = self._width_of(columns, BARS)
         title = scale(span, width, self.glyphs) if span else " "
         columns = (*columns[:-1], columns[-1]._replace(title=title))
-        return Style(columns, self.glyphs, width, self._dated, span)
+        return Style(columns, self.glyphs, width, self._needs.dated, span)
 
     def _width_of(self, columns: tuple[object, ...], key: str) -> int:
         grid = self.grid
@@ -357,7 +368,7 @@ holds, or the lines tagged with `t`.
         super().redraw()
 
     def _start_at_top(self) -> None:
-        self._dated = self._marked = False
+        self._needs = Needs()
         grid = self.grid
         grid.show_rows(())
         grid.scroll_to(y=0, animate=False, immediate=True)

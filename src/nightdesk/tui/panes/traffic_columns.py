@@ -6,7 +6,8 @@ takes what is left.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 from nightdesk.tui.widgets.grid import Column
 
@@ -75,27 +76,46 @@ RISING_FIRST = frozenset({"model", "job", "state"})
 """Words begin with a; of numbers the greatest are looked for."""
 
 
-def columns_for(
-    chosen: Collection[str] | None, *, dated: bool, marked: bool, bars: str = ""
-) -> tuple[Column, ...]:
+BESIDE_BARS = frozenset({"time", "state", "model", "for wide", "for", "for narrow"})
+"""What stands beside the waterfall where the user has not chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the lines in view need room for."""
+
+    dated: bool = False
+    """Some are of another day."""
+    marked: bool = False
+    """Some are marked, tagged, judged or replays."""
+    named: bool = True
+    """Some have a job or a process: those in a capture file have not."""
+
+
+def columns_for(chosen: Collection[str] | None, needs: Needs, bars: str = "") -> tuple[Column, ...]:
     """The columns to show; ``bars`` is the title of the waterfall that stands in place of the text."""
-    usual = (
-        USUAL
-        if chosen is None
-        else (STATE, *(column for key, (_, column) in CHOICES.items() if key in chosen))
-    )
-    columns = []
-    for column in usual:
-        if column.key == "time" and dated:
-            column = column._replace(width=DATED)
+    return tuple(_columns(_wanted(chosen, needs, bool(bars)), needs, bars))
+
+
+def _wanted(chosen: Collection[str] | None, needs: Needs, bars: bool) -> Iterator[Column]:
+    if chosen is not None:
+        yield STATE
+        yield from (column for key, (_, column) in CHOICES.items() if key in chosen)
+        return
+    for column in USUAL:
+        if (needs.named or not column.key.startswith("for")) and (not bars or column.key in BESIDE_BARS):
+            yield column
+
+
+def _columns(wanted: Iterable[Column], needs: Needs, bars: str) -> Iterator[Column]:
+    for column in wanted:
         if column.key == TEXT and bars:
             continue
-        columns.append(column)
-        if column.key == "state" and marked:
-            columns.append(MARKS)
+        yield column._replace(width=DATED) if column.key == "time" and needs.dated else column
+        if column.key == "state" and needs.marked:
+            yield MARKS
     if bars:
-        columns.append(Column(BARS, bars, flex=1))
-    return tuple(columns)
+        yield Column(BARS, bars, flex=1)
 
 
 def sort_of_column(key: str) -> str | None:

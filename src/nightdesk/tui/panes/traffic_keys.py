@@ -11,6 +11,9 @@ from nightdesk.model.inspection import Feedback, Mark
 from nightdesk.tui import asks
 from nightdesk.tui.panes.pane import Pane, View
 
+ANSWERED_SECONDS = 0.05
+"""After this long the app has taken note of a mark."""
+
 
 class ExchangePane(Pane[View]):
     """A pane with bindings and actions on :attr:`row_under_cursor`."""
@@ -36,6 +39,7 @@ class ExchangePane(Pane[View]):
         """Mark for a diff, or take the mark away."""
         if (row := self.row_under_cursor) is not None:
             self.post_message(asks.MarkForDiff(row.id))
+            self.set_timer(ANSWERED_SECONDS, self.redraw)
 
     def action_diff(self) -> None:
         """Compare with the marked one."""

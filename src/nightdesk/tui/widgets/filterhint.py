@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FilterHint(Static):
-    """Suggestions side by side, the chosen one marked; a fault instead of them where there is one."""
+    """Suggestions side by side, the chosen one first; a fault where nothing can be suggested."""
 
     DEFAULT_CSS = """
     FilterHint { display: none; height: 1; padding: 0 1; background: $boost; color: $text-muted; text-wrap: nowrap; }
@@ -39,7 +39,7 @@ class FilterHint(Static):
             self._draw()
 
     def _draw(self) -> None:
-        if self._fault:
+        if self._fault and not self.suggestions:
             self.update(line(Cell(self._fault, "warn")))
             return
         parts: list[Part] = []
