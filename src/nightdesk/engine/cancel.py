@@ -92,6 +92,9 @@ class Cancels:
     async def _end(self, exchange: Exchange, way: CancelWay) -> CancelReport:
         watch = _Watch(exchange, self._is_relayed() and way.how != "replay")
         before = await watch.begin()
+        if self._running(exchange.id) is None:
+            words = "It ended by itself before anything was closed."
+            return CancelReport(exchange=exchange.id, how=way.how, ended=True, message=words)
         closed_ns = time.time_ns()
         report = await self._close(exchange, way)
         ended = await self._has_ended(exchange.id)

@@ -66,6 +66,9 @@ class CancelScreen(Sheet[None]):
         self.show_title(line(Cell(f"{self.glyphs.warn} End exchange ", "bad"), title, "?"))
         self.query_one("#about", Static).update(line(Cell(self.about, "muted")))
         self.query_one(Grid).display = False
+        self._ask_ways()
+
+    def _ask_ways(self) -> None:
         number = self.number
         self.post_message(Ask(lambda engine: engine.ways_to_cancel(number), self._take_ways))
 
@@ -77,6 +80,8 @@ class CancelScreen(Sheet[None]):
             return
         self.ways = answer
         if not answer.running:
+            self.query_one("#ways", Static).update("")
+            self.query_one(Grid).display = False
             self._say(Cell(f"{self.glyphs.done} It has ended already: there is nothing to end.", "ok"))
         else:
             self._show_ways(answer)
@@ -136,8 +141,9 @@ class CancelScreen(Sheet[None]):
             return
         if not isinstance(answer, CancelReport):
             self.is_busy = False
-            self.refresh_bindings()
             self._say(Cell(f"{self.glyphs.fail} {answer}", "bad"))
+            # It may have ended while the user was reading: then its ways are closed.
+            self._ask_ways()
             return
         self.report = answer
         sign = self.glyphs.done if answer.ended else self.glyphs.warn

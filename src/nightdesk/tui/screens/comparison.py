@@ -27,6 +27,7 @@ CHOICES = (
     Column("model", "model", flex=1),
     Column("size", "size", width=8, align="right"),
     Column("loaded", "", width=6),
+    Column("edge", ""),
 )
 COLUMNS = (
     Column("mark", "", width=1),

@@ -39,6 +39,7 @@ COLUMNS = (
     Column("model", "model", flex=1),
     Column("size", "size", width=8, align="right", least=36),
     Column("loaded", "", width=6, least=44),
+    Column("edge", ""),
 )
 FIELDS = ("temperature", "num_ctx", "num_predict", "seed")
 PROMPT_SHOWN = 20_000
@@ -71,6 +72,7 @@ def model_rows(models: tuple[OfferedModel, ...], current: str | None) -> list[Ro
                 Cell(model.name, "strong" if model.name == current else ""),
                 Cell(format_bytes(model.size_bytes), "muted"),
                 Cell("loaded" if model.loaded else "", "ok"),
+                Cell(""),
             ),
         )
         for model in listed
