@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from nightdesk.client.engine import Engine
 from nightdesk.client.launch import ensure_engine, make_folders
 from nightdesk.core.query import quoted
 from nightdesk.engine.store.history import History
-from nightdesk.model.errors import UsageError
+from nightdesk.model.errors import EngineUnavailableError, UsageError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspection import Feedback
 from tests.engine.test_store_exchanges import ALL, BEGIN
@@ -162,3 +164,24 @@ def test_exports_of_the_recorded_are_whole_and_redacted(desk: Desk) -> None:
     assert [entry["_id"] for entry in archive["log"]["entries"]] == list(range(1, 61))
     nothing = run(desk, "export", "--har", "-q", quoted("zeppelin"))
     assert json.loads(nothing.stdout)["log"]["entries"] == [] and "0 exchanges" in nothing.stderr
+
+
+def test_an_answer_that_breaks_off_is_no_whole_export(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def serve() -> None:
+            client, _ = listening.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b'HTTP/1.0 200 OK\r\n\r\n{"id":1}\n{"id":')
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        documents = Engine(path).documents()
+        assert next(documents) == b'{"id":1}'
+        with pytest.raises(EngineUnavailableError, match="before all exchanges were read"):
+            next(documents)
+        thread.join(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ from nightdesk.cli.filters import Choice, filter_options
 if TYPE_CHECKING:
     from nightdesk.client.engine import Engine
     from nightdesk.core.query import Query
+    from nightdesk.model.desk import Change, Snapshot
     from nightdesk.model.exchange import Exchange, ExchangeRow
     from nightdesk.model.inspection import Feedback, Mark
 
@@ -42,13 +44,14 @@ def traffic(
 
     query = wanted.read()
     engine = choice.running()
+    changes = _subscribed(engine) if follow else None
     rows = engine.page(wanted.text, sort=sort or "-started", limit=limit).rows
     for row in rows if sort else reversed(rows):
         _print_row(engine, row, as_json)
     if not rows and not follow and not as_json:
         print_line(_nothing(engine, wanted))
-    if follow:
-        _follow(engine, query, as_json)
+    if changes:
+        _follow(engine, changes, query, {row.id for row in rows if row.ended_ns is not None}, as_json)
 
 
 def _nothing(engine: Engine, wanted: Choice) -> str:
@@ -57,11 +60,20 @@ def _nothing(engine: Engine, wanted: Choice) -> str:
     return "No exchange was recorded yet. nightdesk status says whether the capture is live."
 
 
-def _follow(engine: Engine, query: Query, as_json: bool) -> None:
+def _subscribed(engine: Engine) -> Iterator[Snapshot | Change]:
+    """Changes from now on: nothing that ends while the list is asked for is missed."""
+    changes = engine.changes()
+    next(changes, None)
+    return changes
+
+
+def _follow(
+    engine: Engine, changes: Iterator[Snapshot | Change], query: Query, ended: set[int], as_json: bool
+) -> None:
+    """Print exchanges as they end, but for those that ended before."""
     from nightdesk.model.desk import ExchangeChanged
 
-    ended: set[int] = set()
-    for change in engine.changes():
+    for change in changes:
         if not isinstance(change, ExchangeChanged) or change.row.ended_ns is None or change.row.id in ended:
             continue
         # Marks and late findings change a row once more.

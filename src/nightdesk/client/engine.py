@@ -13,6 +13,7 @@ from nightdesk.client.transport import exchange
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
+from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspection import (
     CancelHow,
@@ -125,7 +126,10 @@ class Engine:
         return self._get("/exchanges/totals", ExchangeTotals, {"query": query})
 
     def documents(self, query: str = "") -> Iterator[bytes]:
-        """The ended exchanges that match a query, each as one line of JSON, oldest first, as they are read."""
+        """The ended exchanges that match a query, each as one line of JSON, oldest first, as they are read.
+
+        Raises EngineUnavailableError where the engine ends before that was all.
+        """
         path = "/exchanges/documents"
         status, chunks = exchange(self.socket, "GET", PREFIX + path, {"query": query}, None, SILENCE_SECONDS)
         if status != 200:
@@ -135,8 +139,13 @@ class Engine:
             first, *more = chunk.split(b"\n")
             waiting.append(first)
             for piece in more:
-                yield b"".join(waiting)
+                if not (line := b"".join(waiting)):
+                    return
+                yield line
                 waiting = [piece]
+        raise EngineUnavailableError(
+            "The engine ended before all exchanges were read.", "Start it with nightdesk up, and ask again."
+        )
 
     def query_words(self) -> dict[str, tuple[str, ...]]:
         """The values that occur, by key of a query, the most frequent first: for completion."""

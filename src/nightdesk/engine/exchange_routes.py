@@ -42,7 +42,7 @@ def _list_routes(service: Service) -> list[HTTPRouteHandler]:
 
     @get("/exchanges/documents")
     async def documents(wanted: QueryText = "") -> Stream:
-        """Whole exchanges that match a query and have ended, oldest first, as JSON Lines."""
+        """Whole ended exchanges that match a query, oldest first, as JSON Lines; an empty line says it was all."""
         return Stream(await service.exchanges.documents(wanted), media_type="application/jsonl")
 
     @get("/exchanges/words")

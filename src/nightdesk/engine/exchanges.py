@@ -46,12 +46,16 @@ class Exchanges:
         )
 
     async def documents(self, query: str) -> AsyncIterator[bytes]:
-        """The ended exchanges that match as JSON Lines, oldest first, in pieces. Raises QueryError at once."""
+        """The ended exchanges that match as JSON Lines, oldest first, in pieces; an empty line says that it was all.
+
+        Raises QueryError at once.
+        """
         batches = self._store.documents(parse(query), now_ns=time.time_ns())
 
         async def pieces() -> AsyncIterator[bytes]:
             while (batch := await asyncio.to_thread(next, batches, None)) is not None:
                 yield b"".join(document + b"\n" for document in batch)
+            yield b"\n"
 
         return pieces()
 
