@@ -396,7 +396,7 @@ async def test_a_hundred_thousand_rows_scroll_without_holding_up_the_screen(
     async with app.run_test(size=(160, 48)) as pilot:
         await until(pilot, lambda: len(grid_of(app).rows) == MANY)
         watch = Watch()
-        watching = asyncio.create_task(watch.run())
+        watching = asyncio.ensure_future(watch.run())
         for key in ("end", *["pageup"] * 10, "home", *["pagedown"] * 30, "end", "home", "end"):
             await pilot.press(key)
         await until(pilot, lambda: "model-1 " in screen_text(app))
