@@ -42,11 +42,13 @@ class ExchangePane(Pane[View]):
             self.set_timer(ANSWERED_SECONDS, self.redraw)
 
     def action_diff(self) -> None:
-        """Compare with the marked one."""
+        """Compare with the marked one; a replay without a mark with its original."""
         row, marked = self.row_under_cursor, getattr(self.app, "marked_exchange", None)
         if row is None:
             return
-        if marked is None:
+        if row.replay_of is not None and marked in (None, row.id):
+            self.post_message(asks.OpenDiff(row.replay_of, row.id))
+        elif marked is None:
             self.notify("Mark the other one first: space.", markup=False)
         elif marked == row.id:
             self.notify("This is the marked one: go to another line.", markup=False)
