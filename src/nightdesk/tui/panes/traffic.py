@@ -419,7 +419,8 @@ holds, or the lines tagged with `t`.
         """Choose the columns."""
         from nightdesk.tui.screens.columns import ColumnsScreen
 
-        shown = self.chosen or tuple(column.key.split()[0] for column in self.grid.columns)
+        placed = layout_columns(self.grid.columns, self.grid.size.width, len(self.grid.sign))
+        shown = self.chosen or tuple(column.key.split()[0] for _, column, _ in placed)
         self.app.push_screen(ColumnsScreen(shown, self.show_columns))
 
     def show_columns(self, chosen: tuple[str, ...] | None) -> None:
