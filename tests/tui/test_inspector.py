@@ -309,7 +309,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         "open_conversation",
         "mark_for_diff",
         "open_diff",
-        "feedback_given",
     ):
         monkeypatch.setattr(InspectorScreen, f"on_{name}", take, raising=False)
     return seen
@@ -332,22 +331,21 @@ async def test_keys_ask_for_what_other_screens_do(asked: list[Any]) -> None:
         assert (asked[5].left, asked[5].right) == (1, 2)
 
 
-async def test_a_mark_keeps_the_note_and_the_same_again_takes_it_back(asked: list[Any]) -> None:
-    engine = ExchangeEngine(exchange(1))
-    engine.given = {1: Feedback(note="look again")}
-    app = viewer(engine)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: app.link.drawn)
-        app.post_message(asks.OpenExchange(1))
-        await until(pilot, lambda: isinstance(app.screen, InspectorScreen) and "── text" in screen_text(app))
-        await until(pilot, lambda: inspector(app).feedback.note == "look again")
-        await pilot.press("plus", "minus", "minus")
-        await until(pilot, lambda: len(asked) == 3)
-        assert [(each.feedback.mark, each.feedback.note) for each in asked] == [
-            ("good", "look again"),
-            ("bad", "look again"),
-            (None, "look again"),
-        ]
+async def test_a_mark_is_given_and_the_same_again_takes_it_back() -> None:
+    async with opened(exchange(1)) as (app, pilot, engine):
+        engine.given = {1: Feedback(note="look again")}
+        for key, expected in (("plus", "good"), ("minus", "bad"), ("minus", None)):
+            await pilot.press(key)
+            await until(pilot, lambda expected=expected: engine.given[1].mark == expected)
+            assert engine.given[1].note == "look again"
+        await until(pilot, lambda: "no longer marked bad" in screen_text(app))
+
+
+async def test_a_opens_the_note() -> None:
+    async with opened(exchange(1)) as (app, pilot, engine):
+        engine.given = {1: Feedback(note="look again")}
+        await pilot.press("a")
+        await until(pilot, lambda: "look again" in screen_text(app))
 
 
 async def test_the_help_lists_the_keys_of_the_inspector() -> None:

@@ -35,6 +35,7 @@ ASKS: dict[str, Callable[[int], Message]] = {
     "comparison": asks.OpenComparison,
     "cancel": asks.CancelRequested,
     "conversation": asks.OpenConversation,
+    "note": asks.OpenNote,
 }
 
 
@@ -102,15 +103,13 @@ class Deeds(Sheet[None]):
             id="inspector.bad",
             tooltip="Mark it bad, or take that back",
         ),
+        Binding("a", "ask('note')", "Note", show=False, id="inspector.note", tooltip="Write a note on it"),
         Binding("question_mark,f1", "explain", "help", key_display="?", id="inspector.help"),
     ]
 
     exchange: Exchange | None
     exchange_id: int
     page: int
-    feedback = Feedback()
-    """What the user thought of it, as far as it is known."""
-    _feedback_of = 0
 
     @property
     def view(self) -> FoldView:
@@ -225,23 +224,9 @@ class Deeds(Sheet[None]):
         else:
             self.post_message(asks.OpenDiff(marked, self.exchange_id))
 
-    def learn_feedback(self) -> None:
-        """Ask what the user thought of it: a mark must not wipe out a note."""
-        if self._feedback_of == self.exchange_id:
-            return
-        self._feedback_of, self.feedback = self.exchange_id, Feedback()
-        number = self.exchange_id
-        self.post_message(asks.Ask(lambda engine: engine.feedback(number), self._take_feedback))
-
-    def _take_feedback(self, answer: Any) -> None:
-        if isinstance(answer, Feedback):
-            self.feedback = answer
-
     def action_mark(self, mark: Mark) -> None:
         """Good or bad; the same again takes it back."""
-        known = self.feedback
-        self.feedback = Feedback(mark=None if known.mark == mark else mark, note=known.note)
-        self.post_message(asks.FeedbackGiven(self.exchange_id, self.feedback))
+        self.post_message(asks.FeedbackGiven(self.exchange_id, Feedback(mark=mark)))
 
     def action_explain(self) -> None:
         """Help on this screen."""

@@ -85,8 +85,9 @@ class _Writer:
     def _put(self, text: str, tone: Tone) -> None:
         if not self._row:
             level = len(self._folds)
-            deep = f"{level:,} " if level > DEEPEST_INDENT else ""
-            self._row.append(("  " * min(level, DEEPEST_INDENT) + deep, "faint"))
+            # Deeper than this the indent starts again at the left, behind the number of the level.
+            lead = "  " * level if level <= DEEPEST_INDENT else f"{level:,} "
+            self._row.append((lead, "faint"))
             self._row_size = len(self._row[0][0])
         self._row.append((safe(text.replace("\n", " ").replace("\t", " ")), tone))
         self._row_size += len(text)
@@ -130,7 +131,8 @@ class _Writer:
 
     def _all_packed(self, at: int) -> bool:
         depth = self._done[at].depth + 1
-        return all(line.depth == depth and not line.fold for line in self._done[at + 1 :])
+        held = (self._done[index] for index in range(at + 1, len(self._done)))
+        return all(line.depth == depth and not line.fold for line in held)
 
     def _comma(self) -> None:
         self._settle_text()

@@ -189,7 +189,6 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
         self._chose_page = True
         self._now_ns = max(self._now_ns, exchange.ended_ns or exchange.started_ns)
         self._draw(from_top=is_first)
-        self.learn_feedback()
 
     def _show_problem(self, answer: object) -> None:
         words = str(answer) if isinstance(answer, NightdeskError) else f"Not an exchange: {answer!r}"
