@@ -39,6 +39,8 @@ TITLES = {
     "logs": "5 Logs",
     "loglines": "5 Logs, within the lines",
     "inspector": "An exchange",
+    "page": "An exchange, within a page",
+    "parts": "An exchange: choice of a part",
     "job": "A job",
     "items": "Choice of an item",
     "confirm": "A question",
