@@ -134,10 +134,12 @@ def _view(choice: DeskChoice) -> None:
 def _open(choice: DeskChoice) -> int:
     from nightdesk.tui.start import run_viewer
 
+    # Read before the thread reads it as well: msgspec crashes where two threads meet a type for the first time at once.
+    desk = choice.desk()
     # The first picture does not wait for the engine; what keeps it from starting is shown in the viewer, too.
     starting = threading.Thread(target=_start_runs_quietly, args=(choice,), daemon=True)
     starting.start()
-    return run_viewer(choice.desk(), flags=choice.settings)
+    return run_viewer(desk, flags=choice.settings)
 
 
 def _stay(choice: DeskChoice, folder: Path) -> None:
