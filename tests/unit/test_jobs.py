@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from nightdesk.core.jobs import HELD, advance, check_action, next_deadline_ns, retry_pause_ns
+from nightdesk.core.jobs import HELD, advance, check_action, next_deadline_ns
 from nightdesk.core.plans import Plan
+from nightdesk.core.retries import retry_pause_ns
 from nightdesk.core.run_events import (
     Admitted,
     Asked,

@@ -19,6 +19,7 @@ from nightdesk.model.config import DeskConfig
 Path = tuple[str, ...]
 
 SPAN_WORDS = 'a length of time such as "30s", "10m" or "2h"'
+SIZE_WORDS = 'an amount of memory such as "512MB" or "20GB"'
 SHOWN_MOST = 40
 HIDDEN = "***"
 # Compiled at their first use: few commands need them, and all of them import this module.
@@ -186,6 +187,8 @@ def _words(kind: types.Type, many: bool = False) -> str:
             return f"whole numbers{limits}" if many else f"a whole number{limits}"
         case types.StrType(pattern=None):
             return "texts in quotes" if many else "text in quotes"
+        case types.StrType(pattern=str(pattern)) if "GB" in pattern:
+            return SIZE_WORDS
         case _:
             return SPAN_WORDS
 

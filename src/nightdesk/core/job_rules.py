@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from nightdesk.core.faults import Fault, nearest, section_name, shown
 from nightdesk.core.items import names_item, split_command
+from nightdesk.core.slots import capacity
 from nightdesk.model.config import DeskConfig, ItemsSource, JobSection
 from nightdesk.model.errors import UsageError
 
@@ -20,6 +21,7 @@ def find_job_faults(config: DeskConfig) -> list[Fault]:
     faults = list(_list_faults(config))
     for name, job in config.jobs.items():
         faults += _job_faults(name, job, config.jobs)
+        faults += _slot_faults(name, job, config.slots)
     return faults + list(_circles(config.jobs))
 
 
@@ -70,6 +72,7 @@ def _job_faults(name: str, job: JobSection, jobs: Mapping[str, JobSection]) -> I
             f'{head} command holds {{item}}, but the job has no items: add items = "audio/*.mp3"',
         )
     yield from _items_faults(path, job)
+    yield from _fallback_faults(path, job)
     if job.outputs is not None and job.items is None:
         yield Fault((*path, "outputs"), f"{head} outputs is given, but the job has no items")
     for key in ("needs", "needs_items"):
@@ -82,6 +85,17 @@ def _job_faults(name: str, job: JobSection, jobs: Mapping[str, JobSection]) -> I
                 yield Fault((*path, key), f"{head} needs_items {shown(need)}: both jobs must have items")
 
 
+def _slot_faults(name: str, job: JobSection, slots: Mapping[str, int]) -> Iterator[Fault]:
+    path = ("jobs", name, "uses")
+    for slot, wanted in job.uses.items():
+        there = capacity(slot, slots)
+        if wanted > there:
+            hint = "" if slot in slots else f"; [slots] {slot} = {wanted} makes room"
+            yield Fault(
+                path, f"{section_name(path[:-1])} uses {wanted} of {shown(slot)}, and there is {there}{hint}"
+            )
+
+
 def _items_faults(path: tuple[str, ...], job: JobSection) -> Iterator[Fault]:
     head, place = section_name(path), (*path, "items")
     if isinstance(job.items, str) and (reason := glob_fault(job.items)):
@@ -91,6 +105,20 @@ def _items_faults(path: tuple[str, ...], job: JobSection) -> Iterator[Fault]:
         if len(given) != 1:
             yield Fault(place, f"{head} items must have exactly one of lines, jsonl and command")
         yield from _command_faults((*place, "command"), job.items.command)
+
+
+def _fallback_faults(path: tuple[str, ...], job: JobSection) -> Iterator[Fault]:
+    if job.fallback is None:
+        return
+    yield from _command_faults((*path, "fallback", "command"), job.fallback.command)
+    if names_item(job.command) and not names_item(job.fallback.command):
+        yield Fault(
+            (*path, "fallback"), f"{section_name(path)} fallback has no {{item}}, but the command has"
+        )
+    if names_item(job.fallback.command) and not names_item(job.command):
+        yield Fault(
+            (*path, "fallback"), f"{section_name(path)} fallback holds {{item}}, but the command does not"
+        )
 
 
 def _command_faults(path: tuple[str, ...], command: str | None) -> Iterator[Fault]:

@@ -10,9 +10,9 @@ from typing import Literal, TypeAlias, assert_never
 
 from msgspec.structs import replace
 
-from nightdesk.core.failures import FINAL, items_failure, stall_failure, timeout_failure
+from nightdesk.core.failures import items_failure, stall_failure, timeout_failure
 from nightdesk.core.item_moves import closed, moved, skipped
-from nightdesk.core.plans import Plan
+from nightdesk.core.retries import NextTry, next_try
 from nightdesk.core.run_events import (
     Admitted,
     Asked,
@@ -20,6 +20,8 @@ from nightdesk.core.run_events import (
     Ended,
     EngineRestarted,
     Event,
+    FreeModels,
+    HandedOver,
     HeldBack,
     ItemsClosed,
     ItemsMoved,
@@ -38,6 +40,7 @@ from nightdesk.core.run_events import (
     Ticked,
 )
 from nightdesk.core.run_view import shown, with_progress
+from nightdesk.core.start_times import start_words
 from nightdesk.core.work import Attempt, Delayed, Work
 from nightdesk.model.errors import UsageError
 from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, RunState, Usage
@@ -46,6 +49,8 @@ from nightdesk.model.units import format_duration
 STANDS_AFTER_ITEM = "The engine was restarted: after this item the run stands still until it is resumed."
 HELD = "Held before its start; resume lets it start."
 HOLDING = "Stands still after the items in work."
+SAME_NS = 30 * 10**9
+"""Two estimates of a start that are nearer than this say the same."""
 LOST_TRIES = 2
 """So often more than the job allows an item is tried again when its keeper was lost, which is not the item's fault."""
 
@@ -57,6 +62,8 @@ def advance(work: Work, event: Event) -> Step:
     if work.run.state in ENDED:
         return work, ()
     after, commands = _advanced(work, event)
+    if after.run.expected_ns is not None and (after.run.state != "waiting" or after.ledger.admitted):
+        after = after.with_run(expected_ns=None)
     return shown(work, after), commands
 
 
@@ -64,7 +71,11 @@ def _advanced(work: Work, event: Event) -> Step:
     match event:
         case Admitted():
             return _admitted(work)
-        case HeldBack() | Remarked():
+        case HeldBack():
+            return _held_back(work, event), ()
+        case HandedOver():
+            return _handed_over(work, event)
+        case Remarked():
             return work.with_run(reason=event.reason), ()
         case ItemsSkipped():
             return _then(skipped(work, event), event.at_ns)
@@ -116,12 +127,9 @@ def next_deadline_ns(work: Work) -> int | None:
     is_waiting = work.run.state == "waiting" and not work.in_flight
     if is_waiting or work.room:
         limits += [delayed.due_ns for delayed in work.ledger.delayed]
+    if is_waiting and work.plan.start_ns is not None and not work.ledger.serial:
+        limits.append(work.plan.start_ns)
     return min(limits, default=None)
-
-
-def retry_pause_ns(plan: Plan, tries: int) -> int:
-    """How long to wait after this many failed attempts: doubled each time, up to the longest."""
-    return min(plan.backoff_ns << min(tries - 1, 30), plan.longest_pause_ns)
 
 
 # Starting
@@ -133,12 +141,31 @@ def _admitted(work: Work) -> Step:
     work = work.with_run(reason="Is being started.")
     if work.plan.items is None:
         work = work.with_ledger(delayed=tuple(replace(each, due_ns=0) for each in work.ledger.delayed))
+    if work.plan.unload_ns is not None:
+        work = work.with_run(reason="Asks the model servers what they hold.")
+        return work.with_ledger(admitted=True, unloading=True), (FreeModels(),)
     return work.with_ledger(admitted=True), (Launch(),)
+
+
+def _held_back(work: Work, event: HeldBack) -> Work:
+    """A new estimate that says about the same as the one before is none."""
+    before, expected = work.run.expected_ns, event.expected_ns
+    if before is not None and expected is not None and abs(expected - before) < SAME_NS:
+        expected = before
+    return work.with_run(reason=event.reason or work.run.reason, expected_ns=expected)
+
+
+def _handed_over(work: Work, event: HandedOver) -> Step:
+    """Too late where the user has paused or ended the run meanwhile, or it was started since."""
+    if not work.ledger.unloading or not work.ledger.admitted:
+        return work, ()
+    work = work.with_run(reason="Is being started.", handover=event.said)
+    return work.with_ledger(unloading=False), (Launch(),)
 
 
 def _launched(work: Work, event: Launched) -> Work:
     ledger = work.ledger
-    before = next((each for each in ledger.delayed if each.index == event.index), None)
+    before = work.delayed(event.index)
     attempt = Attempt(
         serial=ledger.serial + 1,
         index=event.index,
@@ -146,6 +173,7 @@ def _launched(work: Work, event: Launched) -> Work:
         launched_ns=event.at_ns,
         log_offset=event.log_offset,
         log_path=event.log_path,
+        fallback=before is not None and before.fallback,
     )
     delayed = tuple(each for each in ledger.delayed if each is not before)
     work = work.with_ledger(serial=attempt.serial, attempts=(*ledger.attempts, attempt), delayed=delayed)
@@ -183,8 +211,8 @@ def _ended(work: Work, event: Ended) -> Step:
         failure = timeout_failure(work.plan.timeout_ns)
     elif attempt.asked == "stalled":
         failure = stall_failure(attempt.evidence)
-    if failure is not None and failure.kind not in FINAL and attempt.tries < work.plan.attempts:
-        return _tried_later(work, attempt, failure, event.at_ns)
+    if failure is not None and (following := next_try(work.plan, attempt, failure)):
+        return _tried_later(work, attempt, failure, following, event.at_ns)
     if attempt.index is None:
         return _finished(work, event.at_ns, "failed" if failure else "done", failure), ()
     return _item_over(work, attempt, failure, event)
@@ -219,26 +247,26 @@ def _item_over(work: Work, attempt: Attempt, failure: Failure | None, event: End
         ended_ns=event.at_ns,
         failure=failure,
         log_path=attempt.log_path,
+        fallback=attempt.fallback,
     )
     return _then((work, (Record(record),)), event.at_ns)
 
 
-def _tried_later(work: Work, attempt: Attempt, failure: Failure, at_ns: int) -> Step:
-    plan = work.plan
-    pause = retry_pause_ns(plan, attempt.tries)
-    delayed = Delayed(index=attempt.index, tries=attempt.tries, due_ns=at_ns + pause)
+def _tried_later(work: Work, attempt: Attempt, failure: Failure, following: NextTry, at_ns: int) -> Step:
+    plan, due_ns = work.plan, at_ns + following.pause_ns
+    delayed = Delayed(index=attempt.index, tries=attempt.tries, due_ns=due_ns, fallback=following.fallback)
     work = work.with_ledger(delayed=(*work.ledger.delayed, delayed))
     said = f"Attempt {attempt.tries} of {plan.attempts} failed ({failure.evidence})"
     if attempt.index is not None:
         work, commands = _then((work, ()), at_ns)
         quiet = work.run.state == "waiting" or (work.run.state == "running" and not work.ledger.restarted)
         item = (plan.items or ())[attempt.index]
-        said = f"{item}: {said}; tries again after {format_duration(pause)}."
+        said = f"{item}: {said}; {following.words}."
         return (work.with_run(reason=said) if quiet else work), commands
     if work.run.state == "paused" or work.ledger.restarted:
         work = work.with_run(state="paused", paused_ns=at_ns, reason=f"{said}; resume tries again.")
     else:
-        work = work.with_run(state="waiting", reason=f"{said}; tries again after {format_duration(pause)}.")
+        work = work.with_run(state="waiting", reason=f"{said}; {following.words}.")
     return work.with_ledger(admitted=False), ()
 
 
@@ -301,7 +329,9 @@ def _lost(work: Work, event: KeeperLost) -> Step:
         work, commands = _stopped_one(work.without_attempt(attempt), attempt, event.at_ns)
         return work, (end, *commands)
     if attempt.tries < work.plan.attempts + LOST_TRIES:
-        again = Delayed(index=attempt.index, tries=attempt.tries, due_ns=event.at_ns)
+        again = Delayed(
+            index=attempt.index, tries=attempt.tries, due_ns=event.at_ns, fallback=attempt.fallback
+        )
         work = work.without_attempt(attempt).with_ledger(delayed=(*work.ledger.delayed, again))
         work, commands = _then((work, ()), event.at_ns)
         return work, (end, *commands)
@@ -318,7 +348,7 @@ def _put_back(work: Work, serial: int) -> Work:
         return work
     work = work.without_attempt(attempt)
     if attempt.index is None or attempt.tries > 1:
-        again = Delayed(index=attempt.index, tries=attempt.tries - 1, due_ns=0)
+        again = Delayed(index=attempt.index, tries=attempt.tries - 1, due_ns=0, fallback=attempt.fallback)
         work = work.with_ledger(delayed=(*work.ledger.delayed, again))
     else:
         work = work.with_queue(pending=(attempt.index, *work.queue.pending))
@@ -349,7 +379,7 @@ def _ask_pause(work: Work, at_ns: int) -> Step:
     if work.in_flight:
         return work, (Signal("pause"),)
     held = work.with_run(state="paused", paused_ns=at_ns, reason=HELD)
-    return held.with_ledger(admitted=False), ()
+    return held.with_ledger(admitted=False, unloading=False), ()
 
 
 def _ask_hold(work: Work, at_ns: int) -> Step:
@@ -441,10 +471,12 @@ def _stand_still(work: Work, why: str, at_ns: int) -> Work:
     what = (
         f"goes on with {left} item{'s' if left != 1 else ''}" if work.plan.items is not None else "starts it"
     )
+    if work.plan.start_ns is not None and work.plan.start_ns > at_ns and not work.ledger.serial:
+        what = f"lets it start {start_words(work.plan.start_ns, at_ns)}"
     work = work.with_run(
         state="paused", paused_ns=work.run.paused_ns or at_ns, reason=f"{why}; resume {what}."
     )
-    return work.with_ledger(admitted=False, holding=False)
+    return work.with_ledger(admitted=False, holding=False, unloading=False)
 
 
 def _sum(before: Usage | None, now: Usage | None) -> Usage | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from nightdesk.core.items import names_item, split_command
 from nightdesk.model.base import Noun
-from nightdesk.model.config import JobSection, span_ns
+from nightdesk.model.config import JobSection, size_bytes, span_ns
 from nightdesk.model.errors import UsageError
 from nightdesk.model.job import JobView, Priority, RunMode, StartRun
 
@@ -45,6 +45,16 @@ class Plan(Noun, frozen=True, kw_only=True):
     attempts: int = 1
     backoff_ns: int = 0
     longest_pause_ns: int = 0
+    fallback: tuple[str, ...] = ()
+    """The command that is used after failures, split; empty where there is none."""
+    fallback_after: int = 0
+    """Failed attempts before that."""
+    start_ns: int | None = None
+    """Not before this moment."""
+    unload_ns: int | None = None
+    """So long the models of the servers may take to go before the run starts; None: they stay."""
+    memory_bytes: int | None = None
+    """Has to be free before the run starts."""
 
 
 def drives_items(section: JobSection) -> bool:
@@ -133,6 +143,7 @@ def _plan(
     items: tuple[str, ...] | None = None,
 ) -> Plan:
     dry = request.mode == "dry"
+    falls_back = request.mode == "full"
     return Plan(
         job=request.job,
         mode=request.mode,
@@ -151,10 +162,21 @@ def _plan(
         timeout_ns=span_ns(section.timeout) if section.timeout else None,
         stall_ns=span_ns(section.stall_after) if section.stall_after and not dry else None,
         grace_ns=span_ns(section.grace),
-        attempts=section.retry.attempts if request.mode == "full" else 1,
+        attempts=_attempts(section) if request.mode == "full" else 1,
         backoff_ns=span_ns(section.retry.backoff),
         longest_pause_ns=span_ns(section.retry.max),
+        fallback=split_command(section.fallback.command) if section.fallback and falls_back else (),
+        fallback_after=section.fallback.after if section.fallback and falls_back else 0,
+        start_ns=request.at_ns,
+        unload_ns=span_ns(section.unload_within) if section.unload_models and not dry else None,
+        memory_bytes=size_bytes(section.memory) if section.memory and not dry else None,
     )
+
+
+def _attempts(section: JobSection) -> int:
+    """As many as the job allows, and enough to come to its fallback."""
+    after = section.fallback.after + 1 if section.fallback else 1
+    return max(section.retry.attempts, after)
 
 
 def chosen_items(wanted: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -175,6 +197,8 @@ def job_view(name: str, section: JobSection, last_run: str | None, active_run: s
         has_single=names_item(section.single or section.command),
         has_dry_run=section.dry_run is not None or drives,
         needs=section.needs,
+        needs_items=section.needs_items,
+        uses=section.uses,
         priority=section.priority,
         description=section.description,
         last_run=last_run,

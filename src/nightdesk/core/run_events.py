@@ -20,9 +20,17 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """The queue does not let it start, and why."""
+    """The queue does not let it start, why (None: what it says already), and when it is expected to."""
 
-    reason: str
+    reason: str | None
+    expected_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The model servers have freed their models, or had the time to; what became of it in one sentence."""
+
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +166,7 @@ class EngineRestarted:
 Event: TypeAlias = (
     Admitted
     | HeldBack
+    | HandedOver
     | ItemsSkipped
     | ItemsClosed
     | ItemsMoved
@@ -182,6 +191,11 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeModels:
+    """Ask the model servers to free their models; :class:`HandedOver` is the answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """Signal every process of the run, or of one attempt of it."""
 
@@ -198,4 +212,4 @@ class Record:
     record: ItemRecord
 
 
-Command: TypeAlias = Launch | Signal | Record
+Command: TypeAlias = Launch | FreeModels | Signal | Record

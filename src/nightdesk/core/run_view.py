@@ -17,7 +17,7 @@ def shown(before: Work, work: Work) -> Work:
         if attempts:
             oldest = attempts[0]
             work = work.with_run(keeper=oldest.keeper, process=oldest.process, attempt=oldest.tries)
-            work = work.with_run(item=flights[0].item)
+            work = work.with_run(item=flights[0].item, fallback=attempts[-1].fallback)
     if queue is not before.queue and work.plan.items is not None:
         work = work.with_run(
             items_done=queue.done + len(queue.skipped),
@@ -39,6 +39,7 @@ def _flight(plan: Plan, attempt: Attempt) -> Flight:
         started_ns=attempt.started_ns,
         process=attempt.process,
         log_path=attempt.log_path,
+        fallback=attempt.fallback,
     )
 
 

@@ -38,6 +38,8 @@ class Attempt(Noun, frozen=True, kw_only=True):
     """Why the desk ends it."""
     evidence: str = ""
     """For a stall: what was seen."""
+    fallback: bool = False
+    """By the job's fallback command."""
 
 
 class Delayed(Noun, frozen=True, kw_only=True):
@@ -46,6 +48,8 @@ class Delayed(Noun, frozen=True, kw_only=True):
     index: int | None
     tries: int
     due_ns: int
+    fallback: bool = False
+    """Then by the job's fallback command."""
 
 
 class Ledger(Noun, frozen=True, kw_only=True):
@@ -58,6 +62,8 @@ class Ledger(Noun, frozen=True, kw_only=True):
     delayed: tuple[Delayed, ...] = ()
     admitted: bool = False
     """The queue has let the run start."""
+    unloading: bool = False
+    """Before it starts, the model servers free their models."""
     restarted: bool = False
     """The engine went away meanwhile: nothing new is started until the user says so."""
     holding: bool = False
@@ -141,6 +147,10 @@ class Work:
         in_work = sum(each.index is not None for each in self.ledger.attempts)
         return len(self.queue.pending) + in_work + len(self.ledger.delayed)
 
+    def delayed(self, index: int | None) -> Delayed | None:
+        """The pause of an item, or of the command; None where it has none."""
+        return next((each for each in self.ledger.delayed if each.index == index), None)
+
     @property
     def in_flight(self) -> bool:
         """An attempt was launched and its end is not known yet."""
@@ -152,7 +162,7 @@ class Work:
         ledger = self.ledger
         if self.run.state in ENDED or self.run.state in ("paused", "stopping") or not ledger.admitted:
             return 0
-        if ledger.restarted or ledger.holding or ledger.ending or ledger.doomed:
+        if ledger.restarted or ledger.holding or ledger.ending or ledger.doomed or ledger.unloading:
             return 0
         return max(0, self.plan.parallel - len(ledger.attempts))
 

@@ -20,6 +20,12 @@ Span = Annotated[
     str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$", examples=["250ms", "30s", "10m", "2h"])
 ]
 """A length of time with its unit."""
+Size = Annotated[
+    str, Meta(pattern=r"^[0-9]+(\.[0-9]+)? ?(MB|GB|TB|MiB|GiB|TiB)$", examples=["512MB", "20GB"])
+]
+"""An amount of memory with its unit."""
+Amount = Annotated[int, Meta(ge=1, le=1000)]
+"""Of a slot."""
 
 
 class DeskSection(Section, frozen=True, kw_only=True):
@@ -128,6 +134,15 @@ class ItemsSource(Section, frozen=True, kw_only=True):
     key: str = "item"
 
 
+class Fallback(Section, frozen=True, kw_only=True):
+    """``fallback = { command = "...", after = 2 }``"""
+
+    command: str
+    """Started in place of the job's command, for example with a smaller model."""
+    after: Annotated[int, Meta(ge=1, le=100)] = 1
+    """Failed attempts, of the item or the run, before it is used."""
+
+
 class JobSection(Section, frozen=True, kw_only=True):
     """``[jobs.NAME]``"""
 
@@ -148,14 +163,21 @@ class JobSection(Section, frozen=True, kw_only=True):
     """Command for one single item; the command itself where it holds ``{item}``."""
     dry_run: str | None = None
     needs: tuple[str, ...] = ()
-    uses: dict[str, int] = {}
+    uses: dict[str, Amount] = {}
+    """Slot → how much of it a run takes; ``[slots]`` says how much there is, 1 of a slot that it does not name."""
+    memory: Size | None = None
+    """A run starts when so much memory of the machine is free, beyond what others reserve."""
     priority: Priority = "analysis"
     unload_models: bool = False
+    """The watched model servers free their models before the run starts."""
+    unload_within: Span = "1m"
+    """So long the models may take to go; then the run starts all the same."""
     timeout: Span | None = None
     stall_after: Span | None = None
     grace: Span = "10s"
     """Time between SIGTERM and SIGKILL when a run is stopped."""
     retry: Retry = Retry()
+    fallback: Fallback | None = None
     progress: str | None = None
     """A JSON file with the keys done and total that the command writes."""
     record: Literal["full", "metadata", "none"] | None = None
@@ -175,7 +197,19 @@ class DeskConfig(Section, frozen=True, kw_only=True):
     verdicts: VerdictsSection = VerdictsSection()
     viewer: ViewerSection = ViewerSection()
     export: ExportSection = ExportSection()
+    slots: dict[str, Amount] = {}
+    """What jobs share → how much of it there is."""
     jobs: dict[str, JobSection] = {}
+
+
+SIZES = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def size_bytes(size: str) -> int:
+    """Bytes of a :data:`Size` such as ``"20GB"``. The reader has checked its form."""
+    bare = size.rstrip()
+    number = bare.rstrip("MGTiB ")
+    return int(float(number) * SIZES[bare[len(number) :].strip()])
 
 
 SPAN_NS = {"ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}

@@ -27,6 +27,9 @@ class JobView(Noun, frozen=True, kw_only=True):
     has_single: bool
     has_dry_run: bool
     needs: tuple[str, ...] = ()
+    needs_items: tuple[str, ...] = ()
+    uses: dict[str, int] = {}
+    """Slot → how much of it a run takes."""
     priority: Priority = "analysis"
     description: str | None = None
     last_run: str | None = None
@@ -51,6 +54,8 @@ class ItemRecord(Noun, frozen=True, kw_only=True):
     failure: Failure | None = None
     log_path: str | None = None
     """Its own log, where the run's log does not hold its output."""
+    fallback: bool = False
+    """The job's fallback command decided it."""
 
 
 class ItemMove(Noun, frozen=True, kw_only=True):
@@ -70,6 +75,8 @@ class Flight(Noun, frozen=True, kw_only=True):
     started_ns: int | None = None
     process: ProcessKey | None = None
     log_path: str | None = None
+    fallback: bool = False
+    """By the job's fallback command."""
 
 
 class Usage(Noun, frozen=True, kw_only=True):
@@ -131,6 +138,12 @@ class Run(Noun, frozen=True, kw_only=True):
     """Of the done ones: their outputs were valid already, or the user passed over them."""
     holding: bool = False
     """It stands still after the items in work."""
+    expected_ns: int | None = None
+    """When it is expected to start, as far as that is known; only of a run that waits."""
+    handover: str | None = None
+    """What became of the models that the servers held when it started; one sentence."""
+    fallback: bool = False
+    """The newest attempt uses the job's fallback command."""
 
 
 class StartRun(Noun, frozen=True, kw_only=True):
@@ -144,6 +157,8 @@ class StartRun(Noun, frozen=True, kw_only=True):
     """Only these items of a full run that drives them, in this order; empty: all."""
     retry: bool = False
     """Only the items that failed, or were not reached, in the job's newest full run."""
+    at_ns: int | None = None
+    """Not before this moment."""
 
 
 RunAction = Literal["pause", "resume", "stop", "kill", "hold"]
