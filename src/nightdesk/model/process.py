@@ -31,6 +31,10 @@ class ProcessRow(Noun, frozen=True, kw_only=True):
     job: str | None = None
     orphan_reason: str | None = None
     """One sentence: why this is an orphan."""
+    ports: tuple[int, ...] = ()
+    """TCP ports that it listens on, lowest first; empty also where its sockets may not be seen."""
+    device_bytes: int | None = None
+    """Memory that it holds on accelerators, where the newest sample knows it."""
 
 
 class ProcessRef(Noun, frozen=True, kw_only=True):
@@ -61,6 +65,43 @@ class SignalReport(Noun, frozen=True, kw_only=True):
     left: tuple[TreeMember, ...]
     refused: tuple[str, ...]
     """One sentence for each process that was not signalled: its number was used again, or no right."""
+    killed: tuple[ProcessKey, ...] = ()
+    """Those of ``gone`` that got SIGKILL; for a stop, after they had not ended in time."""
+    freed_bytes: int | None = None
+    """Resident memory that those in ``gone`` had; what they shared counts for each. Only after a stop or a kill."""
+    run: str | None = None
+    """The run that was acted on: the process was the first one of a run."""
+
+
+class SignalRequest(Noun, frozen=True, kw_only=True):
+    """Request: signal these processes and everything below them."""
+
+    keys: tuple[ProcessKey, ...]
+
+
+class OrphanTree(Noun, frozen=True, kw_only=True):
+    """An orphan, everything below it, and what they hold."""
+
+    root: ProcessRow
+    members: tuple[TreeMember, ...]
+    """Root first. Processes of runs in progress are left out: they are not ended with it."""
+    ports: tuple[int, ...] = ()
+    rss_bytes: int = 0
+    device_bytes: int | None = None
+
+
+class StopAllReport(Noun, frozen=True, kw_only=True):
+    """What became of everything that the desk had started."""
+
+    runs: tuple[str, ...]
+    """Runs that were in progress."""
+    still: tuple[str, ...] = ()
+    """Those of them that have not ended."""
+    processes: SignalReport
+    unloaded: tuple[str, ...] = ()
+    """Models that the servers have let go of."""
+    held: tuple[str, ...] = ()
+    """One sentence for each model that is still held."""
 
 
 TreeAction = Literal["pause", "resume", "stop", "kill"]

@@ -25,6 +25,7 @@ from nightdesk.engine.processes.table import (
     read_entry,
     read_marker,
     read_table,
+    user_of,
 )
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
@@ -178,7 +179,9 @@ class _Signalling:
         self._forbidden = {os.getpid(), *ancestors(os.getpid(), _parents(table))}
         self._members: dict[ProcessKey, TreeMember] = {}
         self._groups: set[int] = set()
+        self._marks: set[tuple[str, str]] = set()
         self._signalled: dict[ProcessKey, None] = {}
+        self._killed: dict[ProcessKey, None] = {}
         self._refused: dict[ProcessKey, str] = {}
         self._before = {(entry.pid, entry.started_ns) for entry in table.values()}
         self._admit(members, table)
@@ -197,6 +200,8 @@ class _Signalling:
             entry = table.get(key.pid)
             if entry and entry.group == key.pid:
                 self._groups.add(key.pid)
+            if mark := _mark_of(key.pid):
+                self._marks.add(mark)
         return new
 
     def _reason_against(self, member: TreeMember, entry: Entry | None) -> str | None:
@@ -230,9 +235,12 @@ class _Signalling:
             self._send(key, signal.SIGCONT)
 
     def stop(self, grace_s: float) -> None:
-        """SIGTERM, at most ``grace_s`` seconds of patience, then :meth:`kill` for the rest."""
+        """SIGTERM, at most ``grace_s`` seconds of patience, then :meth:`kill` for the rest.
+
+        The tree stands still meanwhile, so that no parent answers the end of a child with a new one.
+        """
+        self.freeze()
         self._end_kindly(list(self._members))
-        self._end_kindly(self._newcomers())
         deadline = time.monotonic() + grace_s
         pause = _POLL_S
         while self._alive() and time.monotonic() < deadline:
@@ -257,10 +265,13 @@ class _Signalling:
         """What was done, and for a stop or kill what is left."""
         alive = {key for key in self._members if is_alive(key)}
         ending = action in ("stop", "kill")
+        gone = tuple(key for key in self._members if key not in alive)
         return SignalReport(
             action=action,
             signalled=tuple(self._signalled),
-            gone=tuple(key for key in self._members if key not in alive),
+            gone=gone,
+            killed=tuple(key for key in gone if key in self._killed),
+            freed_bytes=sum(self._members[key].rss_bytes or 0 for key in gone) if ending else None,
             left=tuple(self._members[key] for key in self._members if ending and key in alive),
             refused=tuple(self._refused.values()),
         )
@@ -269,20 +280,19 @@ class _Signalling:
         outcome = send_signal(key, number)
         if outcome == "sent":
             self._signalled[key] = None
+            if number == signal.SIGKILL:
+                self._killed[key] = None
         elif outcome == "reused":
             self._refused[key] = _reused(self._members[key])
         elif outcome == "denied":
-            member = self._members[key]
-            self._refused[key] = (
-                f"No right to signal process {key.pid} ({member.name}): it belongs to another user."
-            )
+            self._refused[key] = _denied(self._members[key])
 
     def _end_kindly(self, keys: Iterable[ProcessKey]) -> None:
-        """SIGTERM, and SIGCONT to those that are stopped: they could not hear it otherwise."""
-        keys = list(keys)
-        for key in keys:
+        """SIGTERM to the leaves first, then SIGCONT to those that are stopped: they could not hear it otherwise."""
+        leaves_first = list(keys)[::-1]
+        for key in leaves_first:
             self._send(key, signal.SIGTERM)
-        for key in keys:
+        for key in leaves_first:
             entry = read_entry(key.pid)
             if entry and entry.state in "Tt":
                 self._send(key, signal.SIGCONT)
@@ -300,12 +310,12 @@ class _Signalling:
                 time.sleep(0.001)
 
     def _newcomers(self) -> list[ProcessKey]:
-        """Children that appeared since the last look, and what lost its parent but stayed in a member's group."""
+        """What appeared since the last look: children, and what lost its parent but has a member's group or marker."""
         table = read_table()
         living = [key.pid for key in self._members if _is(table.get(key.pid), key)]
         found = [member for member in _members(descendants(living, _parents(table)), table) if member.depth]
-        strays = (e for e in table.values() if e.group in self._groups and e.alive)
-        found += [_member(e, 1) for e in strays if (e.pid, e.started_ns) not in self._before]
+        fresh = (e for e in table.values() if e.alive and (e.pid, e.started_ns) not in self._before)
+        found += [_member(e, 1) for e in fresh if e.group in self._groups or _mark_of(e.pid) in self._marks]
         if self._rescan:
             found += self._rescan()
         allowed = (member for member in found if member.key.pid not in self._forbidden)
@@ -325,6 +335,20 @@ def _is(entry: Entry | None, key: ProcessKey) -> bool:
 
 def _reused(member: TreeMember) -> str:
     return f"Process {member.key.pid} ({member.name}) is gone and its number was given to another process."
+
+
+def _denied(member: TreeMember) -> str:
+    pid, user = member.key.pid, user_of(member.key.pid)
+    return (
+        f"No right to signal process {pid} ({member.name}): it belongs to {user}; "
+        f"only {user} or root can end it: sudo kill {pid}"
+    )
+
+
+def _mark_of(pid: int) -> tuple[str, str] | None:
+    """Run and attempt that the process was started for; None where it is not marked with both."""
+    run, attempt = read_marker(pid), read_attempt(pid)
+    return (run, attempt) if run and attempt else None
 
 
 def send_signal(key: ProcessKey, number: signal.Signals) -> Outcome:
