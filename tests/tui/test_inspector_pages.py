@@ -211,7 +211,7 @@ def test_markdown_is_drawn_and_nothing_of_it_gets_lost() -> None:
     assert "• one two three" in text and "│ quoted strong" in text and "| a | b |" in text
     assert "words (https://example.org) snake_case_name 2 * 3 * 4" in text
     (code,) = [line for line in found if line.fold]
-    assert code.plain == "│ python  1 lines"
+    assert code.plain == "│ python  1 line"
 
 
 def test_a_reply_can_be_drawn_at_any_moment_of_its_growth() -> None:

@@ -12,6 +12,7 @@ from nightdesk.tui.widgets.lines import Pieces
 
 SCALE = 9
 """Cells of the scale at the left."""
+WIDEST_COLUMN = 6
 
 
 class Columns(NamedTuple):
@@ -32,6 +33,12 @@ def binned(values: Sequence[float], most: int) -> list[float]:
         return list(values)
     edges = [len(values) * index // most for index in range(most + 1)]
     return [max(values[start:end]) for start, end in pairwise(edges)]
+
+
+def stretched(values: Sequence[float], room: int) -> list[float]:
+    """Each value several times, where there are few and there is room."""
+    times = max(1, min(WIDEST_COLUMN, room // max(1, len(values))))
+    return [value for value in values for _ in range(times)]
 
 
 def columns(chart: Columns, height: int, glyphs: Glyphs) -> list[Pieces]:

@@ -50,7 +50,7 @@ def _code(
             break
         body.append(line)
     words = fence[2].strip() or "code"
-    count = f"{len(body):,} lines"
+    count = f"{len(body):,} line" + ("" if len(body) == 1 else "s")
     head: Pieces = ((f"{glyphs.line} ", "border"), (words, "muted"), (f"  {count}", "faint"))
     yield Line(head, depth, key, "", len(body) > LONG_CODE)
     for line in body:

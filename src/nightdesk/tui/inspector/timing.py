@@ -11,7 +11,7 @@ from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspection import ExchangeTotals, Spread
 from nightdesk.model.units import NS, UNKNOWN, format_duration
 from nightdesk.tui.inspector import spans
-from nightdesk.tui.inspector.bars import SCALE, Columns, binned, columns
+from nightdesk.tui.inspector.bars import SCALE, Columns, binned, columns, stretched
 from nightdesk.tui.inspector.prose import EMPTY, Lines, Setting, between, end_of, fact, heading, sentence
 from nightdesk.tui.text import Tone
 from nightdesk.tui.widgets.folds import Line
@@ -130,7 +130,7 @@ def _fragments(exchange: Exchange, setting: Setting) -> Lines:
     yield heading("pauses between fragments", glyphs, note)
     room = max(10, min(WIDEST, setting.width - SCALE))
     chart = Columns(
-        binned(gaps, room),
+        stretched(binned(gaps, room), room),
         lambda gap: "warn" if gap >= limit else "ok",
         _short,
         "fragment 2",
@@ -177,7 +177,7 @@ def _speed(exchange: Exchange, setting: Setting, room: int) -> Lines:
     mean = sum(counts) / (spent / NS)
     yield heading(f"{unit} over time", setting.glyphs, f"on average {mean:.1f}")
     chart = Columns(
-        [count / seconds for count in counts],
+        stretched([count / seconds for count in counts], room),
         lambda _: "primary",
         lambda value: f"{value:.0f}",
         f"+{format_duration(ends[0])}",
