@@ -220,10 +220,12 @@ def _length(total: ProfileGroup, _models: Sequence[ProfileGroup], evidence: Evid
     of_all = share(total.length_cuts, total.replies)
     if of_all < LENGTH_SHARE or total.length_cuts < LENGTHS_LEAST or total.length_cuts <= context:
         return
-    limits = Counter(_limit(one) for number in evidence.cuts if (one := evidence.known.get(number)))
+    limits = Counter(limit for number in evidence.cuts if (limit := _limit(evidence.known.get(number))))
     words = "A token limit cuts"
-    if limits and (common := limits.most_common(1)[0][0]) is not None:
-        words = f"{common[0]} ({safe_line(str(common[1]), 20)}) cuts"
+    if limits:
+        name = limits.most_common(1)[0][0][0]
+        values = sorted({value for other, value in limits if other == name})
+        words = f"{name} ({_list([str(value) for value in values[:4]])}) cuts"
     yield _advice(
         total,
         "length",
@@ -312,13 +314,10 @@ def _keep_alive(exchange: Exchange) -> Json:
     return value if isinstance(value, str | int | float) else None
 
 
-def _limit(exchange: Exchange) -> tuple[str, Json] | None:
+def _limit(exchange: Exchange | None) -> tuple[str, int] | None:
     names = ("num_predict", "max_tokens", "max_completion_tokens", "max_output_tokens")
-    for name in names:
-        value = _option(exchange, name)
-        if isinstance(value, int | float):
-            return name, value
-    return None
+    options = exchange.prompt.options if exchange and exchange.prompt else {}
+    return next(((name, options[name]) for name in names if isinstance(options.get(name), int)), None)
 
 
 def _flat(prompt: Prompt | None) -> str:

@@ -14,7 +14,7 @@ from nightdesk.client.mirror import Mirror
 from nightdesk.model.conversation import Conversation, Turn
 from nightdesk.model.errors import NightdeskError
 from nightdesk.tui.asks import Ask, FeedRequested, OpenExchange
-from nightdesk.tui.screens.turns import COLUMNS, shown_turns, turn_lines, turn_rows
+from nightdesk.tui.screens.turns import COLUMNS, ONE_THREAD, has_threads, shown_turns, turn_lines, turn_rows
 from nightdesk.tui.text import Cell, Part, line
 from nightdesk.tui.widgets.grid import Grid
 from nightdesk.tui.widgets.page import Page
@@ -133,7 +133,10 @@ class ConversationScreen(Sheet[None]):
         turns = shown_turns(made, self.thread)
         self.show_title(line(Cell("Conversation", "strong"), "  ", Cell(made.subject, "accent")))
         self.query_one("#about", Static).update(line(*self._about(made, turns)))
-        self.query_one(Grid).show_rows(turn_rows(turns, self.glyphs))
+        grid, columns = self.query_one(Grid), COLUMNS if has_threads(turns) else ONE_THREAD
+        if grid.columns != columns:
+            grid.show_columns(columns)
+        grid.show_rows(turn_rows(turns, self.glyphs))
         self._show_turn()
 
     def _about(self, made: Conversation, turns: tuple[Turn, ...]) -> list[Part]:

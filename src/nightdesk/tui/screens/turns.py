@@ -17,19 +17,24 @@ from nightdesk.tui.widgets.grid import Column, Row
 from nightdesk.tui.widgets.lines import Pieces
 from nightdesk.tui.widgets.stack import Share, stacked_bar
 
-BAR_WIDTH = 16
+BAR_WIDTH, SMALL_BAR = 16, 8
+ROOMY = 85
+"""Cells from which on the longer bar is shown."""
 COLUMNS = (
     Column("state", "", width=1),
     Column("thread", "", width=3),
     Column("time", "began", width=8),
     Column("pause", "pause", width=7, align="right"),
-    Column("took", "took", width=6, align="right", least=110),
+    Column("took", "took", width=6, align="right", least=105),
     Column("prompt", "⇡ prompt", width=8, align="right"),
     Column("growth", "grown", width=6, align="right", least=70),
-    Column("bar", "context", width=BAR_WIDTH + 7, least=100),
+    Column("bar", "context", width=BAR_WIDTH + 7, least=ROOMY),
+    Column("small", "context", width=SMALL_BAR + 1, most=ROOMY),
     Column("reply", "⇣", width=5, align="right"),
     Column("text", "", flex=1),
 )
+ONE_THREAD = tuple(column._replace(least=10_000) if column.key == "thread" else column for column in COLUMNS)
+"""The same without the numbers of conversations."""
 STATES: dict[str, tuple[str, Tone]] = {
     "running": ("run", "ok"),
     "complete": ("done", "ok"),
@@ -50,8 +55,13 @@ def turn_rows(turns: Sequence[Turn], glyphs: Glyphs) -> list[Row]:
     """One line a turn. The bars of one list have one scale where no ``num_ctx`` is known."""
     known: Mapping[int, Turn] = {turn.exchange: turn for turn in turns}
     scale = max((_tokens(turn) for turn in turns), default=0)
-    many = 1 < len({turn.thread for turn in turns}) < len(turns)
+    many = has_threads(turns)
     return [_row(turn, known, scale, many, glyphs) for turn in turns]
+
+
+def has_threads(turns: Sequence[Turn]) -> bool:
+    """Whether numbers of conversations tell anything: there are several, and not each exchange is one."""
+    return 1 < len({turn.thread for turn in turns}) < len(turns)
 
 
 def _row(turn: Turn, known: Mapping[int, Turn], scale: int, many: bool, glyphs: Glyphs) -> Row:
@@ -69,6 +79,7 @@ def _row(turn: Turn, known: Mapping[int, Turn], scale: int, many: bool, glyphs: 
             Cell(format_count(turn.prompt_tokens)),
             growth_cell(turn, known),
             context_bar(turn, scale, glyphs),
+            context_bar(turn, scale, glyphs, small=True),
             Cell(format_count(turn.reply_tokens), "muted"),
             _words(turn, glyphs),
         ),
@@ -93,7 +104,7 @@ def growth_cell(turn: Turn, known: Mapping[int, Turn]) -> Cell:
     return Cell(f"{'+' if grown >= 0 else '-'}{format_count(abs(grown))}", "muted" if grown >= 0 else "warn")
 
 
-def context_bar(turn: Turn, scale: int, glyphs: Glyphs) -> Cell:
+def context_bar(turn: Turn, scale: int, glyphs: Glyphs, *, small: bool = False) -> Cell:
     """Prompt and reply within ``num_ctx``, its end marked; without it, beside the other turns."""
     used = _tokens(turn)
     whole = turn.context or scale
@@ -110,10 +121,12 @@ def context_bar(turn: Turn, scale: int, glyphs: Glyphs) -> Cell:
         Share(turn.reply_tokens or 0, "+" if plain else "▒", "ok"),
         Share(room, glyphs.empty if turn.context else " ", "faint"),
     ]
-    bar = stacked_bar(shares, BAR_WIDTH)
+    bar = stacked_bar(shares, SMALL_BAR if small else BAR_WIDTH)
     if not turn.context:
         return bar
-    return Cell("", "", (*bar.more, (glyphs.line, "warn"), (format_count(turn.context), "faint")))
+    return Cell(
+        "", "", (*bar.more, (glyphs.line, "warn"), ("" if small else format_count(turn.context), "faint"))
+    )
 
 
 def _tokens(turn: Turn) -> int:
