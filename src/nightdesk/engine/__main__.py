@@ -22,6 +22,7 @@ from nightdesk.client.desk import Desk, find_desk
 from nightdesk.client.launch import is_answering, make_folders
 from nightdesk.core import markers
 from nightdesk.engine.temporary import check_temporary, remove_folder
+from nightdesk.model.base import prepare_nouns
 from nightdesk.model.errors import ConfigError, NightdeskError
 
 LOG_BYTES = 5_000_000
@@ -186,6 +187,7 @@ async def _serve(desk: Desk, ready: Callable[[], None]) -> None:
             await service.wait_stopped()
 
     log = logging.getLogger("nightdesk.engine")
+    prepare_nouns()
     service = Service(desk)
     listener = _bind(desk.socket)
     config = uvicorn.Config(

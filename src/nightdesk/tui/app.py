@@ -16,6 +16,7 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.worker import Worker, WorkerState
 
 from nightdesk.client.desk import Desk
+from nightdesk.model.base import prepare_nouns
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED
 from nightdesk.tui import asks, orders, terminal, theme_files, themes
@@ -189,6 +190,7 @@ class Viewer(App[int]):
         """After the first picture: garbage is collected again, but what was loaded at the start is no garbage."""
         gc.freeze()
         gc.enable()
+        prepare_nouns()
         self._start_link()
 
     def _start_link(self) -> None:
