@@ -47,6 +47,7 @@ from nightdesk.engine.processes.signals import signal_attempt, signal_run
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, Usage
 from nightdesk.model.logs import Progress
+from nightdesk.model.process import SignalReport
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class Surroundings:
     threads: Callable[[], ThreadPoolExecutor | None]
     consider: Callable[[], None]
     """Others may be able to start now."""
+    signalled: Callable[[str, SignalReport], None]
+    """What a signal to the processes of a run did."""
 
 
 class RunDriver:
@@ -349,6 +352,7 @@ class RunDriver:
             root = (flight.process or flight.keeper) if flight else command.root
             call = partial(signal_attempt, run.id, command.serial, root, command.action, grace_s)
         report = await asyncio.get_running_loop().run_in_executor(self._around.threads(), call)
+        self._around.signalled(run.id, report)
         if command.action == "pause":
             self.apply(Paused(self._around.now()))
         elif command.action == "resume":

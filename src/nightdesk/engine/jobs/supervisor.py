@@ -31,6 +31,7 @@ from nightdesk.model.desk import Change, RunChanged
 from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.job import ENDED, ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import Progress
+from nightdesk.model.process import SignalReport
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Supervisor:
         on_attempt_log: Callable[[Run, str], None] = lambda run, path: None,
         on_run_ended: Callable[[Run], None] = lambda run: None,
         traffic: Callable[[str], int] = lambda run: 0,
+        on_signalled: Callable[[str, SignalReport], None] = lambda run, report: None,
     ) -> None:
         self._desk = desk
         self._publish = publish
@@ -78,6 +80,7 @@ class Supervisor:
             spawn=self._spawn,
             threads=lambda: self._threads,
             consider=self._consider,
+            signalled=on_signalled,
         )
 
     # what others ask
