@@ -113,13 +113,18 @@ class _Kept:
             return answer.read(BODY_LIMIT)
 
 
+def loaded_models(body: bytes) -> tuple[LoadedModel, ...]:
+    """What ``/api/ps`` lists. Raises msgspec.DecodeError, a ValueError."""
+    return tuple(map(_loaded, msgspec.json.decode(body, type=_RunningModels).models or ()))
+
+
 def _server(address: str, version: bytes, running: bytes, at_ns: int) -> ModelServer:
     try:
         return ModelServer(
             address=address,
             state="up",
             version=msgspec.json.decode(version, type=_Version).version,
-            models=tuple(map(_loaded, msgspec.json.decode(running, type=_RunningModels).models or ())),
+            models=loaded_models(running),
             at_ns=at_ns,
         )
     except (msgspec.DecodeError, UnicodeDecodeError):

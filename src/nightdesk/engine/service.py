@@ -18,11 +18,14 @@ import msgspec
 
 from nightdesk import __version__
 from nightdesk.client.desk import Desk
+from nightdesk.core.admission import Memory
 from nightdesk.engine.alarms import Judge
 from nightdesk.engine.bus import Bus
 from nightdesk.engine.cancel import Cancels
 from nightdesk.engine.children import ChildProcess
 from nightdesk.engine.exchanges import Exchanges
+from nightdesk.engine.jobs.handover import DeviceMemory, ModelHandover
+from nightdesk.engine.jobs.memory import MemoryWatch, device_memory
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.processes import signals
@@ -93,6 +96,7 @@ class Service:
         self.ready = asyncio.Event()
         """Set when every question can be answered."""
         self._pace_ms = 0
+        self._memory_watch = MemoryWatch()
         self._attempt_logs: list[str] = []
         self.supervisor = Supervisor(
             desk,
@@ -100,9 +104,11 @@ class Service:
             now_ns=time.time_ns,
             environment=self._job_environment,
             on_run_log=self._follow_run,
-            on_attempt_log=self._follow_attempt,
+            on_attempt_log=self.follow_attempt,
             traffic=lambda run_id: self.traffic.activity(run_id),
             on_run_ended=self.store.save_run,
+            memory=self._memory,
+            free_models=ModelHandover(lambda: self.desk.config.capture.ports, self._device_memory).free,
         )
         self.logs = LogFollower(
             desk.config.watch.logs, desk.folder, self.bus.publish, self.supervisor.set_progress
@@ -384,6 +390,15 @@ class Service:
         """Jobs go through the relay where there is one; nothing else has to opt in."""
         return {"OLLAMA_HOST": f"http://{self._relay}"} if self._relay else {}
 
+    def _memory(self) -> Memory | None:
+        return self._memory_watch.read(self.processes.rows(), self.servers.servers, self._newest_sample())
+
+    def _device_memory(self) -> DeviceMemory | None:
+        return device_memory(self._newest_sample())
+
+    def _newest_sample(self) -> Sample | None:
+        return self._samples[-1] if self._samples else None
+
     def _job_change(self, change: Change) -> None:
         if isinstance(change, RunChanged) and self._loop is not None:
             self.store.save_run(change.run)
@@ -393,11 +408,16 @@ class Service:
         if run.log_path:
             self.logs.add_run_log(run.id, Path(run.log_path), run.started_ns)
 
-    def _follow_attempt(self, run: Run, path: str) -> None:
+    def follow_attempt(self, run: Run, path: str) -> LogFile:
+        """Follow the log of an item. That of a run is followed anyway."""
         log = self.logs.add_run_log(run.id, Path(path), time.time_ns())
-        self._attempt_logs.append(log.id)
+        if path != run.log_path:
+            if log.id in self._attempt_logs:
+                self._attempt_logs.remove(log.id)
+            self._attempt_logs.append(log.id)
         while len(self._attempt_logs) > ATTEMPT_LOGS:
             self.logs.remove(self._attempt_logs.pop(0))
+        return log
 
     def _active_runs(self) -> dict[str, str]:
         return {run.id: run.job for run in self.supervisor.runs() if run.state not in ENDED}

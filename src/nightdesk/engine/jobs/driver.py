@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -26,6 +27,8 @@ from nightdesk.core.run_events import (
     Ended,
     EngineRestarted,
     Event,
+    FreeModels,
+    HandedOver,
     ItemsSkipped,
     KeeperLost,
     Launch,
@@ -55,6 +58,10 @@ SKIPPED_AT_ONCE = 500
 """Items with valid outputs that are passed over in one step: the count moves while many are looked at."""
 
 
+FreeModelsCall: TypeAlias = Callable[[int, Callable[[str], None]], Awaitable[str]]
+"""Given a time limit in nanoseconds and who wants to hear what goes on; gives a sentence on what became of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a driver needs of the supervisor."""
@@ -64,7 +71,7 @@ class Surroundings:
     environment: Callable[[], dict[str, str]]
     changed: Callable[[RunDriver, Run], None]
     """The run differs from the one given, as it was before."""
-    on_attempt_log: Callable[[Run, str], None]
+    on_attempt_log: Callable[[Run, str], object]
     """An attempt writes to a log of its own."""
     spawn: Callable[[Coroutine[object, object, None]], None]
     threads: Callable[[], ThreadPoolExecutor | None]
@@ -72,6 +79,7 @@ class Surroundings:
     """Others may be able to start now."""
     signalled: Callable[[str, SignalReport], None]
     """What a signal to the processes of a run did."""
+    free_models: FreeModelsCall
 
 
 class RunDriver:
@@ -150,6 +158,11 @@ class RunDriver:
             command, *rest = commands
             if isinstance(command, Launch):
                 commands = (*rest, *await self._launch())
+            elif isinstance(command, FreeModels):
+                # Not under the lock: meanwhile the user may pause or stop the run.
+                self._around.spawn(self._hand_over())
+                self.begun.set()
+                commands = tuple(rest)
             elif isinstance(command, Signal):
                 await self._signal(command)
                 commands = tuple(rest)
@@ -173,6 +186,21 @@ class RunDriver:
         await self._signal(Signal("kill"))
 
     # starting
+
+    async def _hand_over(self) -> None:
+        """Let the model servers free their models, then start."""
+
+        def tell(said: str) -> None:
+            if self.work.ledger.unloading:
+                self.apply(Remarked(said))
+
+        try:
+            said = await self._around.free_models(self.work.plan.unload_ns or 0, tell)
+        except Exception as fault:  # a fault here must not hold the run for ever
+            logger.exception("The models could not be unloaded for run %s.", self.folder.run_id)
+            said = f"The models could not be unloaded: {type(fault).__name__}; it started all the same."
+        logger.info("Run %s: %s", self.folder.run_id, said)
+        await self.obey_locked(self.apply(HandedOver(said)))
 
     async def _launch(self) -> tuple[Command, ...]:
         """Start attempts while there is room, passing over the items that need no work."""
@@ -216,7 +244,9 @@ class RunDriver:
         plan = self.work.plan
         item = plan.item if index is None or plan.items is None else plan.items[index]
         number = 1 if index is None else index + 1
-        arguments = fill(plan.arguments, item=item, index=number, run_dir=str(self.folder.path))
+        delayed = self.work.delayed(index)
+        command = plan.fallback if delayed and delayed.fallback else plan.arguments
+        arguments = fill(command, item=item, index=number, run_dir=str(self.folder.path))
         own_log = self._own_log(index, item)
         log = Path(own_log) if own_log else self.log
         size = log.stat().st_size if log.exists() else 0

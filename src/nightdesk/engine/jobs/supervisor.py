@@ -17,16 +17,19 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from nightdesk.client.desk import Desk
+from nightdesk.core.admission import Memory
 from nightdesk.core.item_needs import closed_items
 from nightdesk.core.jobs import check_action, next_deadline_ns
 from nightdesk.core.plans import Plan, find_job, job_view, missing_item, plan_run
 from nightdesk.core.queue import admit
 from nightdesk.core.run_events import Admitted, HeldBack, ItemsClosed, ItemsMoved, ItemsSkipped, Ticked
+from nightdesk.core.work import Work
 from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs
-from nightdesk.engine.jobs.driver import RunDriver, Surroundings
+from nightdesk.engine.jobs.driver import FreeModelsCall, RunDriver, Surroundings
 from nightdesk.engine.jobs.items import find_items, listing
 from nightdesk.engine.jobs.runs import RunFolder
 from nightdesk.engine.jobs.stalls import StallWatch
+from nightdesk.engine.jobs.trials import keep_output
 from nightdesk.model.desk import Change, RunChanged
 from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.job import ENDED, ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
@@ -37,10 +40,17 @@ logger = logging.getLogger(__name__)
 
 LONGEST_NAP = 5.0
 """Seconds after which time limits are looked at again: the clock may have been moved meanwhile."""
+MEMORY_NAP = 2.0
+"""The same while a run waits for memory, which comes and goes unheard."""
 BEGIN_SECONDS = 5.0
 """How long the answer to a start waits for the command to run."""
 SIGNAL_THREADS = 16
 """A stop holds one for its grace time; a kill must not wait for one."""
+
+
+async def no_models(limit_ns: int, tell: Callable[[str], None]) -> str:
+    """For a desk without model servers."""
+    return "There is no model server."
 
 
 class Supervisor:
@@ -54,10 +64,12 @@ class Supervisor:
         now_ns: Callable[[], int],
         environment: Callable[[], dict[str, str]] = dict,
         on_run_log: Callable[[Run], None] = lambda run: None,
-        on_attempt_log: Callable[[Run, str], None] = lambda run, path: None,
+        on_attempt_log: Callable[[Run, str], object] = lambda run, path: None,
         on_run_ended: Callable[[Run], None] = lambda run: None,
         traffic: Callable[[str], int] = lambda run: 0,
         on_signalled: Callable[[str, SignalReport], None] = lambda run, report: None,
+        memory: Callable[[], Memory | None] = lambda: None,
+        free_models: FreeModelsCall = no_models,
     ) -> None:
         self._desk = desk
         self._publish = publish
@@ -65,6 +77,7 @@ class Supervisor:
         self._on_run_log = on_run_log
         self._on_run_ended = on_run_ended
         self._stalls = StallWatch(traffic)
+        self._memory = memory
         self._book = RunBook()
         self._group: asyncio.TaskGroup | None = None
         self.running = asyncio.Event()
@@ -81,6 +94,7 @@ class Supervisor:
             threads=lambda: self._threads,
             consider=self._consider,
             signalled=on_signalled,
+            free_models=free_models,
         )
 
     # what others ask
@@ -182,10 +196,17 @@ class Supervisor:
         if unknown is not None:
             raise missing_item(unknown, items)
         indexes = tuple(places[item] for item in move.items)
+        if move.failed:
+            indexes = tuple(dict.fromkeys((*indexes, *driver.work.queue.failed)))
         commands = driver.apply(ItemsMoved(indexes, move.where, self._now()))
         self._spawn(driver.obey_locked(commands))
         self._consider()
         return driver.work.run
+
+    def active_work(self, run_id: str) -> Work | None:
+        """All that is known of a run that has not ended; None for any other."""
+        driver = self._book.active.get(run_id)
+        return driver.work if driver else None
 
     def item_records(self, run_id: str) -> tuple[ItemRecord, ...]:
         """What became of the items of a run so far, in the order of time. Raises UsageError for an unknown run."""
@@ -225,10 +246,11 @@ class Supervisor:
                 group.create_task(_guarded(self._watch_stalls()))
                 while True:
                     self._wake.clear()
-                    self._tick()
+                    looked_ns = self._now()
+                    self._tick(looked_ns)
                     # not wait_for: in Python 3.11 it can swallow the cancellation that ends this loop
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(self._nap()):
+                        async with asyncio.timeout(self._nap(looked_ns)):
                             await self._wake.wait()
         finally:
             self._group = None
@@ -245,15 +267,21 @@ class Supervisor:
                 self._spawn(driver.obey_locked(driver.apply(event)))
             await asyncio.sleep(self._stalls.pause_s(drivers))
 
-    def _nap(self) -> float:
-        deadlines = [d for work in self._book.works() if (d := next_deadline_ns(work)) is not None]
+    def _nap(self, looked_ns: int) -> float:
+        """Seconds until something has to be done. What was due when it was looked at waits for something else."""
+        works = list(self._book.works())
+        waiting = [work for work in works if work.run.state == "waiting" and not work.ledger.admitted]
+        deadlines = [d for work in works if (d := next_deadline_ns(work)) is not None and d > looked_ns]
+        longest = LONGEST_NAP if waiting or deadlines else LONGEST_NAP * 12
+        if any(work.plan.memory_bytes for work in waiting):
+            longest = MEMORY_NAP
         if not deadlines:
-            return LONGEST_NAP * 12
-        return min(LONGEST_NAP, max(0.0, (min(deadlines) - self._now()) / 1e9))
+            return longest
+        return min(longest, max(0.0, (min(deadlines) - self._now()) / 1e9))
 
-    def _tick(self) -> None:
+    def _tick(self, at_ns: int) -> None:
         for driver in list(self._book.active.values()):
-            if commands := driver.apply(Ticked(self._now())):
+            if commands := driver.apply(Ticked(at_ns)):
                 self._spawn(driver.obey_locked(commands))
         self._consider()
 
@@ -325,6 +353,7 @@ class Supervisor:
                 f"{plan.job} can't be started: its folder in {self._desk.runs} can't be written ({fault.strerror}).",
                 "Check the rights and the free space there.",
             ) from fault
+        keep_output(plan, folder)
         driver = RunDriver(work, folder, self._around)
         self._book.add(driver)
         self._publish(RunChanged(run=work.run))
@@ -343,12 +372,21 @@ class Supervisor:
     def _consider(self) -> None:
         """Let the queue decide who starts."""
         self._open_items()
-        admission = admit(self._book.works(), self._book.newest_full(), self._now())
+        works = list(self._book.works())
+        asks = any(work.plan.memory_bytes and work.run.state == "waiting" for work in works)
+        admission = admit(
+            works,
+            self._book.newest_full(),
+            self._now(),
+            slots=self._desk.config.slots,
+            memory=self._memory() if asks else None,
+        )
         for run_id in admission.start:
             driver = self._book.active[run_id]
             self._spawn(driver.obey_locked(driver.apply(Admitted())))
-        for run_id, reason in admission.reasons.items():
-            self._book.active[run_id].apply(HeldBack(reason))
+        for run_id in admission.reasons.keys() | admission.expected.keys():
+            held = HeldBack(admission.reasons.get(run_id), admission.expected.get(run_id))
+            self._book.active[run_id].apply(held)
 
     def _open_items(self) -> None:
         """Items that wait for an item of another job may be worked on as soon as that one is done."""
