@@ -118,6 +118,12 @@ def test_the_same_messages_again_are_another_try() -> None:
     assert [contents(turn) for turn in made.turns] == [["What is a tide?"], [], []]
 
 
+def test_a_request_that_ends_with_the_reply_is_no_other_try() -> None:
+    made = of(chat(1, *FIRST, reply="The sea."), chat(2, *FIRST, model("The sea.")))
+    turn = made.turns[1]
+    assert (turn.continues, turn.repeated, turn.new, turn.unchanged) == (1, 3, (), False)
+
+
 def test_a_client_that_drops_old_messages_is_followed_by_its_last_reply() -> None:
     made = of(
         chat(1, *SECOND, reply="The moon pulls."),

@@ -161,7 +161,7 @@ def _turn(
         repeated=repeated,
         dropped=link.dropped if link else 0,
         new=shown,
-        unchanged=link is not None and not new,
+        unchanged=link is not None and prompt is not None and link.known == len(prompt.messages),
         thinking=cutter.text(exchange.thinking),
         reply=cutter.text(exchange.text),
         tool_calls=exchange.tool_calls[:MESSAGES_MOST],

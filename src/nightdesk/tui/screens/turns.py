@@ -169,7 +169,8 @@ def turn_lines(turn: Turn, glyphs: Glyphs) -> Lines:
     if turn.thinking:
         yield _heading("thinking", glyphs)
         yield from _text(turn.thinking, "faint")
-    yield _heading("reply", glyphs, turn.done_reason or "")
+    nothing = "" if turn.reply or turn.tool_calls else "none yet" if turn.state == "running" else "none"
+    yield _heading("reply", glyphs, turn.done_reason or nothing)
     yield from _text(turn.reply, "")
     for call in turn.tool_calls:
         arguments = (
