@@ -27,8 +27,9 @@ from nightdesk.model.inspection import (
     Replay,
     ReplayRequest,
 )
+from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, Run, RunAction, StartRun
-from nightdesk.model.logs import LogWindow
+from nightdesk.model.logs import LogFile, LogWindow
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
 
@@ -84,6 +85,41 @@ class AsyncEngine:
     async def move_items(self, run_id: str, move: ItemMove) -> Run:
         """Do items of a run first or last, pass over them, or do them again."""
         return await self._post(f"/runs/{run_id}/items", Run, move)
+
+    async def item_page(
+        self,
+        run_id: str,
+        *,
+        state: str = "",
+        text: str = "",
+        sort: str = "index",
+        offset: int = 0,
+        limit: int = 200,
+    ) -> ItemPage:
+        """A part (of at most 1,000) of the items of a run that match. ``state`` names states with commas between.
+
+        Sorted by index, order (of work), item, state, took or attempts; a hyphen in front turns it round.
+        """
+        asked: dict[str, str | int] = {
+            "state": state,
+            "text": text,
+            "sort": sort,
+            "offset": offset,
+            "limit": limit,
+        }
+        return await self._get(f"/runs/{run_id}/items/page", ItemPage, asked)
+
+    async def item_detail(self, run_id: str, index: int) -> ItemDetail:
+        """One item of a run with its failure and the end of its output. ``index`` counts from 0."""
+        return await self._get(f"/runs/{run_id}/items/{index}", ItemDetail)
+
+    async def item_log(self, run_id: str, index: int) -> LogFile:
+        """The log that holds the output of an item; from now on it is followed."""
+        return await self._post(f"/runs/{run_id}/items/{index}/log", LogFile)
+
+    async def comparison(self, run_id: str) -> ItemComparison:
+        """A run of a single item beside what the item gave before."""
+        return await self._get(f"/runs/{run_id}/comparison", ItemComparison)
 
     async def act(self, run_id: str, action: RunAction) -> Run:
         """Pause, resume, stop or kill a run."""

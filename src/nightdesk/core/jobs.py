@@ -247,6 +247,7 @@ def _item_over(work: Work, attempt: Attempt, failure: Failure | None, event: End
         ended_ns=event.at_ns,
         failure=failure,
         log_path=attempt.log_path,
+        log_offset=attempt.log_offset,
         fallback=attempt.fallback,
     )
     return _then((work, (Record(record),)), event.at_ns)

@@ -20,11 +20,11 @@ from litestar.response import Stream
 from nightdesk import __version__
 from nightdesk.engine.exchange_routes import exchange_routes
 from nightdesk.engine.hindsight_routes import hindsight_routes
+from nightdesk.engine.job_routes import job_routes
 from nightdesk.engine.replay_routes import replay_routes
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import ErrorBody, Snapshot, Status
 from nightdesk.model.errors import NightdeskError, UsageError
-from nightdesk.model.job import ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import LogFile, LogWindow
 from nightdesk.model.process import ProcessRow, SignalReport, TreeAction, TreeMember
 from nightdesk.model.sample import Sample
@@ -43,7 +43,7 @@ def make_app(service: Service) -> Litestar:
     routes = [
         *_desk_routes(service),
         *_process_routes(service),
-        *_job_routes(service),
+        *job_routes(service),
         *exchange_routes(service),
         *hindsight_routes(service),
         *replay_routes(service),
@@ -125,55 +125,6 @@ def _process_routes(service: Service) -> list[HTTPRouteHandler]:
         return await service.signal(ProcessKey(pid=pid, started_ns=started_ns), action)
 
     return [processes, tree, signal]
-
-
-def _job_routes(service: Service) -> list[HTTPRouteHandler]:
-    @get("/jobs", sync_to_thread=False)
-    def jobs() -> tuple[JobView, ...]:
-        """The desk's jobs."""
-        return service.supervisor.jobs()
-
-    @get("/jobs/{job:str}/items", sync_to_thread=True)
-    def items(job: str) -> tuple[str, ...]:
-        """The items of a job, as its glob finds them now."""
-        return service.supervisor.items(job)
-
-    @get("/runs", sync_to_thread=False)
-    def runs() -> tuple[Run, ...]:
-        """The newest runs, oldest first."""
-        return service.supervisor.runs()
-
-    @get("/runs/{run_id:str}", sync_to_thread=False)
-    def run(run_id: str) -> Run:
-        """One run."""
-        return service.run_by_id(run_id)
-
-    @get("/runs/{run_id:str}/tree")
-    async def run_tree(run_id: str) -> tuple[TreeMember, ...]:
-        """Every process of a run, as a stop or a kill would hit them."""
-        return await service.run_tree(run_id)
-
-    @post("/runs")
-    async def start(data: StartRun) -> Run:
-        """Start a job."""
-        return await service.supervisor.start(data)
-
-    @get("/runs/{run_id:str}/items")
-    async def item_records(run_id: str) -> tuple[ItemRecord, ...]:
-        """What became of the items of a run so far, in the order of time."""
-        return await asyncio.to_thread(service.supervisor.item_records, run_id)
-
-    @post("/runs/{run_id:str}/items", status_code=200)
-    async def move_items(run_id: str, data: ItemMove) -> Run:
-        """Do items first or last, pass over them, or do them again."""
-        return await service.supervisor.move_items(run_id, data)
-
-    @post("/runs/{run_id:str}/{action:str}", status_code=200)
-    async def act(run_id: str, action: RunAction) -> Run:
-        """Pause, resume, stop or kill a run."""
-        return await service.supervisor.act(run_id, action)
-
-    return [jobs, items, runs, run, run_tree, start, item_records, move_items, act]
 
 
 def _log_routes(service: Service) -> list[HTTPRouteHandler]:

@@ -54,7 +54,7 @@ from nightdesk.model.desk import (
 from nightdesk.model.errors import ConfigError, UsageError
 from nightdesk.model.exchange import CaptureLine, CaptureStatus, capture_decoder
 from nightdesk.model.job import ENDED, Run
-from nightdesk.model.logs import LogWindow
+from nightdesk.model.logs import LogFile, LogWindow
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
 from nightdesk.model.sample import Sample, SampleTaken, SensorStatus, sensor_decoder
 

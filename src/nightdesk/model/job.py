@@ -54,6 +54,8 @@ class ItemRecord(Noun, frozen=True, kw_only=True):
     failure: Failure | None = None
     log_path: str | None = None
     """Its own log, where the run's log does not hold its output."""
+    log_offset: int | None = None
+    """Where its output begins in that log."""
     fallback: bool = False
     """The job's fallback command decided it."""
 
@@ -61,8 +63,10 @@ class ItemRecord(Noun, frozen=True, kw_only=True):
 class ItemMove(Noun, frozen=True, kw_only=True):
     """Request: what to do with items of a run that wait or are over."""
 
-    items: tuple[str, ...]
+    items: tuple[str, ...] = ()
     where: Literal["first", "last", "skip", "again"]
+    failed: bool = False
+    """All items that failed so far, beside the named ones."""
 
 
 class Flight(Noun, frozen=True, kw_only=True):

@@ -29,8 +29,9 @@ from nightdesk.model.inspection import (
     Replay,
     ReplayRequest,
 )
-from nightdesk.model.job import Run, RunAction, StartRun
-from nightdesk.model.logs import LogWindow
+from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
+from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
+from nightdesk.model.logs import LogFile, LogWindow
 from nightdesk.model.process import SignalReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
 
@@ -80,6 +81,30 @@ class Engine(Protocol):
 
     async def totals(self, query: str = "") -> ExchangeTotals:
         """Sums over the exchanges that match."""
+
+    async def item_page(
+        self,
+        run_id: str,
+        *,
+        state: str = "",
+        text: str = "",
+        sort: str = "index",
+        offset: int = 0,
+        limit: int = 200,
+    ) -> ItemPage:
+        """A part of the items of a run."""
+
+    async def item_detail(self, run_id: str, index: int) -> ItemDetail:
+        """One item of a run in full."""
+
+    async def item_log(self, run_id: str, index: int) -> LogFile:
+        """The log that holds the output of an item."""
+
+    async def move_items(self, run_id: str, move: ItemMove) -> Run:
+        """Do items first or last, pass over them, or do them again."""
+
+    async def comparison(self, run_id: str) -> ItemComparison:
+        """A run of a single item beside what the item gave before."""
 
     async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
         """A process and everything below it."""
