@@ -46,24 +46,39 @@ def jobs(choice: DeskChoice, as_json: bool) -> None:
 @click.argument("job")
 @click.option("--item", "--single", "item", metavar="ITEM", help="Only this item, in a run of its own.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
+@click.option("--at", "at", metavar="TIME", help="Not before TIME: 23:30, 2h, 2026-11-22T01:00.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for the end; the exit status is the run's.")
 @json_option
 @pass_choice
-def run(choice: DeskChoice, job: str, item: str | None, dry_run: bool, waits: bool, as_json: bool) -> None:
-    """Start a job: all of it, one item, or a dry run. It goes on when this terminal closes."""
+def run(
+    choice: DeskChoice,
+    job: str,
+    item: str | None,
+    dry_run: bool,
+    at: str | None,
+    waits: bool,
+    as_json: bool,
+) -> None:
+    """Start a job: all of it, one item, or a dry run; at once, or at a time. It goes on when this terminal closes.
+
+    A run with a time waits as long as the engine works; after a restart of the engine it waits to be resumed.
+    """
     from nightdesk.cli.output import print_json, print_line
+    from nightdesk.cli.status import outcome
+    from nightdesk.core.start_times import read_start_ns
     from nightdesk.model.errors import UsageError
     from nightdesk.model.job import StartRun
 
     if item is not None and dry_run:
         raise UsageError("--item and --dry-run exclude each other.")
+    at_ns = read_start_ns(at, time.time_ns()) if at is not None else None
     engine = choice.started()
     mode: RunMode = "dry" if dry_run else "single" if item is not None else "full"
-    started = engine.start(StartRun(job=job, mode=mode, item=item))
+    started = engine.start(StartRun(job=job, mode=mode, item=item, at_ns=at_ns))
     if as_json and not waits:
         print_json(started)
     elif not as_json:
-        print_line(f"{started.id} {started.state}" + (f": {started.reason}" if started.reason else ""))
+        print_line(f"{started.id} {started.state}" + (f": {outcome(started)}" if started.reason else ""))
     if waits:
         _wait(engine, started, as_json)
 

@@ -80,6 +80,10 @@ def run_cells(run: Run, now_ns: int) -> tuple[str, str, str, str, str]:
 
 def outcome(run: Run) -> str:
     """How a run stands or ended, in a few words."""
+    if run.state == "waiting" and run.reason:
+        from nightdesk.core.start_times import waiting_words
+
+        return waiting_words(run, time.time_ns())
     if run.failure:
         return f"{run.failure.kind}: {run.failure.evidence}"
     if run.signal is not None:

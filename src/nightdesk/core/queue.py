@@ -11,7 +11,7 @@ from typing import get_args
 
 from nightdesk.core.admission import Memory, can_ever_fit, fits, reserved, shortage
 from nightdesk.core.slots import capacity
-from nightdesk.core.start_times import start_words
+from nightdesk.core.start_times import STARTS, start_words
 from nightdesk.core.work import Work
 from nightdesk.model.job import ENDED, Priority, Run
 
@@ -135,7 +135,7 @@ class _Round:
         start_ns = work.plan.start_ns
         if start_ns is None or start_ns <= self._at_ns:
             return None
-        return _Wait(f"Starts {start_words(start_ns, self._at_ns)}.", start_ns)
+        return _Wait(f"{STARTS}{start_words(start_ns, self._at_ns)}.", start_ns)
 
     def _needs_wait(self, work: Work) -> _Wait | None:
         for need in work.plan.needs:

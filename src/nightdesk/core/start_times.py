@@ -6,8 +6,11 @@ from datetime import datetime
 
 from nightdesk.core.moments import read_moment
 from nightdesk.model.errors import UsageError
+from nightdesk.model.job import Run
 
 DAY_NS = 86_400 * 10**9
+STARTS = "Starts "
+"""Begins the reason of a run that waits for its time."""
 HINT = "Write a time (23:30), a span (2h, 1h30m), or a day with a time (2026-11-22T01:00)."
 
 
@@ -43,3 +46,11 @@ def start_words(at_ns: int, now_ns: int) -> str:
     if abs(at_ns - now_ns) < DAY_NS:
         return f"at {moment:%H:%M}"
     return f"on {moment:%Y-%m-%d} at {moment:%H:%M}"
+
+
+def waiting_words(run: Run, now_ns: int) -> str:
+    """Why a run waits, and when it will probably start, where that is known."""
+    reason = run.reason or "Waits."
+    if run.expected_ns is None or reason.startswith(STARTS):
+        return reason
+    return f"{reason} Probably starts {start_words(max(run.expected_ns, now_ns), now_ns)}."
