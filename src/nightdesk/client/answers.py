@@ -12,6 +12,8 @@ from nightdesk.model.errors import EngineUnavailableError, NightdeskError, Usage
 PREFIX = "/v1"
 ANSWER_SECONDS = 30.0
 """Stopping a tree may wait for its grace period; everything else answers at once."""
+ENDING_SECONDS = 900.0
+"""What ends runs waits for the grace time of their jobs, which the user sets."""
 SILENCE_SECONDS = 40.0
 """The engine says something on the event stream at least every 15 s."""
 

@@ -8,13 +8,22 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from nightdesk.client.answers import ANSWER_SECONDS, PREFIX, SILENCE_SECONDS, T, decode, window_query
+from nightdesk.client.answers import (
+    ANSWER_SECONDS,
+    ENDING_SECONDS,
+    PREFIX,
+    SILENCE_SECONDS,
+    T,
+    decode,
+    window_query,
+)
 from nightdesk.client.events import EventParser
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
+from nightdesk.model.inspected import ProcessDetail, Stacks
 from nightdesk.model.inspection import (
     CancelHow,
     CancelReport,
@@ -30,7 +39,14 @@ from nightdesk.model.inspection import (
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, Run, RunAction, StartRun
 from nightdesk.model.logs import LogFile, LogWindow
-from nightdesk.model.process import SignalReport, TreeAction, TreeMember
+from nightdesk.model.process import (
+    OrphanTree,
+    SignalReport,
+    SignalRequest,
+    StopAllReport,
+    TreeAction,
+    TreeMember,
+)
 from nightdesk.model.profile import Profile
 
 BASE = "http://nightdesk"
@@ -63,8 +79,34 @@ class AsyncEngine:
         return await self._get(f"/processes/{key.pid}/{key.started_ns}/tree", tuple[TreeMember, ...])
 
     async def signal(self, key: ProcessKey, action: TreeAction) -> SignalReport:
-        """Pause, resume, stop or kill one tree."""
-        return await self._post(f"/processes/{key.pid}/{key.started_ns}/{action}", SignalReport)
+        """Pause, resume, stop or kill one tree; the first process of a run stands for the run."""
+        path = f"/processes/{key.pid}/{key.started_ns}/{action}"
+        return await self._post(path, SignalReport, seconds=ENDING_SECONDS)
+
+    async def signal_several(self, keys: tuple[ProcessKey, ...], action: TreeAction) -> SignalReport:
+        """Pause, resume, stop or kill several trees."""
+        wanted = SignalRequest(keys=keys)
+        return await self._post(f"/processes/{action}", SignalReport, wanted, ENDING_SECONDS)
+
+    async def detail(self, key: ProcessKey) -> ProcessDetail:
+        """One process in full, with the last hour of it."""
+        return await self._get(f"/processes/{key.pid}/{key.started_ns}/detail", ProcessDetail)
+
+    async def stacks(self, key: ProcessKey) -> Stacks:
+        """Where the threads of a Python process stand."""
+        return await self._get(f"/processes/{key.pid}/{key.started_ns}/stacks", Stacks)
+
+    async def orphans(self) -> tuple[OrphanTree, ...]:
+        """What was left behind, the largest first, with everything below."""
+        return await self._get("/orphans", tuple[OrphanTree, ...])
+
+    async def clean(self, keys: tuple[ProcessKey, ...]) -> SignalReport:
+        """End those of the named processes that are orphans, with everything below."""
+        return await self._post("/orphans/clean", SignalReport, SignalRequest(keys=keys), ENDING_SECONDS)
+
+    async def stop_all(self) -> StopAllReport:
+        """Stop all runs, end what earlier runs left behind, unload the models. Waits until that is done."""
+        return await self._post("/stop-all", StopAllReport, seconds=ENDING_SECONDS)
 
     async def run_tree(self, run_id: str) -> tuple[TreeMember, ...]:
         """Every process of a run, as a stop or a kill would hit them."""
@@ -196,9 +238,12 @@ class AsyncEngine:
             answer = await self._http.get(PREFIX + path, params=query)
         return decode(answer.status_code, answer.content, path, kind)
 
-    async def _post(self, path: str, kind: type[T], body: object = None) -> T:
+    async def _post(
+        self, path: str, kind: type[T], body: object = None, seconds: float = ANSWER_SECONDS
+    ) -> T:
+        content, limit = msgspec.json.encode(body), httpx.Timeout(seconds, connect=CONNECT_SECONDS)
         with _named(self.socket):
-            answer = await self._http.post(PREFIX + path, content=msgspec.json.encode(body), headers=_JSON)
+            answer = await self._http.post(PREFIX + path, content=content, headers=_JSON, timeout=limit)
         return decode(answer.status_code, answer.content, path, kind)
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import msgspec
 
-from nightdesk.client.answers import ANSWER_SECONDS, PREFIX, SILENCE_SECONDS, T, decode, window_query
+from nightdesk.client.answers import (
+    ANSWER_SECONDS,
+    ENDING_SECONDS,
+    PREFIX,
+    SILENCE_SECONDS,
+    T,
+    decode,
+    window_query,
+)
 from nightdesk.client.events import EventParser
 from nightdesk.client.transport import exchange
 from nightdesk.model.base import ProcessKey
@@ -15,6 +23,7 @@ from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
+from nightdesk.model.inspected import ProcessDetail, Stacks
 from nightdesk.model.inspection import (
     CancelHow,
     CancelReport,
@@ -30,7 +39,15 @@ from nightdesk.model.inspection import (
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import LogFile, LogWindow
-from nightdesk.model.process import ProcessRow, SignalReport, TreeAction, TreeMember
+from nightdesk.model.process import (
+    OrphanTree,
+    ProcessRow,
+    SignalReport,
+    SignalRequest,
+    StopAllReport,
+    TreeAction,
+    TreeMember,
+)
 from nightdesk.model.profile import Profile
 
 
@@ -60,8 +77,33 @@ class Engine:
         return self._get(f"/processes/{key.pid}/{key.started_ns}/tree", tuple[TreeMember, ...])
 
     def signal(self, key: ProcessKey, action: TreeAction) -> SignalReport:
-        """Pause, resume, stop or kill one tree."""
-        return self._post(f"/processes/{key.pid}/{key.started_ns}/{action}", SignalReport)
+        """Pause, resume, stop or kill one tree; the first process of a run stands for the run."""
+        path = f"/processes/{key.pid}/{key.started_ns}/{action}"
+        return self._post(path, SignalReport, seconds=ENDING_SECONDS)
+
+    def signal_several(self, keys: tuple[ProcessKey, ...], action: TreeAction) -> SignalReport:
+        """Pause, resume, stop or kill several trees."""
+        return self._post(f"/processes/{action}", SignalReport, SignalRequest(keys=keys), ENDING_SECONDS)
+
+    def detail(self, key: ProcessKey) -> ProcessDetail:
+        """One process in full, with the last hour of it."""
+        return self._get(f"/processes/{key.pid}/{key.started_ns}/detail", ProcessDetail)
+
+    def stacks(self, key: ProcessKey) -> Stacks:
+        """Where the threads of a Python process stand."""
+        return self._get(f"/processes/{key.pid}/{key.started_ns}/stacks", Stacks)
+
+    def orphans(self) -> tuple[OrphanTree, ...]:
+        """What was left behind, the largest first, with everything below."""
+        return self._get("/orphans", tuple[OrphanTree, ...])
+
+    def clean(self, keys: tuple[ProcessKey, ...]) -> SignalReport:
+        """End those of the named processes that are orphans, with everything below."""
+        return self._post("/orphans/clean", SignalReport, SignalRequest(keys=keys), ENDING_SECONDS)
+
+    def stop_all(self) -> StopAllReport:
+        """Stop all runs, end what earlier runs left behind, unload the models. Waits until that is done."""
+        return self._post("/stop-all", StopAllReport, seconds=ENDING_SECONDS)
 
     def jobs(self) -> tuple[JobView, ...]:
         """The desk's jobs."""
@@ -229,11 +271,17 @@ class Engine:
     def _get(self, path: str, kind: type[T], query: dict[str, str | int] | None = None) -> T:
         return self._ask("GET", path, kind, query, None)
 
-    def _post(self, path: str, kind: type[T], body: object = None) -> T:
-        return self._ask("POST", path, kind, None, msgspec.json.encode(body))
+    def _post(self, path: str, kind: type[T], body: object = None, seconds: float = ANSWER_SECONDS) -> T:
+        return self._ask("POST", path, kind, None, msgspec.json.encode(body), seconds)
 
     def _ask(
-        self, method: str, path: str, kind: type[T], query: dict[str, str | int] | None, body: bytes | None
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        query: dict[str, str | int] | None,
+        body: bytes | None,
+        seconds: float = ANSWER_SECONDS,
     ) -> T:
-        status, chunks = exchange(self.socket, method, PREFIX + path, query, body, ANSWER_SECONDS)
+        status, chunks = exchange(self.socket, method, PREFIX + path, query, body, seconds)
         return decode(status, b"".join(chunks), path, kind)

@@ -74,6 +74,8 @@ class Facts(NamedTuple):
     marker: str | None
     earlier_ppid: int | None = None
     """The parent that we saw before the process was adopted by another."""
+    recorded: str | None = None
+    """The run whose record names exactly this process."""
 
 
 class Owner(NamedTuple):
@@ -187,7 +189,7 @@ class _Owners:
             return self._keeper(facts)
         if zone == "nightdesk":
             return _OTHER
-        run = facts.marker or above.run
+        run = facts.marker or facts.recorded or above.run
         if run is not None:
             return self._of_run(facts, run)
         return self._unmarked(facts, above)
@@ -208,6 +210,9 @@ class _Owners:
             return Owner("run", run, job)
         if self._zones[facts.pid] == "keeper" or run in self._kept:
             return _OTHER
+        if facts.recorded == run and facts.marker is None:
+            reason = f"The record of run {run} names it, and that run is over; its own marker is gone."
+            return Owner("orphan", run, None, reason)
         if self._desk.known(run):
             return Owner("orphan", run, None, f"It was left behind by run {run}, which ended.")
         return Owner("orphan", run, None, f"It was left behind by run {run}, whose keeper is gone.")

@@ -40,9 +40,7 @@ def told_all(report: StopAllReport) -> str:
     words = [f"{many(ended, 'run')} stopped: {told(report.processes)}"]
     if report.still:
         words.append(f"Not ended: {', '.join(report.still)}.")
-    if report.unloaded:
-        words.append(f"Unloaded: {', '.join(report.unloaded)}.")
-    return " ".join((*words, *report.held, *report.processes.refused))
+    return " ".join(filter(None, (*words, report.models, *report.processes.refused)))
 
 
 def joined(action: str, reports: list[SignalReport]) -> SignalReport:

@@ -21,12 +21,11 @@ from nightdesk import __version__
 from nightdesk.engine.exchange_routes import exchange_routes
 from nightdesk.engine.hindsight_routes import hindsight_routes
 from nightdesk.engine.job_routes import job_routes
+from nightdesk.engine.process_routes import process_routes
 from nightdesk.engine.replay_routes import replay_routes
-from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import ErrorBody, Snapshot, Status
 from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.logs import LogFile, LogWindow
-from nightdesk.model.process import ProcessRow, SignalReport, TreeAction, TreeMember
 from nightdesk.model.sample import Sample
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def make_app(service: Service) -> Litestar:
     """The ASGI application of one engine."""
     routes = [
         *_desk_routes(service),
-        *_process_routes(service),
+        *process_routes(service),
         *job_routes(service),
         *exchange_routes(service),
         *hindsight_routes(service),
@@ -106,25 +105,6 @@ def _desk_routes(service: Service) -> list[HTTPRouteHandler]:
         return now
 
     return [status, snapshot, events, samples, shutdown]
-
-
-def _process_routes(service: Service) -> list[HTTPRouteHandler]:
-    @get("/processes", sync_to_thread=False)
-    def processes() -> tuple[ProcessRow, ...]:
-        """The process table as of the newest sample."""
-        return service.processes.rows()
-
-    @get("/processes/{pid:int}/{started_ns:int}/tree")
-    async def tree(pid: int, started_ns: int) -> tuple[TreeMember, ...]:
-        """A process and everything below it, root first."""
-        return await service.tree(ProcessKey(pid=pid, started_ns=started_ns))
-
-    @post("/processes/{pid:int}/{started_ns:int}/{action:str}", status_code=200)
-    async def signal(pid: int, started_ns: int, action: TreeAction) -> SignalReport:
-        """Pause, resume, stop or kill one tree."""
-        return await service.signal(ProcessKey(pid=pid, started_ns=started_ns), action)
-
-    return [processes, tree, signal]
 
 
 def _log_routes(service: Service) -> list[HTTPRouteHandler]:

@@ -20,6 +20,7 @@ from nightdesk import __version__
 from nightdesk.client.desk import Desk
 from nightdesk.core.admission import Memory
 from nightdesk.engine.alarms import Judge
+from nightdesk.engine.awake import Awake
 from nightdesk.engine.bus import Bus
 from nightdesk.engine.cancel import Cancels
 from nightdesk.engine.children import ChildProcess
@@ -29,6 +30,7 @@ from nightdesk.engine.jobs.memory import MemoryWatch, device_memory
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.processes import signals
+from nightdesk.engine.processes.care import ProcessCare, device_use, recorded
 from nightdesk.engine.processes.sampler import ProcessWatch
 from nightdesk.engine.replay import Replays
 from nightdesk.engine.servers import ServerWatch
@@ -36,7 +38,7 @@ from nightdesk.engine.store.history import History
 from nightdesk.engine.temporary import end_unviewed
 from nightdesk.engine.traffic import TrafficBook
 from nightdesk.model.base import ProcessKey
-from nightdesk.model.config import span_ns
+from nightdesk.model.config import JobSection, span_ns
 from nightdesk.model.desk import (
     API_VERSION,
     Change,
@@ -55,7 +57,7 @@ from nightdesk.model.errors import ConfigError, UsageError
 from nightdesk.model.exchange import CaptureLine, CaptureStatus, capture_decoder
 from nightdesk.model.job import ENDED, Run
 from nightdesk.model.logs import LogFile, LogWindow
-from nightdesk.model.process import SignalReport, TreeAction, TreeMember
+from nightdesk.model.process import TreeMember
 from nightdesk.model.sample import Sample, SampleTaken, SensorStatus, sensor_decoder
 
 logger = logging.getLogger(__name__)
@@ -98,6 +100,7 @@ class Service:
         self._pace_ms = 0
         self._memory_watch = MemoryWatch()
         self._attempt_logs: list[str] = []
+        handover = ModelHandover(lambda: self.desk.config.capture.ports, self._device_memory)
         self.supervisor = Supervisor(
             desk,
             self._job_change,
@@ -108,12 +111,23 @@ class Service:
             traffic=lambda run_id: self.traffic.activity(run_id),
             on_run_ended=self.store.save_run,
             memory=self._memory,
-            free_models=ModelHandover(lambda: self.desk.config.capture.ports, self._device_memory).free,
+            free_models=handover.free,
+            on_signalled=lambda run_id, report: self.care.note(run_id, report),
         )
         self.logs = LogFollower(
             desk.config.watch.logs, desk.folder, self.bus.publish, self.supervisor.set_progress
         )
-        self.processes = ProcessWatch(desk.config.watch.processes, self._active_runs, self._is_known_run)
+        self.processes = ProcessWatch(
+            desk.config.watch.processes,
+            self._active_runs,
+            self._is_known_run,
+            lambda: recorded(self.supervisor.runs()),
+            lambda: device_use(self._samples),
+        )
+        self.care = ProcessCare(
+            self.processes, self.supervisor, self._sample_processes, handover.free, self._section_of
+        )
+        self.awake = Awake(self._is_working, lambda *said: self._tell_source("awake", *said))
         self.servers = ServerWatch(desk.config.capture.ports, self._servers_changed, self.bus.pause)
         self.traffic = TrafficBook(
             self.bus.publish,
@@ -146,6 +160,7 @@ class Service:
             ("traffic", self.traffic.flush_often),
             ("alarms", self.traffic.watch_often),
             ("replays", self.replays.run),
+            ("awake", self.awake.run),
             ("config", self._watch_config),
         ]
         if self.desk.is_temporary:
@@ -241,25 +256,9 @@ class Service:
             raise UsageError(f"There is no run {run_id}.", "nightdesk status lists them.")
         return run
 
-    async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
-        """A process and everything below it. Raises UsageError when it is gone."""
-        members = await asyncio.to_thread(signals.tree_of, key)
-        if not members:
-            raise UsageError(f"Process {key.pid} is gone, or its number was used again.")
-        return members
-
     async def run_tree(self, run_id: str) -> tuple[TreeMember, ...]:
         """Every process of a run."""
-        run = self.run_by_id(run_id)
-        return await asyncio.to_thread(signals.processes_of_run, run.id, run.process)
-
-    async def signal(self, key: ProcessKey, action: TreeAction) -> SignalReport:
-        """Signal one tree by identity."""
-        members = await self.tree(key)
-        report = await asyncio.to_thread(signals.signal_members, members, action)
-        logger.info("%s tree of %d: %d processes", action, key.pid, len(report.signalled))
-        await self._sample_processes()
-        return report
+        return await self.care.run_tree(self.run_by_id(run_id))
 
     async def log_window(self, log_id: str, start: int | None, end: int | None, max_bytes: int) -> LogWindow:
         """Whole lines of a followed file."""
@@ -316,6 +315,7 @@ class Service:
             self.supervisor.replace_config(self.desk)
             self.processes.set_words(desk.config.watch.processes)
             self.logs.set_patterns(desk.config.watch.logs)
+            self.awake.look()
         self.bus.publish(DeskChanged(desk=self.desk_info(), jobs=self.supervisor.jobs()))
 
     def _set_pace(self) -> None:
@@ -403,6 +403,8 @@ class Service:
         if isinstance(change, RunChanged) and self._loop is not None:
             self.store.save_run(change.run)
         self.bus.publish(change)
+        self.awake.look()
+        self.care.look()
 
     def _follow_run(self, run: Run) -> None:
         if run.log_path:
@@ -421,6 +423,14 @@ class Service:
 
     def _active_runs(self) -> dict[str, str]:
         return {run.id: run.job for run in self.supervisor.runs() if run.state not in ENDED}
+
+    def _is_working(self) -> bool:
+        """Whether the machine must stay awake. What is paused may sleep."""
+        runs = self.supervisor.runs() if self.desk.config.desk.keep_awake else ()
+        return any(run.state not in ENDED and run.state != "paused" for run in runs)
+
+    def _section_of(self, job: str) -> JobSection | None:
+        return self.desk.config.jobs.get(job)
 
     def _is_known_run(self, run_id: str) -> bool:
         return (self.desk.runs / run_id).is_dir() if "/" not in run_id else False

@@ -33,6 +33,8 @@ class DeskSection(Section, frozen=True, kw_only=True):
 
     name: str | None = None
     """Shown in the header; the folder's name where absent."""
+    keep_awake: bool = True
+    """Keep the machine from falling asleep while runs go on."""
 
 
 class CaptureSection(Section, frozen=True, kw_only=True):

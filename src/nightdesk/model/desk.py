@@ -18,9 +18,9 @@ API_VERSION = 1
 
 
 class SourceState(Noun, frozen=True, kw_only=True):
-    """A source of the engine: capture, sensors, processes, logs, store."""
+    """A source of the engine: capture, sensors, processes, logs, store; and what keeps the machine awake."""
 
-    name: Literal["capture", "sensors", "processes", "logs", "store", "jobs"]
+    name: Literal["capture", "sensors", "processes", "logs", "store", "jobs", "awake"]
     state: Literal["starting", "live", "degraded", "failed", "off"]
     label: str = ""
     """Short, for the header: ``lo0 tcpdump``, ``powermetrics``."""

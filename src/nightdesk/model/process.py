@@ -98,10 +98,8 @@ class StopAllReport(Noun, frozen=True, kw_only=True):
     still: tuple[str, ...] = ()
     """Those of them that have not ended."""
     processes: SignalReport
-    unloaded: tuple[str, ...] = ()
-    """Models that the servers have let go of."""
-    held: tuple[str, ...] = ()
-    """One sentence for each model that is still held."""
+    models: str = ""
+    """What became of the models that the servers held, in a sentence."""
 
 
 TreeAction = Literal["pause", "resume", "stop", "kill"]

@@ -18,6 +18,7 @@ from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, ExchangeChanged, Snapshot
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange
+from nightdesk.model.inspected import ProcessDetail, Stacks
 from nightdesk.model.inspection import (
     CancelHow,
     CancelReport,
@@ -32,7 +33,7 @@ from nightdesk.model.inspection import (
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
 from nightdesk.model.logs import LogFile, LogWindow
-from nightdesk.model.process import SignalReport, TreeAction, TreeMember
+from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
 
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
@@ -114,6 +115,24 @@ class Engine(Protocol):
 
     async def signal(self, key: ProcessKey, action: TreeAction) -> SignalReport:
         """Signal a tree."""
+
+    async def signal_several(self, keys: tuple[ProcessKey, ...], action: TreeAction) -> SignalReport:
+        """Signal several trees."""
+
+    async def detail(self, key: ProcessKey) -> ProcessDetail:
+        """One process in full."""
+
+    async def stacks(self, key: ProcessKey) -> Stacks:
+        """Where the threads of a Python process stand."""
+
+    async def orphans(self) -> tuple[OrphanTree, ...]:
+        """What was left behind."""
+
+    async def clean(self, keys: tuple[ProcessKey, ...]) -> SignalReport:
+        """End orphans."""
+
+    async def stop_all(self) -> StopAllReport:
+        """Stop everything that the desk started."""
 
     async def start(self, request: StartRun) -> Run:
         """Start a job."""

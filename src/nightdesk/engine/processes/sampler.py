@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.ownership import Desk, Facts, Kind, Owner, classify, owners
 from nightdesk.engine.processes import table as system
+from nightdesk.engine.processes.histories import Histories
+from nightdesk.engine.processes.ports import PortWatch
 from nightdesk.engine.processes.table import Entry, TableReader
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import ProcessesChanged
@@ -72,7 +74,7 @@ class _Known:
         argv = self.argv or ()
         self.kind = classify(self.entry.name, argv, words, keeper=system.is_keeper(argv))
 
-    def facts(self) -> Facts:
+    def facts(self, recorded: str | None) -> Facts:
         entry = self.entry
         return Facts(
             pid=entry.pid,
@@ -83,6 +85,7 @@ class _Known:
             kind=self.kind,
             marker=self.marker,
             earlier_ppid=self.earlier_ppid,
+            recorded=recorded,
         )
 
 
@@ -94,11 +97,22 @@ class ProcessWatch:
         watch_words: tuple[str, ...],
         runs: Callable[[], Mapping[str, str]],
         known_runs: Callable[[str], bool] = lambda run: False,
+        recorded: Callable[[], Mapping[ProcessKey, str]] = dict,
+        devices: Callable[[], Mapping[int, int]] = dict,
     ) -> None:
-        """``runs`` gives the job of each active run, ``known_runs`` tells whether this desk ever had a run."""
+        """``runs`` gives the job of each active run, ``known_runs`` tells whether this desk ever had a run.
+
+        ``recorded`` gives the run of each process that the records of runs name, ``devices`` the accelerator memory
+        of each process.
+        """
         self._words = _lower(watch_words)
         self._runs = runs
-        self._is_known = known_runs
+        self.is_known = known_runs
+        """Whether this desk ever had a run."""
+        self._recorded = recorded
+        self._devices = devices
+        self._ports = PortWatch()
+        self.histories = Histories()
         self._reader = TableReader(self._is_quiet)
         self._known: dict[int, _Known] = {}
         self._owners: dict[int, Owner] = {}
@@ -133,8 +147,23 @@ class ProcessWatch:
         gone = self._forget(table)
         fresh = self._take(table)
         self._judge(fresh or bool(gone), now_ns)
-        changed = [row for known in self._known.values() if (row := self._show(known, read_ns))]
+        ours = [pid for pid, owner in self._owners.items() if owner.owner != "other"]
+        ports, devices = self._ports.look(self._known, ours), self._devices()
+        changed = [
+            row
+            for pid, known in self._known.items()
+            if (row := self._show(known, read_ns, ports.get(pid, ()), devices.get(pid)))
+        ]
+        self._remember(now_ns, devices)
         return ProcessesChanged(at_ns=now_ns, changed=tuple(changed), gone=tuple(gone))
+
+    def _remember(self, now_ns: int, devices: Mapping[int, int]) -> None:
+        wanted = (
+            (known.key, known.entry)
+            for known in self._known.values()
+            if known.row and (known.row.owner != "other" or self.histories.wants(known.key))
+        )
+        self.histories.note(now_ns, wanted, devices)
 
     def _is_quiet(self, pid: int) -> bool:
         known = self._known.get(pid)
@@ -178,8 +207,11 @@ class ProcessWatch:
         if not (fresh or self._rejudge or active != self._owned_for):
             return
         self._rejudge = False
-        desk = Desk(active, self._is_known, system.hangup_ignored)
-        found = owners({pid: known.facts() for pid, known in self._known.items()}, desk)
+        desk = Desk(active, self.is_known, system.hangup_ignored)
+        recorded = self._recorded()
+        found = owners(
+            {pid: known.facts(recorded.get(known.key)) for pid, known in self._known.items()}, desk
+        )
         self._owned_for = active
         self._owners = {
             pid: self._patient(self._known[pid].key, owner, now_ns) for pid, owner in found.items()
@@ -196,7 +228,9 @@ class ProcessWatch:
         self._rejudge = True
         return Owner("run", owner.run) if owner.run else Owner("watched")
 
-    def _show(self, known: _Known, read_ns: int) -> ProcessRow | None:
+    def _show(
+        self, known: _Known, read_ns: int, ports: tuple[int, ...], device: int | None
+    ) -> ProcessRow | None:
         """The row where it differs noticeably from the one before, else None."""
         entry, old = known.entry, known.row
         owner = self._owners[entry.pid]
@@ -207,9 +241,9 @@ class ProcessWatch:
         unchanged = entry is known.before and old is not None and old.cpu_ratio == cpu
         if entry.pid not in self._reader.skipped:
             known.read_ns = read_ns
-        if unchanged and old is not None and _same_owner(old, owner) and old.command == known.command:
+        if unchanged and old is not None and _same(old, owner, known.command, ports, device):
             return None
-        row = _row(known, owner, cpu)
+        row = _row(known, owner, cpu, ports, device)
         if old is not None and row == old:
             return None
         known.row = row
@@ -228,11 +262,14 @@ def _cpu(known: _Known, read_ns: int) -> float | None:
     return round(max(used, 0) / (read_ns - known.read_ns), 3)
 
 
-def _same_owner(row: ProcessRow, owner: Owner) -> bool:
-    return (row.owner, row.run, row.job, row.orphan_reason) == owner
+def _same(row: ProcessRow, owner: Owner, command: str, ports: tuple[int, ...], device: int | None) -> bool:
+    held = row.command == command and row.ports == ports and row.device_bytes == device
+    return held and (row.owner, row.run, row.job, row.orphan_reason) == owner
 
 
-def _row(known: _Known, owner: Owner, cpu: float | None) -> ProcessRow:
+def _row(
+    known: _Known, owner: Owner, cpu: float | None, ports: tuple[int, ...], device: int | None
+) -> ProcessRow:
     entry = known.entry
     return ProcessRow(
         key=known.key,
@@ -248,4 +285,6 @@ def _row(known: _Known, owner: Owner, cpu: float | None) -> ProcessRow:
         run=owner.run,
         job=owner.job,
         orphan_reason=owner.orphan_reason,
+        ports=ports,
+        device_bytes=device,
     )
