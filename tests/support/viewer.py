@@ -24,10 +24,19 @@ from nightdesk.model.desk import (
 )
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange, ExchangeRow
+from nightdesk.model.inspected import ProcessDetail, ProcessHistory, Stacks
 from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
 from nightdesk.model.job import Failure, JobView, Run, RunAction, RunState, StartRun
 from nightdesk.model.logs import LogWindow, Progress
-from nightdesk.model.process import Ownership, ProcessRow, SignalReport, TreeAction, TreeMember
+from nightdesk.model.process import (
+    OrphanTree,
+    Ownership,
+    ProcessRow,
+    SignalReport,
+    StopAllReport,
+    TreeAction,
+    TreeMember,
+)
 from nightdesk.model.profile import Profile
 from nightdesk.tui.app import Viewer
 
@@ -145,6 +154,8 @@ class FakeEngine:
         self.pages: list[tuple[str, str, int, int]] = []
         self.given: dict[int, Feedback] = {}
         self.refuses: NightdeskError | None = None
+        self.details: dict[int, ProcessDetail] = {}
+        """What is told of a process, by its number; the row alone where nothing is given."""
         self.members = (
             TreeMember(
                 key=key(3900), depth=0, name="python", command="python old.py", rss_bytes=19_700_000_000
@@ -172,8 +183,53 @@ class FakeEngine:
 
     async def signal(self, key: ProcessKey, action: TreeAction) -> SignalReport:
         self._note("signal", key, action)
+        return self._ended(action)
+
+    async def signal_several(self, keys: tuple[ProcessKey, ...], action: TreeAction) -> SignalReport:
+        self._note("signal_several", keys, action)
+        return self._ended(action)
+
+    async def detail(self, key: ProcessKey) -> ProcessDetail:
+        row = next((row for row in self.first.processes if row.key == key), None)
+        if row is None:
+            raise NightdeskError("It is gone.")
+        return self.details.get(key.pid) or ProcessDetail(
+            row=row, at_ns=NOW, history=ProcessHistory(key=key, step_ns=10 * NS, note="It begins now.")
+        )
+
+    async def stacks(self, key: ProcessKey) -> Stacks:
+        self._note("stacks", key)
+        return Stacks(key=key, at_ns=NOW, took_ns=40_000_000, text='Thread 1 (idle): "Main"\n    wait (old.py:7)')
+
+    async def orphans(self) -> tuple[OrphanTree, ...]:
+        rows = [row for row in self.first.processes if row.owner == "orphan"]
+        return tuple(
+            OrphanTree(root=row, members=self.members, ports=(8080,), rss_bytes=row.rss_bytes or 0)
+            for row in rows
+        )
+
+    async def clean(self, keys: tuple[ProcessKey, ...]) -> SignalReport:
+        self._note("clean", keys)
+        return self._ended("stop")
+
+    async def stop_all(self) -> StopAllReport:
+        self._note("stop_all")
+        said = "Unloaded llama3.1:8b (24.1 GB) in 1.0s."
+        return StopAllReport(runs=("transcribe-1",), processes=self._ended("stop"), models=said)
+
+    def _ended(self, action: str) -> SignalReport:
         keys = tuple(member.key for member in self.members)
-        return SignalReport(action=action, signalled=keys, gone=keys, left=(), refused=())
+        ending = action in ("stop", "kill")
+        killed = keys if action == "kill" else keys[1:] if ending else ()
+        return SignalReport(
+            action=action,
+            signalled=keys,
+            gone=keys if ending else (),
+            left=(),
+            refused=(),
+            killed=killed,
+            freed_bytes=20_000_000_000 if ending else None,
+        )
 
     async def start(self, request: StartRun) -> Run:
         self._note("start", request)
