@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ def opened(file: Path) -> tuple[Engine, Path]:
     return ensure_engine(desk, flags), folder
 
 
+def is_gone(folder: Path) -> bool:
+    return not folder.exists()
+
+
 def read_to_its_end(engine: Engine) -> str:
     def message() -> str:
         return next((one.message or "" for one in engine.status().sources if one.name == "capture"), "")
@@ -64,7 +69,7 @@ def test_every_recorded_capture_opens_with_all_its_exchanges(runtime: Path) -> N
         assert engine.processes() == () and {one.state for one in engine.status().sources} <= {"live", "off"}
         assert folder.stat().st_mode & 0o777 == 0o700
         engine.shutdown()
-        until(lambda folder=folder: not folder.exists(), "the folder to be removed")
+        until(partial(is_gone, folder), "the folder to be removed")
 
 
 def test_a_file_that_breaks_off_shows_what_came_before_and_says_so(runtime: Path, tmp_path: Path) -> None:

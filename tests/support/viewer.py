@@ -25,9 +25,20 @@ from nightdesk.model.desk import (
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange, ExchangeRow
 from nightdesk.model.inspected import ProcessDetail, ProcessHistory, Stacks
-from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
-from nightdesk.model.job import Failure, JobView, Run, RunAction, RunState, StartRun
-from nightdesk.model.logs import LogWindow, Progress
+from nightdesk.model.inspection import (
+    CancelHow,
+    CancelReport,
+    CancelWays,
+    ExchangePage,
+    ExchangeTotals,
+    Feedback,
+    OfferedModel,
+    Replay,
+    ReplayRequest,
+)
+from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
+from nightdesk.model.job import Failure, ItemMove, JobView, Run, RunAction, RunState, StartRun
+from nightdesk.model.logs import LogFile, LogWindow, Progress
 from nightdesk.model.process import (
     OrphanTree,
     Ownership,
@@ -245,6 +256,18 @@ class FakeEngine:
     async def exchange(self, exchange_id: int) -> Exchange:
         raise NightdeskError("There is no such exchange.")
 
+    async def replay(self, request: ReplayRequest) -> Replay:
+        raise NightdeskError("There is nothing to send it to.")
+
+    async def models_for(self, exchange_id: int) -> tuple[OfferedModel, ...]:
+        return ()
+
+    async def ways_to_cancel(self, exchange_id: int) -> CancelWays:
+        raise NightdeskError("There is no such exchange.")
+
+    async def cancel(self, exchange_id: int, how: CancelHow) -> CancelReport:
+        raise NightdeskError("There is no such exchange.")
+
     async def profile(self, query: str = "") -> Profile:
         raise NightdeskError("There is no profile.")
 
@@ -274,6 +297,31 @@ class FakeEngine:
     def _found(self, query: str) -> list[ExchangeRow]:
         wanted = parse(query)
         return [row for row in (*self.stored, *self.first.exchanges) if wanted.matches(row, NOW)]
+
+    async def item_page(
+        self,
+        run_id: str,
+        *,
+        state: str = "",
+        text: str = "",
+        sort: str = "index",
+        offset: int = 0,
+        limit: int = 200,
+    ) -> ItemPage:
+        raise NightdeskError("There is no such run.")
+
+    async def item_detail(self, run_id: str, index: int) -> ItemDetail:
+        raise NightdeskError("There is no such run.")
+
+    async def item_log(self, run_id: str, index: int) -> LogFile:
+        raise NightdeskError("There is no such run.")
+
+    async def move_items(self, run_id: str, move: ItemMove) -> Run:
+        self._note("move_items", run_id, move)
+        return run("transcribe", "running")
+
+    async def comparison(self, run_id: str) -> ItemComparison:
+        raise NightdeskError("There is no such run.")
 
     async def log_window(
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536

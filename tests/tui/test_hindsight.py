@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from nightdesk.model.exchange import (
 from nightdesk.model.inspection import Feedback
 from nightdesk.model.process import ProcessRef
 from nightdesk.model.profile import Profile
+from nightdesk.tui.app import Viewer
 from nightdesk.tui.asks import FeedbackGiven, FilterTraffic, OpenConversation, OpenNote, OpenProfile
 from nightdesk.tui.glyphs import ASCII, UNICODE
 from nightdesk.tui.panes.traffic import TrafficPane
@@ -37,6 +39,15 @@ from tests.support.viewer import NOW, NS, FakeEngine, screen_text, snapshot, unt
 
 SIZES = [(80, 24), (120, 40), (160, 48)]
 HOSTILE = "\x1b]52;c;aGk=\x07[/] [@click=app.quit]x[/] \u202e\x9b31m"
+
+
+def shows(app: Viewer, words: str) -> bool:
+    return words in screen_text(app)
+
+
+def has_opened(app: Viewer, number: int) -> bool:
+    """The inspector lies on top and shows this exchange."""
+    return isinstance(app.screen, InspectorScreen) and app.screen.exchange_id == number
 
 
 def exchange(number: int, *messages: Message, **more: Any) -> Exchange:
@@ -175,8 +186,7 @@ async def test_the_slowest_of_a_line_opens_and_escape_comes_back_to_the_profile(
         app.post_message(OpenProfile())
         await until(pilot, lambda: "by model" in screen_text(app))
         await pilot.press("j", "b")
-        await until(pilot, lambda: isinstance(app.screen, InspectorScreen))
-        assert isinstance(app.screen, InspectorScreen) and app.screen.exchange_id == 10
+        await until(pilot, partial(has_opened, app, 10))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ProfileScreen))
         await pilot.press("G", "enter")
@@ -257,8 +267,7 @@ async def test_a_conversation_shows_what_each_turn_added(size: tuple[int, int]) 
         await pilot.press("j")
         await until(pilot, lambda: "Exchange 4" in screen_text(app))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, InspectorScreen))
-        assert isinstance(app.screen, InspectorScreen) and app.screen.exchange_id == 4
+        await until(pilot, partial(has_opened, app, 4))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ConversationScreen))
 
@@ -307,14 +316,14 @@ async def test_the_same_mark_again_takes_it_back_and_the_note_stays() -> None:
     app = viewer(engine)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: app.link.drawn)
-        for mark, after, words in (
-            ("good", "good", "Exchange 3: marked good."),
-            ("bad", "bad", "Exchange 3: marked bad."),
-            ("bad", None, "Exchange 3: no longer marked bad."),
+        for given, after, words in (
+            (Feedback(mark="good"), Feedback(mark="good", note="look again"), "marked good."),
+            (Feedback(mark="bad"), Feedback(mark="bad", note="look again"), "marked bad."),
+            (Feedback(mark="bad"), Feedback(note="look again"), "no longer marked bad."),
         ):
-            app.post_message(FeedbackGiven(3, Feedback(mark=mark)))
-            await until(pilot, lambda words=words: words in screen_text(app))
-            assert engine.given[3] == Feedback(mark=after, note="look again")
+            app.post_message(FeedbackGiven(3, given))
+            await until(pilot, partial(shows, app, f"Exchange 3: {words}"))
+            assert engine.given[3] == after
 
 
 async def test_a_note_is_written_marked_and_saved() -> None:

@@ -115,7 +115,9 @@ def test_an_exchange_without_its_first_token_says_how_long_it_has_waited() -> No
 
 
 def test_the_sign_of_a_running_exchange_pulses_by_tone_only() -> None:
-    tones = {row_of(running(), NOW + ms * 10**6, Style(USUAL, UNICODE)).cells[1].tone for ms in range(0, 1600, 200)}
+    tones = {
+        row_of(running(), NOW + ms * 10**6, Style(USUAL, UNICODE)).cells[1].tone for ms in range(0, 1600, 200)
+    }
     assert tones == {"ok", "muted"}
 
 
