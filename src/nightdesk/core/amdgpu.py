@@ -13,6 +13,7 @@ from nightdesk.model.sample import Device, Sample
 VENDOR: Final = "0x1002"
 FILES: Final = (
     "gpu_busy_percent",
+    "mem_busy_percent",
     "mem_info_vram_used",
     "mem_info_vram_total",
     "mem_info_gtt_used",
@@ -28,6 +29,7 @@ HWMON_FILES: Final = (
     "freq1_input",
     "pwm1",
     "pwm1_max",
+    "fan1_input",
 )
 """Files of its ``hwmon`` folder."""
 ASLEEP: Final = "The card sleeps; reading this would wake it."
@@ -49,11 +51,12 @@ def amd_device(card: str, name: str, files: Mapping[str, str], *, asleep: bool =
 
 
 def _fields(files: Mapping[str, str]) -> dict[str, Any]:
-    used, total = _memory(files)
+    used, total, shares = _memory(files)
     power_uw = _number(files, "power1_average", "power1_input")
     cap_uw, heat = _number(files, "power1_cap"), _number(files, "temp1_input")
     busy = _number(files, "gpu_busy_percent")
     pwm, pwm_max = _number(files, "pwm1"), _number(files, "pwm1_max")
+    traffic = _number(files, "mem_busy_percent")
     return {
         "active_ratio": None if busy is None else min(1.0, busy / 100),
         "memory_used_bytes": used,
@@ -63,17 +66,25 @@ def _fields(files: Mapping[str, str]) -> dict[str, Any]:
         "freq_hz": _frequency(files),
         "temperature_c": None if heat is None else heat / 1000,
         "fan_ratio": min(1.0, pwm / pwm_max) if pwm is not None and pwm_max else None,
+        "fan_rpm": _number(files, "fan1_input"),
+        "memory_busy_ratio": None if traffic is None else min(1.0, traffic / 100),
+        "shares_memory": shares,
     }
 
 
-def _memory(files: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """Used and total bytes. A chip with graphics built in has little memory of its own and works in the system's."""
-    used, total = _number(files, "mem_info_vram_used"), _number(files, "mem_info_vram_total")
-    shared_used, shared = _number(files, "mem_info_gtt_used"), _number(files, "mem_info_gtt_total")
-    if total is not None and shared is not None and total <= _SMALL_VRAM and shared > total:
-        used = None if used is None or shared_used is None else used + shared_used
-        total += shared
-    return used, total
+def _memory(files: Mapping[str, str]) -> tuple[int | None, int | None, bool]:
+    names = ("mem_info_vram_used", "mem_info_vram_total", "mem_info_gtt_used", "mem_info_gtt_total")
+    return add_shared(*(_number(files, name) for name in names))
+
+
+def add_shared(
+    used: int | None, total: int | None, shared_used: int | None, shared: int | None
+) -> tuple[int | None, int | None, bool]:
+    """Used and total bytes, and whether they are the system's: graphics built in have little memory of their own."""
+    if total is None or shared is None or total > _SMALL_VRAM or shared <= total:
+        return used, total, False
+    both = None if used is None or shared_used is None else used + shared_used
+    return both, total + shared, True
 
 
 def _frequency(files: Mapping[str, str]) -> float | None:
@@ -113,34 +124,68 @@ def rocm_sample(document: bytes, at_ns: int) -> Sample | None:
 
 
 def _rocm_device(key: str, card: dict[str, Any]) -> Device:
-    used, total = _value(card, "vram total used memory"), _value(card, "vram total memory")
-    busy, mhz = _value(card, "gpu use (%)"), _value(card, "sclk clock speed")
+    busy = _value(card, "gpu use (%)")
+    used, total, shares = add_shared(
+        *(
+            _bytes(card, f"{memory} {words}")
+            for memory in ("vram", "gtt")
+            for words in ("total used memory", "total memory")
+        )
+    )
+    mhz = _value(card, "sclk clock speed", "sclk clock level")
+    power = (
+        "average graphics package power",
+        "current socket graphics package power",
+        "current socket power",
+    )
+    heat = [f"temperature (sensor {place})" for place in ("edge", "junction", "hotspot")]
+    fan = _value(card, "fan speed (%)", "fan level (%)")
     fields: dict[str, Any] = {
         "active_ratio": None if busy is None else min(1.0, busy / 100),
-        "memory_used_bytes": None if used is None else int(used),
-        "memory_total_bytes": None if total is None else int(total),
-        "power_w": _value(card, "average graphics package power", "current socket graphics package power"),
+        "memory_used_bytes": used,
+        "memory_total_bytes": total,
+        "power_w": _value(card, *power),
         "power_limit_w": _value(card, "max graphics package power"),
         "freq_hz": None if mhz is None else mhz * 1e6,
-        "temperature_c": _value(card, "temperature (sensor edge)", "temperature (sensor junction)"),
+        "temperature_c": _value(card, *heat),
     }
-    name = next(
-        (card[k] for k in ("Card Series", "Card series", "Device Name", "Card Model") if card.get(k)),
-        "AMD GPU",
-    )
+    words = {name.lower(): text for name, text in card.items()}
+    names = (words.get(name) for name in ("card series", "device name", "card model"))
     unknown = {field: "rocm-smi reports no value for it." for field, value in fields.items() if value is None}
-    return Device(id=key, kind="gpu", name=str(name), **fields, unknown=unknown)
+    return Device(
+        id=key,
+        kind="gpu",
+        name=next((text for text in names if isinstance(text, str) and text not in ("", "N/A")), "AMD GPU"),
+        **fields,
+        fan_ratio=None if fan is None else min(1.0, fan / 100),
+        fan_rpm=_value(card, "fan rpm"),
+        memory_busy_ratio=_traffic(card),
+        shares_memory=shares,
+        unknown=unknown,
+    )
 
 
-_FIRST_NUMBER = re.compile(r"\(?\s*(\d{1,15}(?:\.\d{1,6})?)")
+def _traffic(card: dict[str, Any]) -> float | None:
+    percent = _value(card, "gpu memory read/write activity (%)")
+    return None if percent is None else min(1.0, percent / 100)
+
+
+def _bytes(card: dict[str, Any], start: str) -> int | None:
+    value = _value(card, start)
+    return None if value is None else int(value)
+
+
+_QUANTITY = re.compile(r"(?:\d+ )?\(?\s*(\d{1,15}(?:\.\d{1,6})?)(?:\s|\)|$|[a-z%])", re.IGNORECASE)
+"""``6.0``, ``(300Mhz)``, and with the level before it ``0 (300Mhz)``."""
 
 
 def _value(card: dict[str, Any], *starts: str) -> float | None:
     for start in starts:
         for key, text in card.items():
-            found = (
-                _FIRST_NUMBER.match(text) if key.lower().startswith(start) and isinstance(text, str) else None
-            )
+            number = text if isinstance(text, int | float) and not isinstance(text, bool) else None
+            if key.lower().startswith(start) and number is not None:
+                return float(number)
+            found = _QUANTITY.match(text) if key.lower().startswith(start) and isinstance(text, str) else None
             if found:
                 return float(found[1])
     return None

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nightdesk.model.sample import Cpu, CpuTier, Device, Sample
+from nightdesk.model.sample import Cpu, CpuTier, Device, Fan, Sample
 
 ANE_FULL_W: Final = 8.0
 """Assumed power of a fully busy Neural Engine: no counter of its activity exists, a ratio can only be estimated."""
 BUSY_RATIO: Final = 0.01
 """A core that was active for longer than this has used energy; a counter that says 0 is hidden, not idle."""
 _LIMIT: Final = 1e18
+_NS: Final = 1_000_000_000
 
 CPU_HIDDEN: Final = (
     "The system hides this counter: it reads exactly 0 while cores work (macOS 27 without root)."
@@ -57,6 +59,10 @@ class AppleCounters:
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
     swap_used_bytes: int | None = None
+    fans: tuple[Fan, ...] = ()
+    system_w: float | None = None
+    from_energy: bool = False
+    """Powers were computed from energy and time, because no power is given."""
 
 
 def finite(value: Any) -> float | None:
@@ -77,6 +83,35 @@ def ratio_of(cores: Sequence[CoreTimes]) -> float | None:
     """Mean busy share of the cores whose share is known."""
     known = [core.active for core in cores if core.active is not None]
     return sum(known) / len(known) if known else None
+
+
+def stamp_ns(root: dict[str, Any]) -> int:
+    """The ``timestamp`` of an object (ISO 8601) in ns since the epoch, 0 where there is none."""
+    text = root.get("timestamp")
+    if not isinstance(text, str):
+        return 0
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    except (ValueError, OverflowError):
+        return 0
+    stamp = (since.days * 86_400 + since.seconds) * _NS + since.microseconds * 1000
+    return stamp if 0 < stamp < 2**63 else 0
+
+
+def read_fans(root: dict[str, Any]) -> tuple[Fan, ...]:
+    """The ``fans`` of an object of mactop or macmon."""
+    found = []
+    listed = root.get("fans")
+    for index, fan in enumerate(listed[:64] if isinstance(listed, list) else ()):
+        rpm = finite(fan.get("rpm")) if isinstance(fan, dict) else None
+        if rpm is not None:
+            name = fan.get("name")
+            most = finite(fan.get("max_rpm"))
+            found.append(Fan(name=str(name or f"fan {index}"), rpm=rpm, max_rpm=most or None))
+    return tuple(found)
 
 
 def build_sample(counters: AppleCounters, *, source: str, at_ns: int) -> Sample:
@@ -101,8 +136,18 @@ def build_sample(counters: AppleCounters, *, source: str, at_ns: int) -> Sample:
         memory_used_bytes=counters.memory_used_bytes,
         memory_total_bytes=counters.memory_total_bytes,
         swap_used_bytes=counters.swap_used_bytes,
+        fans=counters.fans,
+        system_power_w=counters.system_w,
+        derived=_derived(counters, package_w),
         unknown=unknown,
     )
+
+
+def _derived(counters: AppleCounters, package_w: float | None) -> tuple[str, ...]:
+    names = ["cpu.power_w"] if counters.from_energy and counters.cpu_w is not None else []
+    if package_w is not None and (counters.from_energy or counters.package_w is None):
+        names.append("package_power_w")
+    return tuple(names)
 
 
 def _cpu_is_hidden(counters: AppleCounters) -> bool:
@@ -132,7 +177,7 @@ def _devices(counters: AppleCounters, hidden: bool, unknown: dict[str, str]) -> 
     else:
         unknown["devices.gpu"] = NO_GPU
     if counters.has_processor:
-        devices.append(_ane(counters.ane_w, hidden))
+        devices.append(_ane(counters.ane_w, hidden, from_energy=counters.from_energy))
     else:
         unknown["devices.ane"] = NO_PROCESSOR
     if not devices:
@@ -159,11 +204,13 @@ def _gpu(counters: AppleCounters) -> Device:
         power_w=counters.gpu_w,
         freq_hz=counters.gpu_hz,
         temperature_c=counters.gpu_temperature_c,
+        shares_memory=True,
+        derived=("power_w",) if counters.from_energy and counters.gpu_w is not None else (),
         unknown=reasons,
     )
 
 
-def _ane(power_w: float | None, hidden: bool) -> Device:
+def _ane(power_w: float | None, hidden: bool, *, from_energy: bool) -> Device:
     """The Neural Engine: its power, and a ratio that is an estimate against :data:`ANE_FULL_W`."""
     # The counters of CPU and Neural Engine are hidden together, so that a 0 beside a hidden one says nothing.
     unsure = hidden and power_w == 0
@@ -182,6 +229,7 @@ def _ane(power_w: float | None, hidden: bool) -> Device:
         active_ratio=clamp(power_w / ANE_FULL_W),
         power_w=power_w,
         estimated=("active_ratio",),
+        derived=("power_w",) if from_energy else (),
     )
 
 

@@ -6,12 +6,11 @@ They are kept apart; an old version that gives only the weighted one leaves the 
 
 from __future__ import annotations
 
-import datetime
 from typing import Any, Final
 
 import msgspec
 
-from nightdesk.core.apple import AppleCounters, CoreTimes, build_sample, clamp, finite
+from nightdesk.core.apple import AppleCounters, CoreTimes, build_sample, clamp, finite, read_fans, stamp_ns
 from nightdesk.model.sample import CpuTier, Sample
 
 MAX_LINE_BYTES: Final = 1_000_000
@@ -67,7 +66,7 @@ class MacmonReader:
         if not isinstance(root, dict) or not any(key in root for key in ("gpu_power", "memory", "temp")):
             self.dropped += 1
             return []
-        time_ns = at_ns if at_ns is not None else _stamp(root)
+        time_ns = at_ns if at_ns is not None else stamp_ns(root)
         elapsed_ns = self._elapsed(time_ns)
         return [_sample(root, elapsed_ns, time_ns)]
 
@@ -75,21 +74,6 @@ class MacmonReader:
         elapsed_ns = at_ns - self._last_ns if self._last_ns else self.interval_ns
         self._last_ns = at_ns
         return elapsed_ns if elapsed_ns > 0 else self.interval_ns
-
-
-def _stamp(root: dict[str, Any]) -> int:
-    text = root.get("timestamp")
-    if not isinstance(text, str):
-        return 0
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.UTC)
-        since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    except (ValueError, OverflowError):
-        return 0
-    stamp = (since.days * 86_400 + since.seconds) * _NS + since.microseconds * 1000
-    return stamp if 0 < stamp < 2**63 else 0
 
 
 def _sample(root: dict[str, Any], elapsed_ns: int, at_ns: int) -> Sample:
@@ -112,6 +96,8 @@ def _sample(root: dict[str, Any], elapsed_ns: int, at_ns: int) -> Sample:
         memory_used_bytes=_bytes(root, "ram_usage"),
         memory_total_bytes=_bytes(root, "ram_total"),
         swap_used_bytes=_bytes(root, "swap_usage"),
+        fans=read_fans(root),
+        system_w=finite(root.get("sys_power")) or None,
     )
     sample = build_sample(counters, source="macmon", at_ns=at_ns)
     if all(tier.cores for tier in tiers):

@@ -136,6 +136,7 @@ def _counters(root: dict[str, Any]) -> AppleCounters:
         gpu_active=_active(gpu or {}),
         gpu_hz=_gpu_hz(gpu or {}),
         thermal=thermal if isinstance(thermal, str) and thermal else None,
+        from_energy=not any(finite(_power_key(section)) is not None for section in (processor, gpu)),
     )
 
 
@@ -181,6 +182,11 @@ def _power_w(section: dict[str, Any] | None, part: str, elapsed_ns: int) -> floa
     if energy_mj is None or elapsed_ns <= 0:
         return None
     return energy_mj * 1_000_000 / elapsed_ns
+
+
+def _power_key(section: dict[str, Any] | None) -> Any:
+    """The first power that a section gives in mW."""
+    return next((value for key, value in (section or {}).items() if key.endswith("_power")), None)
 
 
 def _gpu_hz(gpu: dict[str, Any]) -> float | None:

@@ -13,6 +13,8 @@ class CpuTier(Noun, frozen=True, kw_only=True):
     """Cores of one kind, named as the system names them."""
 
     name: str
+    kind: str | None = None
+    """What the system calls cores of this kind (``Performance``), where it tells."""
     ratio: float | None = None
     scaled_ratio: float | None = None
     """Share of their capacity, weighted by clock frequency."""
@@ -34,6 +36,26 @@ class DeviceProcess(Noun, frozen=True, kw_only=True):
 
     pid: int
     memory_bytes: int | None = None
+    active_ratio: float | None = None
+    """Share of time in which its work ran on the device."""
+
+
+class Fan(Noun, frozen=True, kw_only=True):
+    """A fan of the machine."""
+
+    name: str
+    rpm: float
+    max_rpm: float | None = None
+
+
+class Slice(Noun, frozen=True, kw_only=True):
+    """A part of a divided card with memory of its own."""
+
+    id: str
+    name: str
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    processes: tuple[DeviceProcess, ...] = ()
 
 
 class Device(Noun, frozen=True, kw_only=True):
@@ -53,10 +75,23 @@ class Device(Noun, frozen=True, kw_only=True):
     freq_hz: float | None = None
     temperature_c: float | None = None
     fan_ratio: float | None = None
+    fan_rpm: float | None = None
+    memory_busy_ratio: float | None = None
+    """Share of time in which its memory was read or written; not how full it is."""
+    encoder_ratio: float | None = None
+    decoder_ratio: float | None = None
+    energy_j: float | None = None
+    """Counted by the device since its driver was loaded."""
+    slices: tuple[Slice, ...] = ()
+    """The parts that a divided card consists of (MIG); their memory is within the card's own."""
+    shares_memory: bool = False
+    """It works in the machine's memory: ``memory_total_bytes`` is what it may take of that."""
     throttle: tuple[str, ...] = ()
     processes: tuple[DeviceProcess, ...] = ()
     estimated: tuple[str, ...] = ()
     """Names of fields above that are estimates (for example the Neural Engine's ratio from its power)."""
+    derived: tuple[str, ...] = ()
+    """Names of fields above that were computed from other counters (power from energy and time)."""
     unknown: dict[str, str] = {}
 
 
@@ -74,6 +109,13 @@ class Sample(Noun, frozen=True, kw_only=True):
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
     swap_used_bytes: int | None = None
+    fans: tuple[Fan, ...] = ()
+    system_power_w: float | None = None
+    """What the whole machine draws, display and memory included, where a source knows it."""
+    derived: tuple[str, ...] = ()
+    """Names of fields that were computed from others (the package as a sum of its parts)."""
+    origins: dict[str, str] = {}
+    """Name of a field that did not come from ``source`` → the source that it came from."""
     unknown: dict[str, str] = {}
     """Name of a field that is absent → one sentence on why, and what would help."""
 
