@@ -156,7 +156,7 @@ def test_recordings_of_each_kind_are_recognised(name: str, source: str, count: i
 
 
 def test_another_file_is_refused_with_the_list_of_supported_kinds(tmp_path: Path) -> None:
-    (tmp_path / "notes.csv").write_text("index, power.draw [W]\n0, 3 W\n")
+    (tmp_path / "notes.csv").write_text("item, words\n0, 3\n")
     with pytest.raises(NightdeskError, match="no recording") as caught:
         CliRunner().invoke(sensors, ["--replay", str(tmp_path / "notes.csv")], catch_exceptions=False)
     assert "powermetrics (plist or text), macmon pipe" in caught.value.hint

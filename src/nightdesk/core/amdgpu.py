@@ -103,7 +103,7 @@ def _number(files: Mapping[str, str], *names: str) -> int | None:
     return None
 
 
-def rocm_sample(document: bytes, at_ns: int) -> Sample | None:
+def rocm_sample(document: bytes, at_ns: int | None) -> Sample | None:
     """The sample in one report of ``rocm-smi -a --json``; None where it is no such report.
 
     The wording of the keys changes between versions: a key is found by its words.
@@ -120,7 +120,7 @@ def rocm_sample(document: bytes, at_ns: int) -> Sample | None:
     if not cards:
         return None
     devices = tuple(_rocm_device(key, card) for key, card in cards.items())
-    return Sample(at_ns=at_ns, elapsed_ns=0, source="rocm-smi", devices=devices)
+    return Sample(at_ns=at_ns or 0, elapsed_ns=0, source="rocm-smi", devices=devices)
 
 
 def _rocm_device(key: str, card: dict[str, Any]) -> Device:
