@@ -7,7 +7,7 @@ import pytest
 from nightdesk.model.job import StartRun
 from nightdesk.model.logs import Progress
 from nightdesk.tui.glyphs import UNICODE
-from nightdesk.tui.panes.jobs import COLUMNS, select
+from nightdesk.tui.panes.job_lines import COLUMNS, select
 from nightdesk.tui.screens.confirm import ConfirmScreen
 from nightdesk.tui.screens.items import ItemScreen
 from nightdesk.tui.screens.job import JobScreen

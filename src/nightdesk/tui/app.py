@@ -6,6 +6,7 @@ import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -64,6 +65,13 @@ def exchanges() -> ModuleType:
     return exchanges
 
 
+def runs() -> ModuleType:
+    """What is done with runs and their items; loaded when first asked for."""
+    from nightdesk.tui import runs
+
+    return runs
+
+
 class Viewer(App[int]):
     """One screen with five panes, and what lies over it."""
 
@@ -110,13 +118,18 @@ class Viewer(App[int]):
         self._clashes: set[frozenset[str]] = set()
         self._mouse_taken = True
         self.is_passing = False
-        """Nothing goes on when the viewer is left: it shows a capture file."""
         self.marked_exchange: int | None = None
         """The left side of the next diff."""
         self.verdicts_seen = 0
         """Of those since the engine began, so many the user has looked at."""
         self.terminal: int | None = None
         """The descriptor that keys come from, once the viewer runs on a terminal."""
+
+    def show_passing(self) -> None:
+        """Nothing goes on when this viewer is left: it shows a capture file."""
+        self.is_passing = True
+        keys = self._bindings.key_to_bindings
+        keys["q"] = [replace(binding, description="leave") for binding in keys["q"]]
 
     # Start
 
@@ -252,9 +265,11 @@ class Viewer(App[int]):
         self._urgent_until = self.clock() + URGENT_NS
         self.run_worker(orders.guarded(self, work), exit_on_error=False)
 
-    def on_signal_requested(self, message: asks.SignalRequested) -> None:
-        """Signal a tree."""
-        self._order(orders.signal(self, message))
+    def on_processes_requested(self, message: asks.ProcessesRequested) -> None:
+        """Show, signal or end processes."""
+        from nightdesk.tui.processes import carry_out
+
+        self._order(carry_out(self, message))
 
     def on_run_action_requested(self, message: asks.RunActionRequested) -> None:
         """Change a run."""
@@ -266,7 +281,19 @@ class Viewer(App[int]):
 
     def on_single_requested(self, message: asks.SingleRequested) -> None:
         """Run one item alone."""
-        self._order(orders.single(self, message.job))
+        self._order(runs().single(self, message.job))
+
+    def on_open_items(self, message: asks.OpenItems) -> None:
+        """Show the items of a run."""
+        runs().open_items(self, message.run)
+
+    def on_open_trial(self, message: asks.OpenTrial) -> None:
+        """Show a run of a single item, or a dry run."""
+        runs().open_trial(self, message.run)
+
+    def on_retry_requested(self, message: asks.RetryRequested) -> None:
+        """Do again what failed."""
+        self._order(runs().retry(self, message.run))
 
     def on_open_job(self, message: asks.OpenJob) -> None:
         """Show a job."""
@@ -431,7 +458,8 @@ def make_viewer(
         keys=desk.config.viewer.keys,
         utf8=terminal.speaks_utf8(),
     )
-    viewer.is_passing = desk.is_temporary
+    if desk.is_temporary:
+        viewer.show_passing()
     return viewer
 
 

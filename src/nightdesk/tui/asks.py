@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from textual.message import Message
 
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.inspection import Feedback
-from nightdesk.model.job import RunAction, StartRun
+from nightdesk.model.job import Run, RunAction, StartRun
 from nightdesk.model.process import TreeAction
 from nightdesk.tui.link import Engine
 
 
 @dataclass
-class SignalRequested(Message):
-    """Pause, resume, stop or kill the tree below ``key``. Stop and kill are confirmed first."""
+class ProcessesRequested(Message):
+    """Show a process or its stacks, signal trees, end orphans, or stop all. What ends something is confirmed first."""
 
-    key: ProcessKey
-    name: str
-    action: TreeAction
+    deed: Literal["open", "stacks", "signal", "clean", "stop_all"]
+    keys: tuple[ProcessKey, ...] = ()
+    action: TreeAction = "pause"
 
 
 @dataclass
@@ -59,6 +59,27 @@ class OpenExchange(Message):
     """Show one exchange."""
 
     id: int
+
+
+@dataclass
+class OpenItems(Message):
+    """Show the items of a run."""
+
+    run: str
+
+
+@dataclass
+class RetryRequested(Message):
+    """Do again what failed in this run, and what an ended run has not reached."""
+
+    run: Run
+
+
+@dataclass
+class OpenTrial(Message):
+    """Show a run of a single item, or a dry run: log, exchanges, accelerators, what was before."""
+
+    run: str
 
 
 class VerdictsSeen(Message):

@@ -5,198 +5,26 @@ Selected from jobs and runs. Empty when the desk has no jobs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.model.job import ENDED, JobView, Run, RunAction, RunMode, StartRun
-from nightdesk.model.units import NS, format_duration
-from nightdesk.tui.asks import OpenJob, RunActionRequested, SingleRequested, StartRequested
-from nightdesk.tui.glyphs import Glyphs
-from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
-from nightdesk.tui.text import Cell, Part, Tone, shortened
-from nightdesk.tui.widgets.grid import Column, Grid, Row
-from nightdesk.tui.widgets.meter import format_rate, is_percent, progress_bar
-
-NAME, BAR, SHORT_BAR = 13, 16, 8
-WIDE = 74
-"""Cells of grid from which on there is room for a bar of full length."""
-BRIEF_BELOW = 64
-"""Cells of grid below which there is no room for a rate."""
-COLUMNS = (
-    Column("state", "", width=1),
-    Column("job", "job", width=NAME),
-    Column("short", "", width=SHORT_BAR, least=48, most=WIDE),
-    Column("bar", "", width=BAR, least=WIDE),
-    Column("count", "done", width=8, align="right"),
-    Column("brief", "", flex=1, most=BRIEF_BELOW),
-    Column("note", "", flex=1, least=BRIEF_BELOW),
+from nightdesk.model.job import ENDED, RunAction, RunMode, StartRun
+from nightdesk.tui.asks import (
+    OpenItems,
+    OpenJob,
+    RetryRequested,
+    RunActionRequested,
+    SingleRequested,
+    StartRequested,
 )
-STATE_TONES: dict[str, Tone] = {
-    "running": "ok",
-    "paused": "warn",
-    "waiting": "muted",
-    "stopping": "warn",
-    "done": "ok",
-    "failed": "bad",
-    "stopped": "muted",
-    "lost": "bad",
-}
-
-
-class JobLine(NamedTuple):
-    """A job with the run that its line tells of."""
-
-    job: JobView
-    run: Run | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobsView:
-    """What the pane shows."""
-
-    rows: tuple[Row, ...]
-    lines: tuple[JobLine, ...]
-    counts: tuple[tuple[str, int], ...]
-    """State → number of runs in it, for those that are not over."""
-    jobs: int
-
-
-def select(desk: Mirror, now_ns: int, glyphs: Glyphs, needle: str = "") -> JobsView:
-    """Jobs in the order of the file; a job with several active runs has a line for each."""
-    lines = [line for job in desk.jobs.values() for line in _lines_of(job, desk)]
-    found = [line for line in lines if _matches(line, needle)]
-    states = [line.run.state for line in lines if line.run is not None and line.run.state not in ENDED]
-    order = ("running", "paused", "waiting", "stopping")
-    rows, seen = [], set[str]()
-    for line in found:
-        key = (line.job.name, line.run.id if line.run and line.job.name in seen else "")
-        seen.add(line.job.name)
-        rows.append(Row(key, _cells(line, now_ns, glyphs)))
-    counts = tuple((state, states.count(state)) for state in order if state in states)
-    return JobsView(tuple(rows), tuple(found), counts, len(desk.jobs))
-
-
-def _lines_of(job: JobView, desk: Mirror) -> list[JobLine]:
-    runs = [run for run in desk.runs.values() if run.job == job.name]
-    active = [run for run in runs if run.state not in ENDED]
-    if active:
-        return [JobLine(job, run) for run in reversed(active)]
-    return [JobLine(job, max(runs, key=lambda run: run.created_ns, default=None))]
-
-
-def _matches(line: JobLine, needle: str) -> bool:
-    words = f"{line.job.name} {line.job.command} {line.run.state if line.run else ''}"
-    return needle.casefold() in words.casefold()
-
-
-def state_cell(state: str, glyphs: Glyphs) -> Cell:
-    """The sign of a run's state."""
-    signs = {
-        "running": glyphs.run,
-        "paused": glyphs.pause,
-        "waiting": glyphs.wait,
-        "stopping": glyphs.stop,
-        "done": glyphs.done,
-        "failed": glyphs.fail,
-        "stopped": glyphs.stop,
-        "lost": glyphs.lost,
-    }
-    return Cell(signs.get(state, glyphs.idle), STATE_TONES.get(state, "muted"))
-
-
-def _cells(line: JobLine, now_ns: int, glyphs: Glyphs) -> tuple[Cell, ...]:
-    job, run = line
-    if run is None:
-        note = job.description or "not started yet"
-        told = Cell(note, "faint")
-        return Cell(glyphs.idle, "faint"), Cell(job.name), *[Cell("")] * 3, told, told
-    mode = {"single": " (1)", "dry": " (dry)"}.get(run.mode, "")
-    name = shortened(job.name, NAME - len(mode), glyphs.cut) + mode
-    short, bar, count = progress_cells(run, glyphs)
-    return (
-        state_cell(run.state, glyphs),
-        Cell(name, "strong"),
-        short,
-        bar,
-        count,
-        note_of(run, now_ns, glyphs, brief=True),
-        note_of(run, now_ns, glyphs),
-    )
-
-
-def progress_cells(run: Run, glyphs: Glyphs) -> tuple[Cell, Cell, Cell]:
-    """A short bar, a long one and ``37/52``; empty where nothing is known of the run's progress."""
-    done, total = _done_of(run)
-    if done is None or (run.state in ENDED and run.state != "failed" and not total):
-        return Cell(""), Cell(""), Cell("")
-    ended = run.state in ENDED
-    tone: Tone = "muted" if run.state == "paused" or ended else "primary"
-    ratio = done / total if total else None
-    short, bar = (progress_bar(ratio, width, glyphs, tone) for width in (SHORT_BAR, BAR))
-    words = f"{done:g}" + (f"/{total:g}" if total else "")
-    if run.items_total is None and run.progress is not None and is_percent(run.progress):
-        words = f"{done:.0f} %"
-    return short, bar, Cell(words, "muted" if ended else "")
-
-
-def _done_of(run: Run) -> tuple[float | None, float | None]:
-    if run.items_total is not None:
-        return run.items_done, run.items_total
-    if run.progress is not None:
-        return run.progress.done_of_whole(run.state == "done"), run.progress.total
-    return None, None
-
-
-def note_of(run: Run, now_ns: int, glyphs: Glyphs, *, brief: bool = False) -> Cell:
-    """What there is to say about a run in half a line; ``brief`` leaves out the rate."""
-    match run.state:
-        case "running" | "stopping":
-            return _running_note(run, now_ns, glyphs, brief)
-        case "paused":
-            since = f"paused {clock(run.paused_ns)}" if run.paused_ns else "paused"
-            return Cell(since, "warn", ((f" {glyphs.dot} {run.reason}" if run.reason else "", "muted"),))
-        case "waiting":
-            return Cell(run.reason or "waits", "muted")
-        case "failed" | "lost":
-            why = f"{run.failure.kind}: {run.failure.evidence}" if run.failure else run.reason or run.state
-            return Cell(why, "bad")
-        case _:
-            return _ended_note(run)
-
-
-def _running_note(run: Run, now_ns: int, glyphs: Glyphs, brief: bool) -> Cell:
-    words: list[str] = ["stopping"] if run.state == "stopping" else []
-    progress = run.progress
-    if progress is not None and progress.eta_ns is not None:
-        left = max(0, progress.eta_ns - max(0, now_ns - progress.at_ns))
-        words.append(f"ETA {format_duration(left)}" if left > NS else "ETA now")
-    elif run.started_ns is not None:
-        words.append(f"for {format_duration(max(0, now_ns - run.started_ns) // NS * NS)}")
-    if not brief and progress is not None and progress.rate_per_s and not is_percent(progress):
-        words.append(format_rate(progress.rate_per_s, progress.unit))
-    item = run.item or (progress.item if progress else None)
-    failed = f"  {run.items_failed} failed" if run.items_failed else ""
-    gap = f" {glyphs.dot} "
-    return Cell(gap.join(words), "", ((failed, "bad"), (f"  {item}" if item else "", "muted")))
-
-
-def _ended_note(run: Run) -> Cell:
-    words = f"{run.state} {clock(run.ended_ns)}" if run.ended_ns else run.state
-    if run.started_ns is not None and run.ended_ns is not None:
-        words += f" in {format_duration(run.ended_ns - run.started_ns)}"
-    failed = f"  {run.items_failed} failed" if run.items_failed else ""
-    return Cell(words, "muted", ((failed, "bad"),))
-
-
-def clock(at_ns: int | None) -> str:
-    """A moment as ``02:10`` in local time."""
-    return "" if at_ns is None else datetime.fromtimestamp(at_ns / NS).strftime("%H:%M")
+from nightdesk.tui.panes.job_lines import COLUMNS, JobLine, JobsView, select
+from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
+from nightdesk.tui.text import Cell, Part
+from nightdesk.tui.widgets.grid import Grid
 
 
 class JobsPane(Pane[JobsView]):
@@ -217,13 +45,27 @@ A run belongs to the engine: it goes on when you leave. **Pause** freezes every 
 video memory stay taken. **Stop** asks the processes to end, waits, then kills what is left; **kill** does not wait.
 Both show first what they will hit.
 
-**Single item** tries the job on one input before the night begins.
+**Hold** (`h`) lets the items in work end and then stands still; `p` goes on, and so does `h` again.
+
+A job whose command names `{item}` is driven item by item: `i` shows each of them with its state. In the bar █ is
+done, ▒ was passed over because its output was valid already, × failed. `r` does only those again that failed or were
+not reached.
+
+**Single item** tries the job on one input before the night begins, and shows what came of it beside what that item
+gave before. **Dry run** shows what would be done, and why the rest would not.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "start", id="jobs.start", tooltip="Start the whole job"),
         Binding("t", "single", "single item", id="jobs.single", tooltip="Run one item alone"),
         Binding("d", "dry", "dry run", id="jobs.dry", tooltip="Run the job's dry_run command"),
         Binding("p", "pause", "pause", id="jobs.pause", tooltip="Pause or resume the run"),
+        Binding(
+            "h", "hold", "hold", id="jobs.hold", tooltip="Pause after the items in work, or go on after all"
+        ),
+        Binding(
+            "i", "items", "items", id="jobs.items", tooltip="Show the items of the run, each with its state"
+        ),
+        Binding("r", "retry", "retry", id="jobs.retry", tooltip="Do again what failed or was not reached"),
         Binding("x", "stop", "stop", id="jobs.stop", tooltip="Ask the run to end, then kill what is left"),
         Binding("K", "kill", "kill", id="jobs.kill", tooltip="Kill every process of the run at once"),
     ]
@@ -320,6 +162,22 @@ Both show first what they will hit.
             action: RunAction = "resume" if self.current.run.state == "paused" else "pause"
             self.post_message(RunActionRequested(self.current.run.id, action))
 
+    def action_hold(self) -> None:
+        """Stand still after the items in work; the second time, go on after all."""
+        if self.current is not None and self.current.run is not None:
+            action: RunAction = "resume" if self.current.run.holding else "hold"
+            self.post_message(RunActionRequested(self.current.run.id, action))
+
+    def action_items(self) -> None:
+        """Show the items of the run."""
+        if self.current is not None and self.current.run is not None:
+            self.post_message(OpenItems(self.current.run.id))
+
+    def action_retry(self) -> None:
+        """Start a run of what failed or was not reached; in a run that goes on, put it back into the queue."""
+        if self.current is not None and self.current.run is not None:
+            self.post_message(RetryRequested(self.current.run))
+
     def action_stop(self) -> None:
         """Ask the run to end."""
         if self.current is not None and self.current.run is not None:
@@ -331,6 +189,23 @@ Both show first what they will hit.
             self.post_message(RunActionRequested(self.current.run.id, "kill"))
 
 
+def _has_items(line: JobLine) -> bool:
+    return line.run is not None and line.run.items_total is not None
+
+
+def _may_hold(line: JobLine) -> bool:
+    return _has_items(line) and line.run is not None and line.run.state == "running"
+
+
+def _has_unfinished(line: JobLine) -> bool:
+    """Something failed, or was not reached before the run ended."""
+    run = line.run
+    if run is None or run.items_total is None or run.mode != "full":
+        return False
+    left = run.items_total - run.items_done - run.items_failed
+    return run.items_failed > 0 or (run.state in ENDED and left > 0)
+
+
 def _is_active(line: JobLine) -> bool:
     return line.run is not None and line.run.state not in ENDED
 
@@ -340,6 +215,9 @@ _NEEDS = {
     "single": lambda line: line.job.has_single,
     "dry": lambda line: line.job.has_dry_run,
     "pause": lambda line: line.run is not None and line.run.state in ("running", "paused"),
+    "hold": _may_hold,
+    "items": _has_items,
+    "retry": _has_unfinished,
     "stop": _is_active,
     "kill": _is_active,
 }

@@ -6,6 +6,7 @@ filter finds or another order brings up. Empty until something is captured: says
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -52,7 +53,7 @@ LEAST_FOR_TOTALS = 8
 class TrafficView:
     """What the pane shows."""
 
-    rows: WindowRows
+    rows: WindowRows[ExchangeRow]
     style: Style
     counts: ExchangeCounts
     total: int
@@ -233,7 +234,7 @@ holds, or the lines tagged with `t`.
 
     def _width_of(self, columns: tuple[object, ...], key: str) -> int:
         grid = self.grid
-        placed = layout_columns(columns, grid.size.width, len(grid.sign))  # type: ignore[arg-type]  # - they are columns
+        placed = layout_columns(columns, grid.room, len(grid.sign))  # type: ignore[arg-type]  # - they are columns
         return next((width for _, column, width in placed if column.key == key), 0)
 
     def look(self, view: TrafficView) -> Look:
@@ -419,7 +420,7 @@ holds, or the lines tagged with `t`.
         """Choose the columns."""
         from nightdesk.tui.screens.columns import ColumnsScreen
 
-        placed = layout_columns(self.grid.columns, self.grid.size.width, len(self.grid.sign))
+        placed = layout_columns(self.grid.columns, self.grid.room, len(self.grid.sign))
         shown = self.chosen or tuple(column.key.split()[0] for _, column, _ in placed)
         self.app.push_screen(ColumnsScreen(shown, self.show_columns))
 
@@ -461,16 +462,27 @@ holds, or the lines tagged with `t`.
 
     def action_verdict(self) -> None:
         """To the next line, downwards and around, that has a verdict or an error."""
-        grid, window = self.grid, self.listing.window
-        count = len(grid.rows)
-        wrong = (
-            (place - grid.cursor - 1) % count
-            for place, row in window.here()
-            if row.verdicts or row.state in ("failed", "aborted", "incomplete")
-        )
-        steps = min(wrong, default=None) if count else None
-        if steps is None:
+        self.listing.find_trouble(self.grid.cursor + 1, self._show_trouble)
+
+    def _show_trouble(self, place: int | None) -> None:
+        if not self.is_mounted:
+            return
+        if place is None:
             self.notify("No exchange here has a verdict.", markup=False)
         else:
-            grid.cursor = (grid.cursor + 1 + steps) % count
+            self.grid.cursor = place
             self.post_message(asks.VerdictsSeen())
+
+    def go_beside(self, exchange_id: int, step: int, take: Callable[[int | None], None]) -> None:
+        """Move the cursor to the line ``step`` below that of an exchange; ``take`` gets its exchange, None at the end.
+
+        An exchange that is not in the list stands where the cursor is.
+        """
+        place = self.listing.window.place_of(exchange_id)
+
+        def found(row: ExchangeRow | None) -> None:
+            if row is not None and self.is_mounted:
+                self.grid.select_key(row.id)
+            take(row.id if row is not None else None)
+
+        self.listing.find_row((self.grid.cursor if place is None else place) + step, found)

@@ -8,12 +8,14 @@ order) is asked for as a whole and counted from its first row. No input and outp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import Generic, NamedTuple, Protocol, TypeVar, overload
 
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.inspection import ExchangePage
 from nightdesk.tui.widgets.grid import Row, RowList
 
+RowT = TypeVar("RowT")
+RowT_co = TypeVar("RowT_co", covariant=True)
 BLOCK = 200
 """Rows asked for at once: four screens."""
 KEPT = 20_000
@@ -99,6 +101,15 @@ class Window:
             return len(self.head) + (self.total or 0)
         return len(self.head) if self.total is None else self.total
 
+    @property
+    def in_front(self) -> tuple[ExchangeRow, ...]:
+        """The rows that the list begins with without being asked for."""
+        return self.head if self.is_plain or self.total is None else ()
+
+    def first_missing(self, begin: int) -> int | None:
+        """The first place from ``begin`` on whose row is not here."""
+        return next((place for place in range(begin, len(self)) if self.row(place) is None), None)
+
     def row(self, place: int) -> ExchangeRow | None:
         """The row at ``place``; None where it is not here."""
         if place < len(self.head) and (self.is_plain or self.total is None):
@@ -118,9 +129,8 @@ class Window:
 
     def here(self) -> Iterator[tuple[int, ExchangeRow]]:
         """Places and rows of all that is here, in no order."""
-        in_front = self.head if self.is_plain or self.total is None else ()
-        yield from enumerate(in_front)
-        last = len(in_front) + (self.total or 0) - 1
+        yield from enumerate(self.in_front)
+        last = len(self.in_front) + (self.total or 0) - 1
         for number, row in self._rows.items():
             yield (last - number if self.is_plain else number), row
 
@@ -133,10 +143,16 @@ class Window:
         if self.total is None:
             return None if -1 in self._asked else self._want(-1, 0, BLOCK)
         for place in range(max(0, first), min(last + 1, len(self))):
-            if self.row(place) is None and (block := self._number(place) // BLOCK) not in self._asked:
-                low, high = block * BLOCK, min((block + 1) * BLOCK, self.total)
-                return self._want(block, self.total - high if self.is_plain else low, high - low)
+            if self.row(place) is None and self._number(place) // BLOCK not in self._asked:
+                return self.block_of(place)
         return None
+
+    def block_of(self, place: int) -> Wanted:
+        """The part to ask for that holds ``place``, which is behind the head."""
+        assert self.total is not None
+        block = self._number(place) // BLOCK
+        low, high = block * BLOCK, min((block + 1) * BLOCK, self.total)
+        return self._want(block, self.total - high if self.is_plain else low, high - low)
 
     def refresh(self) -> Wanted:
         """Ask for the beginning again, to see whether the list has changed."""
@@ -193,13 +209,26 @@ class Window:
         self._places[row.id] = number
 
 
-class WindowRows(RowList):
+class Places(Protocol[RowT_co]):
+    """A list of which only a part is here: what :class:`WindowRows` draws."""
+
+    def __len__(self) -> int:
+        """All rows."""
+
+    def row(self, place: int, /) -> RowT_co | None:
+        """The row at ``place``; None where it is not here."""
+
+    def place_of(self, key: int, /) -> int | None:
+        """Where the row with this key stands; None where it is not here."""
+
+
+class WindowRows(RowList, Generic[RowT]):
     """The lines of a window, made when they are looked at. ``missed`` hears of a place whose row is not here."""
 
     def __init__(
         self,
-        window: Window,
-        make: Callable[[ExchangeRow], Row],
+        window: Places[RowT],
+        make: Callable[[RowT], Row],
         blank: Callable[[int], Row],
         missed: Callable[[], None],
     ) -> None:

@@ -15,9 +15,9 @@ from textual.widgets import Static
 from nightdesk.client.mirror import Mirror
 from nightdesk.model.job import ENDED, JobView, Run
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_duration
-from nightdesk.tui.asks import FeedRequested, OpenLog
+from nightdesk.tui.asks import FeedRequested, OpenItems, OpenLog, OpenTrial
 from nightdesk.tui.glyphs import Glyphs
-from nightdesk.tui.panes.jobs import note_of, progress_cells, state_cell
+from nightdesk.tui.panes.job_lines import note_of, progress_cells, state_cell
 from nightdesk.tui.text import Cell, Part, content, line
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.sheet import Sheet
@@ -83,13 +83,20 @@ def run_facts(run: Run) -> list[tuple[str, Cell]]:
         ("run", Cell(run.id, "strong")),
         ("state", Cell(run.state + (f": {run.reason}" if run.reason else ""))),
         ("command", Cell(run.command)),
-        ("item", Cell(run.item or UNKNOWN)),
+        ("item" if len(run.flights) < 2 else "items", Cell(_in_work(run))),
         ("folder", Cell(run.folder)),
         ("log", Cell(run.log_path or UNKNOWN)),
         ("process", Cell(str(run.process.pid) if run.process and run.state not in ENDED else UNKNOWN)),
         ("ended", Cell(f"{moment(run.ended_ns)}  {_exit_words(run)}")),
         ("attempt", Cell(str(run.attempt))),
     ]
+    if run.items_total is not None:
+        counts = f"{run.items_done - run.items_skipped} done, {run.items_skipped} passed over, "
+        facts.append(("counts", Cell(f"{counts}{run.items_failed} failed of {run.items_total}")))
+    if run.expected_ns is not None:
+        facts.append(("expected", Cell(f"starts about {moment(run.expected_ns)}")))
+    if run.handover is not None:
+        facts.append(("models", Cell(run.handover)))
     if run.usage is not None:
         spent = format_duration(run.usage.user_ns + run.usage.system_ns)
         facts.append(("used", Cell(f"{spent} of CPU, at most {format_bytes(run.usage.max_rss_bytes)}")))
@@ -97,6 +104,15 @@ def run_facts(run: Run) -> list[tuple[str, Cell]]:
         facts.append(("failure", Cell(run.failure.kind, "bad")))
         facts.append(("evidence", Cell(run.failure.evidence, "bad")))
     return facts
+
+
+def _in_work(run: Run) -> str:
+    """The items in work, each with its process."""
+    if len(run.flights) < 2:
+        return run.item or UNKNOWN
+    return ", ".join(
+        f"{each.item} ({each.process.pid})" if each.process else str(each.item) for each in run.flights
+    )
 
 
 def _exit_words(run: Run) -> str:
@@ -115,6 +131,7 @@ class JobScreen(Sheet[None]):
     JobScreen #run-box { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("i", "items", "items", id="job.items", tooltip="Show the items of the run"),
         Binding("l", "log", "log", id="job.log", tooltip="Show the run's log in the logs pane"),
     ]
 
@@ -126,7 +143,7 @@ class JobScreen(Sheet[None]):
     def compose_sheet(self) -> ComposeResult:
         """Facts, runs, facts."""
         yield Static(id="job-facts", markup=False)
-        yield Grid(COLUMNS, opens=False, sign=self.glyphs.cursor)
+        yield Grid(COLUMNS, sign=self.glyphs.cursor)
         with VerticalScroll(id="run-box"):
             yield Static(id="run-facts", markup=False)
 
@@ -142,7 +159,7 @@ class JobScreen(Sheet[None]):
         job = desk.jobs.get(self.job)
         self.show_title(line("Job ", Cell(self.job, "strong")))
         known = job_facts(job) if job else [("", Cell("This job is no longer in nightdesk.toml.", "warn"))]
-        self.query_one("#job-facts", Static).update(_table(known))
+        self.query_one("#job-facts", Static).update(table(known))
         self._runs = runs_of(desk, self.job)
         grid = self.query_one(Grid)
         grid.styles.height = 1 + max(1, min(len(self._runs), RUNS_SHOWN))
@@ -153,12 +170,29 @@ class JobScreen(Sheet[None]):
     def _show_run(self) -> None:
         run = self._run
         facts = run_facts(run) if run else [("", Cell("It has not run yet.", "muted"))]
-        self.query_one("#run-facts", Static).update(_table(facts))
+        self.query_one("#run-facts", Static).update(table(facts))
+        self.refresh_bindings()
 
     @property
     def _run(self) -> Run | None:
         key = self.query_one(Grid).cursor_key
         return next((run for run in self._runs if run.id == key), None)
+
+    @on(Grid.Opened)
+    def action_items(self) -> None:
+        """Show the items of the run under the cursor; of a single or dry run its own sheet."""
+        run = self._run
+        if run is not None and run.mode != "full":
+            self.post_message(OpenTrial(run.id))
+        elif run is not None and run.items_total is not None:
+            self.post_message(OpenItems(run.id))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Items only where there are any."""
+        if action == "items" and self.is_mounted:
+            run = self._run
+            return run is not None and (run.items_total is not None or run.mode != "full")
+        return super().check_action(action, parameters)
 
     def action_log(self) -> None:
         """Show the log of the run under the cursor in the logs pane."""
@@ -168,7 +202,8 @@ class JobScreen(Sheet[None]):
             self.app.post_message(OpenLog(run.log))
 
 
-def _table(facts: list[tuple[str, Cell]]) -> Content:
+def table(facts: list[tuple[str, Cell]]) -> Content:
+    """Names and values below each other."""
     parts: list[Part] = []
     for name, value in facts:
         parts += [Cell(f"{name:<9} ", "muted"), value, "\n"]

@@ -18,6 +18,24 @@ def progress_bar(ratio: float | None, width: int, glyphs: Glyphs, tone: Tone = "
     return Cell(filled, tone, ((glyphs.empty * (width - len(filled)), "faint"),))
 
 
+def items_bar(
+    counts: tuple[int, int, int], total: int, width: int, glyphs: Glyphs, tone: Tone = "primary"
+) -> Cell:
+    """A bar of items: done, passed over, failed (``counts``) of ``total``. None of them is too few to be seen."""
+    done, skipped, failed = counts
+    if not (skipped or failed) or not total:
+        return progress_bar(done / total if total else None, width, glyphs, tone)
+    shown = [max(1, round(count / total * width)) if count else 0 for count in counts]
+    while sum(shown) > width:
+        shown[shown.index(max(shown))] -= 1
+    apart: tuple[tuple[str, Tone], ...] = (
+        (glyphs.shade * shown[1], "muted"),
+        (glyphs.times * shown[2], "bad"),
+        (glyphs.empty * (width - sum(shown)), "faint"),
+    )
+    return Cell(glyphs.full * shown[0], tone, apart)
+
+
 def is_percent(progress: Progress) -> bool:
     """True where nothing but a percentage was printed: its units are no things that one could count."""
     return progress.source == "percent" or progress.unit == "%"

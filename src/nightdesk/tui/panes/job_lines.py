@@ -1,0 +1,208 @@
+"""The lines of the jobs pane: what there is to say about a job and its run in the width of a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.model.job import ENDED, JobView, Run
+from nightdesk.model.units import NS, format_duration
+from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.text import Cell, Tone, shortened
+from nightdesk.tui.widgets.grid import Column, Row
+from nightdesk.tui.widgets.meter import format_rate, is_percent, items_bar, progress_bar
+
+NAME, BAR, SHORT_BAR = 13, 16, 8
+WIDE = 74
+"""Cells of grid from which on there is room for a bar of full length."""
+BRIEF_BELOW = 64
+"""Cells of grid below which there is no room for a rate."""
+COLUMNS = (
+    Column("state", "", width=1),
+    Column("job", "job", width=NAME),
+    Column("short", "", width=SHORT_BAR, least=48, most=WIDE),
+    Column("bar", "", width=BAR, least=WIDE),
+    Column("count", "done", width=8, align="right"),
+    Column("brief", "", flex=1, most=BRIEF_BELOW),
+    Column("note", "", flex=1, least=BRIEF_BELOW),
+)
+STATE_TONES: dict[str, Tone] = {
+    "running": "ok",
+    "paused": "warn",
+    "waiting": "muted",
+    "stopping": "warn",
+    "done": "ok",
+    "failed": "bad",
+    "stopped": "muted",
+    "lost": "bad",
+}
+
+
+class JobLine(NamedTuple):
+    """A job with the run that its line tells of."""
+
+    job: JobView
+    run: Run | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobsView:
+    """What the pane shows."""
+
+    rows: tuple[Row, ...]
+    lines: tuple[JobLine, ...]
+    counts: tuple[tuple[str, int], ...]
+    """State → number of runs in it, for those that are not over."""
+    jobs: int
+
+
+def select(desk: Mirror, now_ns: int, glyphs: Glyphs, needle: str = "") -> JobsView:
+    """Jobs in the order of the file; a job with several active runs has a line for each."""
+    lines = [line for job in desk.jobs.values() for line in _lines_of(job, desk)]
+    found = [line for line in lines if _matches(line, needle)]
+    states = [line.run.state for line in lines if line.run is not None and line.run.state not in ENDED]
+    order = ("running", "paused", "waiting", "stopping")
+    rows, seen = [], set[str]()
+    for line in found:
+        key = (line.job.name, line.run.id if line.run and line.job.name in seen else "")
+        seen.add(line.job.name)
+        rows.append(Row(key, _cells(line, now_ns, glyphs)))
+    counts = tuple((state, states.count(state)) for state in order if state in states)
+    return JobsView(tuple(rows), tuple(found), counts, len(desk.jobs))
+
+
+def _lines_of(job: JobView, desk: Mirror) -> list[JobLine]:
+    runs = [run for run in desk.runs.values() if run.job == job.name]
+    active = [run for run in runs if run.state not in ENDED]
+    if active:
+        return [JobLine(job, run) for run in reversed(active)]
+    return [JobLine(job, max(runs, key=lambda run: run.created_ns, default=None))]
+
+
+def _matches(line: JobLine, needle: str) -> bool:
+    words = f"{line.job.name} {line.job.command} {line.run.state if line.run else ''}"
+    return needle.casefold() in words.casefold()
+
+
+def state_cell(state: str, glyphs: Glyphs) -> Cell:
+    """The sign of a run's state."""
+    signs = {
+        "running": glyphs.run,
+        "paused": glyphs.pause,
+        "waiting": glyphs.wait,
+        "stopping": glyphs.stop,
+        "done": glyphs.done,
+        "failed": glyphs.fail,
+        "stopped": glyphs.stop,
+        "lost": glyphs.lost,
+    }
+    return Cell(signs.get(state, glyphs.idle), STATE_TONES.get(state, "muted"))
+
+
+def _cells(line: JobLine, now_ns: int, glyphs: Glyphs) -> tuple[Cell, ...]:
+    job, run = line
+    if run is None:
+        note = job.description or "not started yet"
+        told = Cell(note, "faint")
+        return Cell(glyphs.idle, "faint"), Cell(job.name), *[Cell("")] * 3, told, told
+    mode = {"single": " (1)", "dry": " (dry)"}.get(run.mode, "")
+    name = shortened(job.name, NAME - len(mode), glyphs.cut) + mode
+    short, bar, count = progress_cells(run, glyphs)
+    return (
+        state_cell(run.state, glyphs),
+        Cell(name, "strong"),
+        short,
+        bar,
+        count,
+        note_of(run, now_ns, glyphs, brief=True),
+        note_of(run, now_ns, glyphs),
+    )
+
+
+def progress_cells(run: Run, glyphs: Glyphs) -> tuple[Cell, Cell, Cell]:
+    """A short bar, a long one and ``37/52``; empty where nothing is known of the run's progress."""
+    done, total = _done_of(run)
+    if done is None or (run.state in ENDED and run.state != "failed" and not total):
+        return Cell(""), Cell(""), Cell("")
+    ended = run.state in ENDED
+    tone: Tone = "muted" if run.state == "paused" or ended else "primary"
+    short, bar = (bar_of(run, done, total, width, glyphs, tone) for width in (SHORT_BAR, BAR))
+    words = f"{done:g}" + (f"/{total:g}" if total else "")
+    if run.items_total is None and run.progress is not None and is_percent(run.progress):
+        words = f"{done:.0f} %"
+    return short, bar, Cell(words, "muted" if ended else "")
+
+
+def bar_of(
+    run: Run, done: float, total: float | None, width: int, glyphs: Glyphs, tone: Tone = "primary"
+) -> Cell:
+    """How far a run is; items that were passed over and items that failed stand apart."""
+    if run.items_total is None:
+        return progress_bar(done / total if total else None, width, glyphs, tone)
+    done_now = run.items_done - run.items_skipped
+    return items_bar((done_now, run.items_skipped, run.items_failed), run.items_total, width, glyphs, tone)
+
+
+def _done_of(run: Run) -> tuple[float | None, float | None]:
+    if run.items_total is not None:
+        return run.items_done, run.items_total
+    if run.progress is not None:
+        return run.progress.done_of_whole(run.state == "done"), run.progress.total
+    return None, None
+
+
+def note_of(run: Run, now_ns: int, glyphs: Glyphs, *, brief: bool = False) -> Cell:
+    """What there is to say about a run in half a line; ``brief`` leaves out the rate."""
+    match run.state:
+        case "running" | "stopping":
+            return _running_note(run, now_ns, glyphs, brief)
+        case "paused":
+            since = f"paused {clock(run.paused_ns)}" if run.paused_ns else "paused"
+            return Cell(since, "warn", ((f" {glyphs.dot} {run.reason}" if run.reason else "", "muted"),))
+        case "waiting":
+            about = f" {glyphs.dot} about {clock(run.expected_ns)}" if run.expected_ns else ""
+            return Cell(run.reason or "waits", "muted", ((about, "muted"),))
+        case "failed" | "lost":
+            why = f"{run.failure.kind}: {run.failure.evidence}" if run.failure else run.reason or run.state
+            return Cell(why, "bad")
+        case _:
+            return _ended_note(run)
+
+
+def _running_note(run: Run, now_ns: int, glyphs: Glyphs, brief: bool) -> Cell:
+    words: list[str] = ["stopping"] if run.state == "stopping" else []
+    if run.holding:
+        words.append("stands still after this item" if len(run.flights) < 2 else "stands still after these")
+    progress = run.progress
+    if progress is not None and progress.eta_ns is not None:
+        left = max(0, progress.eta_ns - max(0, now_ns - progress.at_ns))
+        words.append(f"ETA {format_duration(left)}" if left > NS else "ETA now")
+    elif run.started_ns is not None:
+        words.append(f"for {format_duration(max(0, now_ns - run.started_ns) // NS * NS)}")
+    if not brief and progress is not None and progress.rate_per_s and not is_percent(progress):
+        words.append(format_rate(progress.rate_per_s, progress.unit))
+    item = run.item or (progress.item if progress else None)
+    more = f" +{len(run.flights) - 1}" if item and len(run.flights) > 1 else ""
+    gap = f" {glyphs.dot} "
+    return Cell(gap.join(words), "", (*_apart(run), (f"  {item}{more}" if item else "", "muted")))
+
+
+def _apart(run: Run) -> tuple[tuple[str, Tone], ...]:
+    """The items that failed and those that were passed over."""
+    failed = f"  {run.items_failed} failed" if run.items_failed else ""
+    skipped = f"  {run.items_skipped} skipped" if run.items_skipped else ""
+    return (failed, "bad"), (skipped, "muted")
+
+
+def _ended_note(run: Run) -> Cell:
+    words = f"{run.state} {clock(run.ended_ns)}" if run.ended_ns else run.state
+    if run.started_ns is not None and run.ended_ns is not None:
+        words += f" in {format_duration(run.ended_ns - run.started_ns)}"
+    return Cell(words, "muted", _apart(run))
+
+
+def clock(at_ns: int | None) -> str:
+    """A moment as ``02:10`` in local time."""
+    return "" if at_ns is None else datetime.fromtimestamp(at_ns / NS).strftime("%H:%M")
