@@ -13,6 +13,7 @@ import platform
 import sys
 from pathlib import Path
 
+from nightdesk.model.errors import NightdeskError
 from tests.torture.campaign import Campaign, Report
 from tests.torture.place import Place
 
@@ -70,7 +71,7 @@ def main() -> int:
     campaign = Campaign(place, asked.seed)
     try:
         campaign.play(asked.rounds)
-    except AssertionError as fault:
+    except (AssertionError, NightdeskError) as fault:
         campaign.report.faults.append(f"round {campaign.report.rounds + 1}: {fault}")
     finally:
         place.close()

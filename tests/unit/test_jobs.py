@@ -74,6 +74,11 @@ def begin(at_ns: int, serial: int = 1, index: int | None = None) -> tuple[Event,
     return Launched("x", 0, at_ns, index), Started(serial, KEEPER, PROCESS, at_ns + 1)
 
 
+def sweep(serial: int) -> Signal:
+    """What is left of a failed attempt is ended before the next one."""
+    return Signal("kill", serial, PROCESS)
+
+
 def running(**plan: Any) -> Work:
     return go(work(**plan), Admitted(), *begin(S, 1, 0 if "items" in plan else None))[0]
 
@@ -112,7 +117,7 @@ def test_a_second_end_of_the_same_attempt_changes_nothing() -> None:
 def test_attempts_are_repeated_with_growing_pauses_until_there_are_none_left() -> None:
     now = running(attempts=3, backoff_ns=30 * S, longest_pause_ns=45 * S)
     now, commands = go(now, Ended(1, 100 * S, exit_status=1, failure=BROKEN))
-    assert (now.run.state, commands, next_deadline_ns(now)) == ("waiting", (), 130 * S)
+    assert (now.run.state, commands, next_deadline_ns(now)) == ("waiting", (sweep(1),), 130 * S)
     assert now.run.reason == "Attempt 1 of 3 failed (ValueError: x); tries again after 30.0s."
     now, _ = go(now, Admitted(), *begin(130 * S, 2), Ended(2, 200 * S, exit_status=1, failure=BROKEN))
     assert (now.run.attempt, next_deadline_ns(now)) == (2, 245 * S)
@@ -204,7 +209,7 @@ def test_items_are_worked_on_one_after_the_other() -> None:
     assert now.run.progress is not None
     assert (now.run.progress.done, now.run.progress.total, now.run.progress.eta_ns) == (1, 3, 20 * S)
     now, commands = go(now, *begin(11 * S, 2, 1), Ended(2, 12 * S, exit_status=1, failure=BROKEN))
-    assert (commands, now.run.items_failed, now.run.item) == ((Launch(),), 1, "b")
+    assert (commands, now.run.items_failed, now.run.item) == ((sweep(2), Launch()), 1, "b")
     now, commands = go(now, *begin(12 * S, 3, 2), Ended(3, 13 * S, exit_status=0))
     assert (now.run.state, commands, now.run.exit_status) == ("failed", (), 1)
     assert now.run.failure is not None and now.run.failure.evidence == "1 of 3 items failed: b"
@@ -242,7 +247,7 @@ def test_the_limit_of_one_item_ends_only_that_item() -> None:
 def test_an_item_that_failed_waits_for_its_next_attempt_while_others_go_on() -> None:
     now = running(items=("a", "b"), attempts=2, backoff_ns=30 * S, longest_pause_ns=60 * S)
     now, commands = go(now, Ended(1, 11 * S, failure=BROKEN))
-    assert (commands, now.run.state) == ((Launch(),), "running")
+    assert (commands, now.run.state) == ((sweep(1), Launch()), "running")
     assert list(now.next_items(11 * S)) == [1] and list(now.next_items(41 * S)) == [0, 1]
     now, _ = go(now, *begin(11 * S, 2, 1), Ended(2, 12 * S, exit_status=0))
     assert (now.run.state, next_deadline_ns(now)) == ("waiting", 41 * S)
@@ -315,7 +320,7 @@ def test_resume_takes_back_a_pause_after_this_item() -> None:
 def test_an_item_that_ends_while_the_run_is_paused_starts_no_other() -> None:
     now, _ = go(running(items=("a", "b")), Paused(5 * S))
     now, commands = go(now, Ended(1, 6 * S, signal=9, failure=BROKEN))
-    assert (now.run.state, commands) == ("paused", ())
+    assert (now.run.state, commands) == ("paused", (sweep(1),))
     assert now.run.reason == "It was paused; resume goes on with 1 item."
 
 

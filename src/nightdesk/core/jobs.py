@@ -11,6 +11,15 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec.structs import replace
 
 from nightdesk.core.failures import items_failure, stall_failure, timeout_failure
+from nightdesk.core.interruptions import (
+    RESTARTED,
+    paused_by_restart,
+    put_back,
+    resumed_attempts,
+    stand_still,
+    swept_after,
+    without_sweep,
+)
 from nightdesk.core.item_moves import closed, moved, skipped
 from nightdesk.core.retries import NextTry, next_try
 from nightdesk.core.run_events import (
@@ -37,10 +46,10 @@ from nightdesk.core.run_events import (
     Signal,
     Stalled,
     Started,
+    Swept,
     Ticked,
 )
-from nightdesk.core.run_view import shown, with_progress
-from nightdesk.core.start_times import start_words
+from nightdesk.core.run_view import counted, shown, with_progress
 from nightdesk.core.work import Attempt, Delayed, Work
 from nightdesk.model.errors import UsageError
 from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, RunState, Usage
@@ -92,19 +101,23 @@ def _advanced(work: Work, event: Event) -> Step:
         case KeeperLost():
             return _lost(work, event)
         case NeverBegan():
-            return _then((_put_back(work, event.serial), ()), event.at_ns)
+            work = put_back(work, event)
+            return (work, ()) if event.pause_ns else _then((work, ()), event.at_ns)
+        case Swept():
+            return without_sweep(work, event.serial), ()
         case Stalled():
             return _stalled(work, event)
         case Asked():
             return _asked(work, event)
         case Paused():
+            work = work.with_ledger(pausing=False)
             return work.with_run(state="paused", paused_ns=event.at_ns, reason=None), ()
         case Resumed():
             return _resumed(work, event)
         case Ticked():
             return _ticked(work, event)
         case EngineRestarted():
-            return _restarted(work, event), ()
+            return _restarted(work, event)
         case _:
             assert_never(event)
 
@@ -211,11 +224,26 @@ def _ended(work: Work, event: Ended) -> Step:
         failure = timeout_failure(work.plan.timeout_ns)
     elif attempt.asked == "stalled":
         failure = stall_failure(attempt.evidence)
-    if failure is not None and (following := next_try(work.plan, attempt, failure)):
-        return _tried_later(work, attempt, failure, following, event.at_ns)
+    if failure is None:
+        return _succeeded(work, attempt, event)
+    following = next_try(work.plan, attempt, failure)
+    if following is None and attempt.index is None:
+        return _finished(work, event.at_ns, "failed", failure), ()
+    ends: tuple[Command, ...] = ()
+    if failure.kind != "not_found":
+        work, end = swept_after(work, attempt)
+        ends = (end,)
+    if following is not None:
+        work, commands = _tried_later(work, attempt, failure, following, event.at_ns)
+    else:
+        work, commands = _item_over(work, attempt, failure, event)
+    return work, (*ends, *commands)
+
+
+def _succeeded(work: Work, attempt: Attempt, event: Ended) -> Step:
     if attempt.index is None:
-        return _finished(work, event.at_ns, "failed" if failure else "done", failure), ()
-    return _item_over(work, attempt, failure, event)
+        return _finished(work, event.at_ns, "done"), ()
+    return _item_over(work, attempt, None, event)
 
 
 def _stopped_one(work: Work, attempt: Attempt, at_ns: int) -> Step:
@@ -287,9 +315,9 @@ def _then(step: Step, at_ns: int) -> Step:
     if not ledger.admitted:
         return work, commands
     if ledger.restarted:
-        return _stand_still(work, "The engine was restarted", at_ns), commands
+        return stand_still(work, RESTARTED, at_ns), commands
     if work.run.state == "paused" or ledger.holding:
-        return _stand_still(work, "It was paused", at_ns), commands
+        return stand_still(work, "It was paused", at_ns), commands
     if _has_next(work, at_ns):
         return work, (*commands, Launch())
     reason = work.queue.why_closed or work.run.reason
@@ -311,7 +339,7 @@ def _finished(work: Work, at_ns: int, state: RunState | None = None, failure: Fa
     if work.plan.items is not None:
         # Of many attempts none speaks for the run.
         work = work.with_run(exit_status={"done": 0, "failed": 1}.get(state), signal=None)
-    work = work.with_ledger(attempts=(), delayed=(), admitted=False)
+    work = work.with_ledger(attempts=(), delayed=(), admitted=False, pausing=False)
     if work.run.flights:
         work = work.with_run(flights=())
     return work.with_run(state=state, failure=failure, ended_ns=at_ns, paused_ns=None, reason=remark)
@@ -324,8 +352,7 @@ def _lost(work: Work, event: KeeperLost) -> Step:
     if attempt.index is None:
         lost = Failure(kind="lost", evidence=event.reason)
         return _finished(work, event.at_ns, "lost", lost).with_run(reason=event.reason), ()
-    # Whatever is left of it must not work on the item beside its next attempt.
-    end = Signal("kill", attempt.serial, attempt.process)
+    work, end = swept_after(work, attempt)
     if work.ledger.ending is not None:
         work, commands = _stopped_one(work.without_attempt(attempt), attempt, event.at_ns)
         return work, (end, *commands)
@@ -340,22 +367,6 @@ def _lost(work: Work, event: KeeperLost) -> Step:
     over = Ended(attempt.serial, event.at_ns, failure=failure)
     work, commands = _item_over(work.without_attempt(attempt), attempt, failure, over)
     return work, (end, *commands)
-
-
-def _put_back(work: Work, serial: int) -> Work:
-    """An attempt of which nothing ever ran: as if it had not been launched."""
-    attempt = work.ledger.attempt(serial)
-    if attempt is None:
-        return work
-    work = work.without_attempt(attempt)
-    if attempt.index is None or attempt.tries > 1:
-        again = Delayed(index=attempt.index, tries=attempt.tries - 1, due_ns=0, fallback=attempt.fallback)
-        work = work.with_ledger(delayed=(*work.ledger.delayed, again))
-    else:
-        work = work.with_queue(pending=(attempt.index, *work.queue.pending))
-    if attempt.index is None:
-        work = _stand_still(work, "The engine was restarted", attempt.launched_ns)
-    return work
 
 
 # What the user asks
@@ -378,7 +389,7 @@ def _ask_pause(work: Work, at_ns: int) -> Step:
     if work.run.state == "paused":
         return work, ()
     if work.in_flight:
-        return work, (Signal("pause"),)
+        return work.with_ledger(pausing=True), (Signal("pause"),)
     held = work.with_run(state="paused", paused_ns=at_ns, reason=HELD)
     return held.with_ledger(admitted=False, unloading=False), ()
 
@@ -410,9 +421,7 @@ def _ask_end(work: Work, action: Literal["stop", "kill"], at_ns: int) -> Step:
 
 
 def _resumed(work: Work, event: Resumed) -> Step:
-    still = max(0, event.at_ns - (work.run.paused_ns or event.at_ns))
-    attempts = tuple(replace(each, still_ns=each.still_ns + still) for each in work.ledger.attempts)
-    work = work.with_ledger(attempts=attempts)
+    work = resumed_attempts(work, event.at_ns)
     return _then((work.with_run(state="running", paused_ns=None, reason=None), ()), event.at_ns)
 
 
@@ -456,28 +465,13 @@ def _limit_ns(work: Work, attempt: Attempt) -> int | None:
     return attempt.launched_ns + attempt.still_ns + timeout
 
 
-def _restarted(work: Work, event: EngineRestarted) -> Work:
-    if work.in_flight:
-        more = work.remaining > len(work.ledger.attempts) and work.run.state == "running"
-        reason = STANDS_AFTER_ITEM if more else work.run.reason
-        return work.with_run(reason=reason).with_ledger(restarted=True)
-    if work.run.state == "paused":
-        return work
-    return _stand_still(work, "The engine was restarted", event.at_ns)
-
-
-def _stand_still(work: Work, why: str, at_ns: int) -> Work:
-    """Nothing is in work and nothing starts by itself."""
-    left = work.remaining
-    what = (
-        f"goes on with {left} item{'s' if left != 1 else ''}" if work.plan.items is not None else "starts it"
-    )
-    if work.plan.start_ns is not None and work.plan.start_ns > at_ns and not work.ledger.serial:
-        what = f"lets it start {start_words(work.plan.start_ns, at_ns)}"
-    work = work.with_run(
-        state="paused", paused_ns=work.run.paused_ns or at_ns, reason=f"{why}; resume {what}."
-    )
-    return work.with_ledger(admitted=False, holding=False, unloading=False)
+def _restarted(work: Work, event: EngineRestarted) -> Step:
+    work = counted(work)
+    if not work.in_flight and work.ledger.ending:
+        return _finished(work, event.at_ns, "stopped"), ()
+    if not work.in_flight and work.plan.items is not None and not work.remaining:
+        return _finished(work, event.at_ns), ()
+    return paused_by_restart(work, event.at_ns, STANDS_AFTER_ITEM), ()
 
 
 def _sum(before: Usage | None, now: Usage | None) -> Usage | None:

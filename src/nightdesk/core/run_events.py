@@ -105,10 +105,20 @@ class KeeperLost:
 
 @dataclass(frozen=True, slots=True)
 class NeverBegan:
-    """The engine went away before the keeper of this attempt was started."""
+    """Nothing of this attempt ever ran: the engine went away before, or there was no room to start it."""
 
     serial: int
     at_ns: int
+    reason: str | None = None
+    pause_ns: int = 0
+    """Where it is started again by itself: after so long, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Nothing is left of an attempt that is over."""
+
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +185,7 @@ Event: TypeAlias = (
     | Ended
     | KeeperLost
     | NeverBegan
+    | Swept
     | Stalled
     | Asked
     | Paused

@@ -19,12 +19,20 @@ def shown(before: Work, work: Work) -> Work:
             work = work.with_run(keeper=oldest.keeper, process=oldest.process, attempt=oldest.tries)
             work = work.with_run(item=flights[0].item, fallback=attempts[-1].fallback)
     if queue is not before.queue and work.plan.items is not None:
-        work = work.with_run(
-            items_done=queue.done + len(queue.skipped),
-            items_skipped=len(queue.skipped),
-            items_failed=len(queue.failed),
-        )
+        work = counted(work)
     return work if work.ledger.holding is work.run.holding else work.with_run(holding=work.ledger.holding)
+
+
+def counted(work: Work) -> Work:
+    """The run with the counts of its items as the queue has them."""
+    queue = work.queue
+    if work.plan.items is None:
+        return work
+    return work.with_run(
+        items_done=queue.done + len(queue.skipped),
+        items_skipped=len(queue.skipped),
+        items_failed=len(queue.failed),
+    )
 
 
 def _flight(plan: Plan, attempt: Attempt) -> Flight:

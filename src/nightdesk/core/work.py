@@ -52,6 +52,13 @@ class Delayed(Noun, frozen=True, kw_only=True):
     """Then by the job's fallback command."""
 
 
+class Sweep(Noun, frozen=True, kw_only=True):
+    """What is left of an attempt that is over is being ended."""
+
+    serial: int
+    root: ProcessKey | None = None
+
+
 class Ledger(Noun, frozen=True, kw_only=True):
     """What a run has behind it, beyond what viewers see. Kept beside the run after each step."""
 
@@ -68,6 +75,9 @@ class Ledger(Noun, frozen=True, kw_only=True):
     """The engine went away meanwhile: nothing new is started until the user says so."""
     holding: bool = False
     """The user wants it to stand still after the items in work."""
+    pausing: bool = False
+    """The user wants it to stand still at once, and not all of its processes may do so yet."""
+    sweeps: tuple[Sweep, ...] = ()
     ending: Literal["stop", "kill"] | None = None
     """The user ended the run."""
     doomed: Failure | None = None

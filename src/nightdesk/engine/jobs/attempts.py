@@ -19,7 +19,9 @@ from nightdesk.model.base import ProcessKey
 KEEPER = Path(__file__).with_name("keeper.py")
 POLL_SECONDS = 0.25
 """Where the system has no process descriptors the keeper's lock is looked at this often."""
-STARTING_SECONDS = 5.0
+STARTING_SECONDS = 0.01
+"""Between two looks for the processes of a keeper that is starting, or waits for room on the disk."""
+LATE_SECONDS = 0.5
 _READY, _LOCK, _ABOVE = 3, 4, 10
 """The keeper's descriptors; ours are moved above them first, so that none is overwritten."""
 
@@ -68,16 +70,16 @@ async def wait_readable(descriptor: int) -> None:
 
 
 async def find_keeper(folder: AttemptFolder) -> PidRecord | None:
-    """The live keeper of an attempt that another engine started; None where there is none.
+    """The live keeper of an attempt, once it has noted its processes; None as soon as there is none.
 
-    A keeper that is only just starting is waited for, but not for ever.
+    A keeper notes them at once, or as soon as there is room on the disk.
     """
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(STARTING_SECONDS):
-            while folder.has_keeper():
-                if record := folder.pids():
-                    return record
-                await asyncio.sleep(0.01)
+    pause = STARTING_SECONDS
+    while folder.has_keeper():
+        if record := folder.pids():
+            return record
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.2, LATE_SECONDS)
     return None
 
 

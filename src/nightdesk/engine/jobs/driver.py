@@ -7,6 +7,7 @@ disk before it is done, and what became of an item before the run is said to hav
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -40,13 +41,15 @@ from nightdesk.core.run_events import (
     Resumed,
     Signal,
     Started,
+    Swept,
 )
 from nightdesk.core.work import Attempt, Work
 from nightdesk.engine.jobs.attempts import KeeperWatch, find_keeper, process_keys, spawn_keeper, wait_readable
 from nightdesk.engine.jobs.endings import failure_of, lost_reason, remark_of
 from nightdesk.engine.jobs.items import is_valid
 from nightdesk.engine.jobs.runs import RunFolder, plain_name
-from nightdesk.engine.processes.signals import signal_attempt, signal_run
+from nightdesk.engine.processes.signals import processes_of_attempt, signal_attempt, signal_run
+from nightdesk.model.base import ProcessKey
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, Usage
 from nightdesk.model.logs import Progress
@@ -54,6 +57,19 @@ from nightdesk.model.process import SignalReport
 
 logger = logging.getLogger(__name__)
 
+WRITE_PAUSE_NS = 2 * 10**9
+"""Before a full disk is tried again."""
+NO_ROOM = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EAGAIN,
+    errno.ENOMEM,
+}
+"""What keeps an attempt from being started and has nothing to do with it."""
 SKIPPED_AT_ONCE = 500
 """Items with valid outputs that are passed over in one step: the count moves while many are looked at."""
 
@@ -94,7 +110,9 @@ class RunDriver:
         self._lock = asyncio.Lock()
         self._watches: dict[int, KeeperWatch] = {}
         self._unwritten: list[ItemRecord] = []
-        """Records that a full disk refused."""
+        """Records that are not on disk yet."""
+        self._is_behind = False
+        """The disk does not have the newest state: it was full."""
 
     @property
     def log(self) -> Path:
@@ -111,12 +129,10 @@ class RunDriver:
         """Advance the run, keep it on disk, tell everybody; what is left to be done."""
         before = self.work
         after, commands = advance(before, event)
-        records = [command.record for command in commands if isinstance(command, Record)]
-        if records or self._unwritten:
-            self._write_items(records)
+        self._unwritten += [command.record for command in commands if isinstance(command, Record)]
         self.work = after
         if after != before:
-            self._save()
+            self._write()
             if after.run.state in ENDED:
                 self.begun.set()
             if after.run != before.run:
@@ -130,23 +146,37 @@ class RunDriver:
             self.work = self.work.with_run(progress=progress)
             self._around.changed(self, before)
 
-    def _write_items(self, records: list[ItemRecord]) -> None:
-        self._unwritten += records
+    def _write(self) -> None:
+        """Keep the run on disk, its finished items first; what a full disk refuses is written later.
+
+        While items wait to be written, the older state stays: it still names their attempts, and these have results.
+        """
         try:
-            self.folder.append_items(self._unwritten)
+            self._write_items()
+            self.folder.save(self.work)
         except OSError as fault:
-            logger.warning("Finished items of run %s wait to be recorded: %s", self.folder.run_id, fault)
+            if self._is_behind:
+                return
+            logger.warning("The state of run %s waits to be written: %s", self.folder.run_id, fault)
+            self._is_behind = True
+            with suppress(NightdeskError):  # the engine begins: go_on does it
+                self._around.spawn(self._write_later())
+        else:
+            self._is_behind = False
+
+    def _write_items(self) -> None:
+        if not self._unwritten:
             return
+        self.folder.append_items(self._unwritten)
         for record in self._unwritten:
             if record.serial is not None and record.state == "done":
                 self.folder.attempt(record.serial).clear()
         self._unwritten.clear()
 
-    def _save(self) -> None:
-        try:
-            self.folder.save(self.work)
-        except OSError as fault:
-            logger.warning("The state of run %s can't be written: %s", self.folder.run_id, fault)
+    async def _write_later(self) -> None:
+        while self._is_behind:
+            await asyncio.sleep(WRITE_PAUSE_NS / 1e9)
+            self._write()
 
     async def obey_locked(self, commands: tuple[Command, ...]) -> None:
         """Do what the state machine said."""
@@ -211,7 +241,10 @@ class RunDriver:
             index = await self._next_item()
             if index is None:
                 break
+            serial = self.work.ledger.serial + 1
             commands = await self._start(index)
+            if not commands and self.work.ledger.attempt(serial) is None:
+                break
         return commands
 
     async def _next_item(self) -> int | None:
@@ -255,25 +288,41 @@ class RunDriver:
         serial = self.work.ledger.serial
         folder = self.folder.attempt(serial)
         try:
+            if self._is_behind:
+                # What is not on disk must not run: the next engine would start it a second time.
+                raise OSError(errno.ENOSPC, "its beginning can't be noted on the disk")
+            log.parent.mkdir(mode=0o700, exist_ok=True)
             folder.save_spec(plan.folder, arguments, self._environment(serial, item))
             keeper, ready = spawn_keeper(folder, log)
         except OSError as fault:
-            failure = Failure(kind="error", evidence=f"No keeper could be started for it: {fault}")
-            return self.apply(Ended(serial, self._around.now(), failure=failure))
+            return self._not_started(serial, fault)
         self._watches[serial] = KeeperWatch(keeper, folder, partial(self._keeper_gone, serial))
         if own_log:
             self._around.on_attempt_log(self.work.run, own_log)
         await wait_readable(ready)
-        self._note_started(serial)
+        if not self._note_started(serial) and folder.has_keeper():
+            self._around.spawn(self._note_late_start(serial))
         return ()
+
+    def _not_started(self, serial: int, fault: OSError) -> tuple[Command, ...]:
+        """A full disk is no fault of the item: it waits. Anything else fails it."""
+        now = self._around.now()
+        self.folder.attempt(serial).clear()
+        if fault.errno in NO_ROOM:
+            reason = f"Nothing can be started: {fault.strerror}. Tries again every few seconds."
+            return self.apply(NeverBegan(serial, now, reason, WRITE_PAUSE_NS))
+        failure = Failure(kind="error", evidence=f"No keeper could be started for it: {fault}")
+        return self.apply(Ended(serial, now, failure=failure))
+
+    async def _note_late_start(self, serial: int) -> None:
+        if await find_keeper(self.folder.attempt(serial)):
+            self._note_started(serial)
 
     def _own_log(self, index: int | None, item: str | None) -> str | None:
         """Where several items are in work at once each has its own log: mixed lines belong to nobody."""
         if index is None or self.work.plan.parallel == 1:
             return None
-        folder = self.folder.path / "items"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return str(folder / f"{index + 1:06d}_{plain_name(Path(item or '').stem)}.log")
+        return str(self.folder.path / "items" / f"{index + 1:06d}_{plain_name(Path(item or '').stem)}.log")
 
     def _environment(self, serial: int, item: str | None) -> dict[str, str]:
         run = self.work.run
@@ -288,13 +337,15 @@ class RunDriver:
             environment[markers.ITEM] = item
         return environment
 
-    def _note_started(self, serial: int) -> None:
-        """The keeper says that the command runs, or could not be started."""
+    def _note_started(self, serial: int) -> bool:
+        """Whether the keeper has noted that the command runs; else it could not be started, or there is no room."""
         record = self.folder.attempt(serial).pids()
-        if record is not None:
-            keeper, command = process_keys(record)
-            self.apply(Started(serial, keeper, command, record.command.started_ns))
-            self.begun.set()
+        if record is None:
+            return False
+        keeper, command = process_keys(record)
+        self.apply(Started(serial, keeper, command, record.command.started_ns))
+        self.begun.set()
+        return True
 
     # adoption
 
@@ -302,7 +353,10 @@ class RunDriver:
         """Take over a run that another engine drove: its keepers are watched, their results read."""
         self.apply(EngineRestarted(self._around.now()))
         for attempt in self.work.ledger.attempts:
-            await self._take_over(attempt)
+            folder = self.folder.attempt(attempt.serial)
+            # One that has not noted its processes yet is waited for later: this holds up the engine.
+            if folder.pids() or not folder.has_keeper():
+                await self._take_over(attempt)
 
     async def _take_over(self, attempt: Attempt) -> None:
         folder = self.folder.attempt(attempt.serial)
@@ -323,8 +377,16 @@ class RunDriver:
             if attempt.asked:
                 serial = attempt.serial if self.work.plan.parallel > 1 else None
                 self._around.spawn(self.obey_locked((Signal("stop", serial),)))
-        if self.work.ledger.ending:
-            self._around.spawn(self.obey_locked((Signal(self.work.ledger.ending),)))
+        ledger = self.work.ledger
+        for sweep in ledger.sweeps:
+            self._around.spawn(self.obey_locked((Signal("kill", sweep.serial, sweep.root),)))
+        if ledger.ending:
+            self._around.spawn(self.obey_locked((Signal(ledger.ending),)))
+        elif ledger.pausing or (self.work.run.state == "paused" and ledger.attempts):
+            # The engine before may have reached some of its processes only.
+            self._around.spawn(self.obey_locked((Signal("pause"),)))
+        if self._is_behind:
+            self._around.spawn(self._write_later())
 
     def let_go(self) -> None:
         """Watch no longer. Keepers and commands go on."""
@@ -352,7 +414,7 @@ class RunDriver:
         folder, now = self.folder.attempt(serial), self._around.now()
         result = folder.result()
         if result is None:
-            if not folder.was_begun():
+            if self.work.ledger.restarted and not folder.was_begun():
                 return self.apply(NeverBegan(serial, now))
             return self.apply(KeeperLost(serial, lost_reason(attempt), now))
         if attempt.started_ns is None:
@@ -377,9 +439,11 @@ class RunDriver:
             roots = [each.process or each.keeper for each in self.work.ledger.attempts]
             root = roots[0] if roots else run.process or run.keeper
             call = partial(signal_run, run.id, root, command.action, grace_s)
+        elif (flight := self.work.ledger.attempt(command.serial)) is None:
+            await self._sweep(command.serial, command.root)
+            return
         else:
-            flight = self.work.ledger.attempt(command.serial)
-            root = (flight.process or flight.keeper) if flight else command.root
+            root = flight.process or flight.keeper
             call = partial(signal_attempt, run.id, command.serial, root, command.action, grace_s)
         report = await asyncio.get_running_loop().run_in_executor(self._around.threads(), call)
         self._around.signalled(run.id, report)
@@ -389,3 +453,11 @@ class RunDriver:
             await self._obey(self.apply(Resumed(self._around.now())))
         if remark := remark_of(report):
             self.apply(Remarked(remark))
+
+    async def _sweep(self, serial: int, root: ProcessKey | None) -> None:
+        """End what is left of an attempt that is over."""
+        loop, threads, run_id = asyncio.get_running_loop(), self._around.threads(), self.work.run.id
+        if await loop.run_in_executor(threads, processes_of_attempt, run_id, serial, root):
+            report = await loop.run_in_executor(threads, signal_attempt, run_id, serial, root, "kill")
+            self._around.signalled(run_id, report)
+        self.apply(Swept(serial))

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from nightdesk.core import markers
 from nightdesk.core.items import fill, is_up_to_date, natural_order, output_path, split_command
 from nightdesk.core.plans import Plan
 from nightdesk.model.config import ItemsSource
@@ -132,7 +133,7 @@ def check_output(plan: Plan, index: int, run_dir: Path) -> str | None:
         done = subprocess.run(
             arguments,
             cwd=plan.folder,
-            env={**os.environ, **plan.env},
+            env={**os.environ, **plan.env, markers.RUN: run_dir.name, markers.JOB: plan.job},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -21,8 +21,8 @@ READY, LOCK = 3, 4
 ENDING = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2")
 PIPES = ("SIGPIPE", "SIGXFSZ")
 """Python ignores these two; the command must not inherit that."""
-WRITE_TRIES = 600
-"""Seconds for which a full disk may keep the result from being written."""
+BEGUN = 1
+"""Time of the lock's file once the command may run: a change that a full disk does not refuse."""
 
 
 def main(folder: str) -> None:
@@ -36,8 +36,11 @@ def main(folder: str) -> None:
     started_ns = time.time_ns()
     command, fault = start(spec, users_mask)
     if fault is None:
-        write_patiently("pid.json", pid_record(serial, command, started_ns), sync=False)
+        record = pid_record(serial, command, started_ns)
+        noted = try_to_write("pid.json", record, sync=False)
         say_ready()
+        if not noted:
+            write_patiently("pid.json", record, sync=False)
     outcome = fault or wait_for(command)
     times = f'"started_ns":{started_ns},"ended_ns":{time.time_ns()}'
     write_patiently("result.json", f'{{"serial":{serial},{times},{outcome}}}\n', sync=True)
@@ -86,6 +89,7 @@ def read_spec(path: str) -> dict[bytes, list[bytes]]:
 def start(spec: dict[bytes, list[bytes]], mask: int) -> tuple[int, str | None]:
     """Number of the command's process, and what kept it from starting, as fields of the result."""
     reader, writer = os.pipe()
+    os.utime(LOCK, (BEGUN, BEGUN))
     command = os.fork()
     if command == 0:
         become_command(spec, mask, writer)
@@ -171,7 +175,8 @@ def write(path: str, body: str, *, sync: bool) -> None:
     """Writes a whole file or nothing; with ``sync`` it survives a loss of power too."""
     descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(descriptor, body.encode())
+        if os.write(descriptor, body.encode()) != len(body.encode()):
+            raise OSError(28, "no space left for all of it")
         if sync:
             os.fsync(descriptor)
     finally:
@@ -179,14 +184,21 @@ def write(path: str, body: str, *, sync: bool) -> None:
     os.rename(path + ".new", path)
 
 
+def try_to_write(path: str, body: str, *, sync: bool) -> bool:
+    """:func:`write`; False where the disk is full. A folder that was taken away needs nothing any more."""
+    try:
+        write(path, body, sync=sync)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def write_patiently(path: str, body: str, *, sync: bool) -> None:
-    """:func:`write`, tried again while the disk is full."""
-    for _ in range(WRITE_TRIES):
-        try:
-            write(path, body, sync=sync)
-            return
-        except OSError:
-            time.sleep(1)
+    """:func:`write`, tried again for as long as the disk is full: a result is never given up."""
+    while not try_to_write(path, body, sync=sync):
+        time.sleep(1)
 
 
 if __name__ == "__main__":

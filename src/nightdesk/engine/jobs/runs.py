@@ -26,6 +26,8 @@ from nightdesk.model.base import Noun, ProcessKey
 from nightdesk.model.job import ItemRecord, Run
 
 T = TypeVar("T")
+BEGUN = 1
+"""The keeper's ``BEGUN``."""
 _record_decoder = msgspec.json.Decoder(ItemRecord)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -103,8 +105,11 @@ class AttemptFolder(Folder):
         self.replace("spec", b"".join(os.fsencode(field) + b"\0" for field in fields))
 
     def was_begun(self) -> bool:
-        """Whether a keeper may have been started."""
-        return (self.path / "spec").exists()
+        """Whether the command may have been started: its keeper sets the lock's time right before."""
+        try:
+            return int(self._lock.stat().st_mtime) == BEGUN
+        except FileNotFoundError:
+            return False
 
     def pids(self) -> PidRecord | None:
         """The processes of the attempt; None before its command runs."""

@@ -370,7 +370,9 @@ class Supervisor:
         return driver.work.run
 
     def _consider(self) -> None:
-        """Let the queue decide who starts."""
+        """Let the queue decide who starts. Nobody does while runs are adopted."""
+        if self._group is None:
+            return
         self._open_items()
         works = list(self._book.works())
         asks = any(work.plan.memory_bytes and work.run.state == "waiting" for work in works)

@@ -1,0 +1,89 @@
+"""An engine, a keeper or the room on the disk goes away in the middle of a run."""
+
+from __future__ import annotations
+
+from nightdesk.core.run_events import (
+    Admitted,
+    Asked,
+    Ended,
+    EngineRestarted,
+    KeeperLost,
+    Launch,
+    Launched,
+    NeverBegan,
+    Paused,
+    Signal,
+    Swept,
+    Ticked,
+)
+from nightdesk.core.work import Sweep, Work, queue_of
+from nightdesk.model.job import ItemRecord
+from tests.unit.test_jobs import BROKEN, PROCESS, S, begin, go, running, sweep, work
+
+
+def stored(work: Work, *records: ItemRecord) -> Work:
+    """The run as the next engine reads it."""
+    ledger, queue = queue_of(work.plan, work.ledger, records)
+    return Work(work.run, work.plan, ledger, queue)
+
+
+def done(index: int, serial: int) -> ItemRecord:
+    return ItemRecord(item="ab"[index], index=index, state="done", attempts=1, serial=serial, ended_ns=9 * S)
+
+
+def test_a_run_whose_last_item_was_recorded_before_the_engine_died_is_done() -> None:
+    last, _ = go(running(items=("a", "b")), Ended(1, 5 * S, exit_status=0), *begin(6 * S, 2, 1))
+    found = stored(last, done(0, 1), done(1, 2))
+    assert found.run.items_done == 1 and not found.in_flight
+    now, _ = go(found, EngineRestarted(20 * S))
+    assert (now.run.state, now.run.items_done, now.run.exit_status) == ("done", 2, 0)
+
+
+def test_a_run_that_was_being_stopped_without_anything_in_work_is_stopped_by_the_next_engine() -> None:
+    now, _ = go(running(items=("a", "b")), Asked("stop", 5 * S))
+    now, _ = go(stored(now, done(0, 1)), EngineRestarted(20 * S))
+    assert now.run.state == "stopped"
+
+
+def test_the_counts_of_a_run_are_those_of_its_records_after_a_restart() -> None:
+    now, _ = go(stored(running(items=("a", "b")), done(0, 1)), EngineRestarted(20 * S))
+    assert (now.run.state, now.run.items_done) == ("paused", 1)
+
+
+def test_what_is_left_of_an_attempt_is_remembered_until_it_is_ended() -> None:
+    now, commands = go(running(items=("a", "b")), KeeperLost(1, "x", 5 * S))
+    assert commands == (sweep(1), Launch())
+    assert now.ledger.sweeps == (Sweep(serial=1, root=PROCESS),)
+    assert go(now, EngineRestarted(6 * S))[0].ledger.sweeps == now.ledger.sweeps
+    assert go(now, Swept(1))[0].ledger.sweeps == ()
+
+
+def test_a_program_that_never_ran_leaves_nothing_to_be_ended() -> None:
+    missing = BROKEN.__class__(kind="not_found", evidence="There is no program named x.")
+    _, commands = go(running(items=("a",)), Ended(1, 5 * S, failure=missing))
+    assert commands == ()
+
+
+def test_a_pause_that_an_engine_did_not_finish_is_known_to_the_next() -> None:
+    now, commands = go(running(items=("a",)), Asked("pause", 5 * S))
+    assert commands == (Signal("pause"),) and now.ledger.pausing
+    now, _ = go(now, Paused(6 * S))
+    assert not now.ledger.pausing and now.run.state == "paused"
+
+
+def test_an_item_waits_for_room_on_the_disk_and_loses_no_try() -> None:
+    now, _ = go(running(items=("a", "b"), attempts=2), Ended(1, 5 * S, exit_status=0))
+    now, _ = go(now, Launched("x", 0, 6 * S, 1))
+    now, commands = go(now, NeverBegan(2, 6 * S, "Nothing can be started: no room.", 2 * S))
+    assert (commands, now.run.state, now.run.reason) == ((), "waiting", "Nothing can be started: no room.")
+    assert go(now, Ticked(7 * S))[1] == ()
+    assert go(now, Ticked(8 * S))[1] == (Launch(),)
+    now, _ = go(now, *begin(8 * S, 3, 1))
+    assert now.ledger.attempts[0].tries == 1
+
+
+def test_a_command_waits_for_room_on_the_disk_too() -> None:
+    now, _ = go(work(), Admitted(), Launched("x", 0, 2 * S))
+    now, _ = go(now, NeverBegan(1, 2 * S, "No room.", 2 * S))
+    assert (now.run.state, now.due_ns) == ("waiting", 4 * S)
+    assert go(now, Ticked(4 * S))[1] == (Launch(),)
