@@ -223,6 +223,9 @@ class FakeEngine:
         self._note("clean", keys)
         return self._ended("stop")
 
+    async def everything(self) -> tuple[TreeMember, ...]:
+        return self.members
+
     async def stop_all(self) -> StopAllReport:
         self._note("stop_all")
         said = "Unloaded llama3.1:8b (24.1 GB) in 1.0s."

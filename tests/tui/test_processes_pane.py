@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from nightdesk.core.process_query import parse
 from nightdesk.model.desk import ProcessesChanged
 from nightdesk.tui.glyphs import UNICODE
-from nightdesk.tui.panes.processes import Settings, arrange, select
+from nightdesk.tui.panes.processes_view import Filter, Settings, arrange, select
 from nightdesk.tui.screens.confirm import ConfirmScreen
 from tests.support.viewer import (
     NOW,
@@ -20,9 +21,11 @@ from tests.support.viewer import (
 )
 
 
-def commands(settings: Settings, **more: object) -> list[str]:
+def commands(settings: Settings, sought: str = "", **more: object) -> list[str]:
     """The last column of the pane's rows."""
-    return [row.cells[-1].plain for row in select(mirror(**more), NOW, settings, UNICODE).rows]
+    query = parse(sought)
+    wanted = Filter(sought, query.matches, query.words)
+    return [row.cells[-1].plain for row in select(mirror(**more), NOW, settings, UNICODE, wanted).rows]
 
 
 def test_ours_come_first_orphans_with_their_reason_and_the_rest_is_counted() -> None:
@@ -50,8 +53,10 @@ def test_everything_shows_the_others_as_well() -> None:
 
 
 def test_the_filter_looks_at_all_processes_and_shows_a_flat_list() -> None:
-    assert commands(Settings(needle="DAEMON7 ")) == ["daemon7 --quiet"]
-    assert commands(Settings(needle="4120")) == ["ffmpeg -i a.mp3"]
+    assert commands(Settings(), "DAEMON7 ") == ["daemon7 --quiet"]
+    assert commands(Settings(), "4120") == ["ffmpeg -i a.mp3"]
+    assert commands(Settings(), "owner:orphan") == ["python old.py  ⚠ its run is gone"]
+    assert commands(Settings(), "mem>1gb -owner:orphan") == ["python scripts/transcribe.py a.mp3"]
 
 
 def test_orders_apply_among_siblings() -> None:
@@ -107,7 +112,7 @@ async def test_kill_asks_for_the_tree_and_hits_that_process_by_identity(engine: 
         await pilot.press("y")
         await until(pilot, lambda: bool(engine.asked))
         assert engine.asked == [("signal", key(3900), "kill")]
-        await until(pilot, lambda: "2 processes killed." in screen_text(app))
+        await until(pilot, lambda: "2 killed, 0 left, 20.0 GB back." in screen_text(app))
 
 
 async def test_p_resumes_what_is_stopped(engine: FakeEngine) -> None:
@@ -143,13 +148,3 @@ async def test_the_reason_of_an_orphan_stands_at_the_border_when_the_line_is_too
         await until(pilot, lambda: "3900: its run is gone" not in screen_text(app))
 
 
-async def test_enter_is_offered_only_on_the_line_that_unfolds(engine: FakeEngine) -> None:
-    app = viewer(engine)
-    async with app.run_test(size=(160, 48)) as pilot:
-        await until(pilot, lambda: "100 others" in screen_text(app))
-        await pilot.press("4", "g")
-        await until(pilot, lambda: "x stop" in screen_text(app) and "⏎ open" not in screen_text(app))
-        await pilot.press("G")
-        await until(pilot, lambda: "⏎ open" in screen_text(app) and "x stop" not in screen_text(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "100 others" not in screen_text(app))

@@ -104,6 +104,10 @@ class AsyncEngine:
         """End those of the named processes that are orphans, with everything below."""
         return await self._post("/orphans/clean", SignalReport, SignalRequest(keys=keys), ENDING_SECONDS)
 
+    async def everything(self) -> tuple[TreeMember, ...]:
+        """What a stop of everything would end."""
+        return await self._get("/stop-all", tuple[TreeMember, ...])
+
     async def stop_all(self) -> StopAllReport:
         """Stop all runs, end what earlier runs left behind, unload the models. Waits until that is done."""
         return await self._post("/stop-all", StopAllReport, seconds=ENDING_SECONDS)

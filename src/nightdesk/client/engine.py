@@ -101,6 +101,10 @@ class Engine:
         """End those of the named processes that are orphans, with everything below."""
         return self._post("/orphans/clean", SignalReport, SignalRequest(keys=keys), ENDING_SECONDS)
 
+    def everything(self) -> tuple[TreeMember, ...]:
+        """What a stop of everything would end."""
+        return self._get("/stop-all", tuple[TreeMember, ...])
+
     def stop_all(self) -> StopAllReport:
         """Stop all runs, end what earlier runs left behind, unload the models. Waits until that is done."""
         return self._post("/stop-all", StopAllReport, seconds=ENDING_SECONDS)

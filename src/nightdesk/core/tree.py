@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.job import ENDED, Run
+
 
 def children_of(parents: Mapping[int, int]) -> dict[int, list[int]]:
     """The children of each process, in order of their numbers. ``parents`` maps a process to its parent."""
@@ -43,6 +46,18 @@ def ancestors(pid: int, parents: Mapping[int, int]) -> list[int]:
         seen.add(parent)
         pid = parent
     return line
+
+
+def roots_of(run: Run) -> set[ProcessKey]:
+    """The processes that stand for a whole run. Of items that are in work at once none stands for all."""
+    if len(run.flights) > 1:
+        return set()
+    return {key for key in (run.keeper, run.process) if key is not None}
+
+
+def run_of_root(runs: Iterable[Run], key: ProcessKey) -> Run | None:
+    """The run in progress that a process stands for."""
+    return next((run for run in runs if run.state not in ENDED and key in roots_of(run)), None)
 
 
 def _topmost(roots: Iterable[int], parents: Mapping[int, int]) -> list[int]:

@@ -54,7 +54,12 @@ def _questions(service: Service) -> list[HTTPRouteHandler]:
         """What was left behind, the largest first, with everything below."""
         return await service.care.orphans()
 
-    return [processes, tree, detail, stacks, orphans]
+    @get("/stop-all")
+    async def everything() -> tuple[TreeMember, ...]:
+        """What a stop of everything would end."""
+        return await service.care.everything()
+
+    return [processes, tree, detail, stacks, orphans, everything]
 
 
 def _deeds(service: Service) -> list[HTTPRouteHandler]:

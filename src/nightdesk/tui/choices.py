@@ -16,6 +16,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
 
     traffic_columns: tuple[str, ...] | None = None
     """Keys of the columns of the traffic pane; absent: the width decides."""
+    processes_columns: tuple[str, ...] | None = None
+    """Likewise of the processes pane."""
 
 
 def choices_path(env: Mapping[str, str] = os.environ) -> Path:

@@ -10,7 +10,14 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.message import Message
 
 from nightdesk.model.job import ENDED, RunAction, StartRun
-from nightdesk.tui.asks import OpenJob, OpenProfile, RunActionRequested, SingleRequested, StartRequested
+from nightdesk.tui.asks import (
+    OpenJob,
+    OpenProfile,
+    ProcessesRequested,
+    RunActionRequested,
+    SingleRequested,
+    StartRequested,
+)
 from nightdesk.tui.screens.desk import MODES
 from nightdesk.tui.text import line
 
@@ -37,6 +44,8 @@ def commands_of(app: Viewer) -> Iterator[Command]:
     for number, pane in sorted(desk.panes.items()):
         yield Command(f"Pane: {pane.TITLE}", "Go there", partial(desk.action_pane, number))
     yield Command("Profile: where the time went", "Of all exchanges", _post(app, OpenProfile()))
+    yield Command("Clean up all orphans", "Shows them first", _post(app, ProcessesRequested("clean")))
+    yield Command("Stop everything", "All runs, and unload the models", _post(app, ProcessesRequested("stop_all")))
     yield Command("Zoom", "Show one pane, or all again", desk.action_zoom)
     yield Command("Theme: choose", "Change colours", app.action_change_theme)
     for name in sorted(app.available_themes):

@@ -131,6 +131,9 @@ class Engine(Protocol):
     async def clean(self, keys: tuple[ProcessKey, ...]) -> SignalReport:
         """End orphans."""
 
+    async def everything(self) -> tuple[TreeMember, ...]:
+        """What a stop of everything would end."""
+
     async def stop_all(self) -> StopAllReport:
         """Stop everything that the desk started."""
 

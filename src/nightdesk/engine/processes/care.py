@@ -15,6 +15,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from nightdesk.core.reports import joined
+from nightdesk.core.tree import roots_of
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.processes import signals
 from nightdesk.engine.processes.inspect import inspect
@@ -95,6 +96,12 @@ class ProcessCare:
         await self._sample()
         rows = self._watch.rows()
         return await asyncio.to_thread(orphan_trees, rows)
+
+    async def everything(self) -> tuple[TreeMember, ...]:
+        """What :meth:`stop_all` would end: the processes of all runs, and what earlier runs have left behind."""
+        trees = [await self.run_tree(run) for run in self._active()]
+        trees += [tree.members for tree in await self.orphans() if self._is_ours(tree.root)]
+        return tuple({member.key: member for members in trees for member in members}.values())
 
     def _row(self, key: ProcessKey) -> ProcessRow:
         row = next((row for row in self._watch.rows() if row.key == key), None)
@@ -206,13 +213,6 @@ def device_use(samples: Sequence[Sample]) -> dict[int, int]:
         for each in device.processes:
             used[each.pid] = used.get(each.pid, 0) + (each.memory_bytes or 0)
     return used
-
-
-def roots_of(run: Run) -> set[ProcessKey]:
-    """The processes that stand for the whole run. Of items that are in work at once none stands for all."""
-    if len(run.flights) > 1:
-        return set()
-    return {key for key in (run.keeper, run.process) if key is not None}
 
 
 def orphan_trees(rows: Iterable[ProcessRow]) -> tuple[OrphanTree, ...]:

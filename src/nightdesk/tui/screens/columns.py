@@ -1,21 +1,26 @@
-"""Chooses the columns of the traffic pane. What is chosen shows at once, and is found again next time."""
+"""Chooses the columns of a pane. What is chosen shows at once, and is found again next time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal
 
+from msgspec.structs import replace
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from nightdesk.model.errors import NightdeskError
 from nightdesk.tui.choices import read_choices, save_choices
-from nightdesk.tui.panes.traffic_columns import CHOICES
+from nightdesk.tui.panes import processes_columns, traffic_columns
 from nightdesk.tui.text import Cell, line
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.sheet import Sheet
 
+OFFERED: Mapping[str, dict[str, tuple[str, Column]]] = {
+    "traffic": traffic_columns.CHOICES,
+    "processes": processes_columns.CHOICES,
+}
 COLUMNS = (
     Column("shown", "", width=1),
     Column("name", "column", width=10),
@@ -37,10 +42,17 @@ class ColumnsScreen(Sheet[None]):
         ),
     ]
 
-    def __init__(self, shown: tuple[str, ...], tell: Callable[[tuple[str, ...] | None], None]) -> None:
+    def __init__(
+        self,
+        shown: tuple[str, ...],
+        tell: Callable[[tuple[str, ...] | None], None],
+        pane: Literal["traffic", "processes"] = "traffic",
+    ) -> None:
         """``tell`` hears of each change; None: the usual ones."""
         super().__init__()
-        self.shown = set(shown) & set(CHOICES)
+        self.pane = pane
+        self.offered = OFFERED[pane]
+        self.shown = set(shown) & set(self.offered)
         self._tell = tell
 
     def compose_sheet(self) -> ComposeResult:
@@ -49,13 +61,13 @@ class ColumnsScreen(Sheet[None]):
 
     def on_mount(self) -> None:
         """All columns."""
-        self.show_title(line("Columns of ", Cell("traffic", "strong")))
+        self.show_title(line("Columns of ", Cell(self.pane, "strong")))
         self._draw()
         self.query_one(Grid).focus()
 
     def _draw(self) -> None:
         rows = []
-        for key, (about, column) in CHOICES.items():
+        for key, (about, column) in self.offered.items():
             shown = key in self.shown
             sign = Cell(self.glyphs.done if shown else self.glyphs.idle, "ok" if shown else "faint")
             rows.append(Row(key, (sign, Cell(column.title, "" if shown else "muted"), Cell(about, "muted"))))
@@ -66,7 +78,7 @@ class ColumnsScreen(Sheet[None]):
         key = self.query_one(Grid).cursor_key
         if isinstance(key, str) and self.shown != {key}:
             self.shown ^= {key}
-            self._save(tuple(each for each in CHOICES if each in self.shown))
+            self._save(tuple(each for each in self.offered if each in self.shown))
 
     @on(Grid.Opened)
     def _opened(self) -> None:
@@ -81,6 +93,6 @@ class ColumnsScreen(Sheet[None]):
         self._draw()
         self._tell(chosen)
         try:
-            save_choices(type(read_choices())(traffic_columns=chosen))
+            save_choices(replace(read_choices(), **{f"{self.pane}_columns": chosen}))
         except NightdeskError as fault:
             self.notify(f"{fault.message} {fault.hint}", severity="warning", markup=False)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
+from nightdesk.model.base import ProcessKey
 from nightdesk.model.process import TreeMember
 from nightdesk.model.units import format_bytes
 from nightdesk.tui.text import Cell, content, line
@@ -31,6 +32,10 @@ class Question:
     action: Literal["stop", "kill"]
     subject: str
     members: tuple[TreeMember, ...]
+    note: str = ""
+    """One more sentence."""
+    reasons: Mapping[ProcessKey, str] = field(default_factory=dict)
+    """Why some of them are to be ended."""
 
     @property
     def memory(self) -> str:
@@ -42,21 +47,34 @@ class Question:
     def effect(self) -> str:
         """One sentence on what the key does."""
         count = len(self.members)
+        if not count:
+            return "No process is hit."
         them = "this process" if count == 1 else f"these {count} processes"
         if self.action == "kill":
             return f"SIGKILL to {them} at once: no chance to save anything. Nothing else is hit."
         return f"SIGTERM to {them}, then SIGKILL to what is left after the grace period. Nothing else is hit."
 
 
-def rows_of(members: Sequence[TreeMember]) -> list[Row]:
-    """One row a process, indented by its depth."""
+def rows_of(
+    members: Sequence[TreeMember], reasons: Mapping[ProcessKey, str] | None = None, sign: str = ""
+) -> list[Row]:
+    """One row a process, indented by its depth, with the reason where there is one."""
+    reasons = reasons or {}
     return [
         Row(
             member.key,
             (
                 Cell(str(member.key.pid), "muted"),
                 Cell(format_bytes(member.rss_bytes)),
-                Cell("  " * min(member.depth, 12), "", ((member.command or member.name, ""),)),
+                Cell(
+                    "  " * min(member.depth, 12),
+                    "",
+                    (
+                        (f"{member.name}  " if member.key in reasons else "", "strong"),
+                        (f"{sign} {reasons[member.key]}  " if member.key in reasons else "", "warn"),
+                        (member.command or member.name, ""),
+                    ),
+                ),
             ),
         )
         for member in members
@@ -88,11 +106,11 @@ class ConfirmScreen(Sheet[bool]):
         sheet.set_class(asked.action == "kill", "-hard")
         verb = asked.action.capitalize()
         self.show_title(line(Cell(f"{self.glyphs.warn} {verb} ", "bad"), Cell(asked.subject, "strong"), "?"))
-        self.query_one("#effect", Static).update(content(asked.effect))
+        self.query_one("#effect", Static).update(content(" ".join(filter(None, (asked.effect, asked.note)))))
         grid = self.query_one(Grid)
         grid.styles.height = min(len(asked.members), ROWS_SHOWN) + 1
         grid.styles.margin = (1, 0)
-        grid.show_rows(rows_of(asked.members))
+        grid.show_rows(rows_of(asked.members, asked.reasons, self.glyphs.warn))
         grid.focus()
         self.query_one("#sum", Static).update(
             line(

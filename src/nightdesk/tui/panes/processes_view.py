@@ -1,0 +1,235 @@
+"""What the processes pane shows: which rows, in which order, with which branches of the tree, as cells."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.process import ProcessRow
+from nightdesk.model.units import UNKNOWN, format_bytes, format_duration, format_percent
+from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.panes.processes_columns import ORDERS, columns_for
+from nightdesk.tui.text import Cell, Tone
+from nightdesk.tui.widgets.grid import Column, Row
+
+RANKS = {"orphan": 0, "run": 1, "watched": 2, "service": 3, "other": 4}
+FOLD = "others"
+"""Key of the line that stands for the processes that are not ours."""
+PORTS_SHOWN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user chose."""
+
+    tree: bool = True
+    order: str = "cpu"
+    reverse: bool = False
+    everything: bool = False
+    columns: tuple[str, ...] | None = None
+    """Keys of columns; None: the width decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What is looked for: a test, and the plain words of it that are marked in the list."""
+
+    text: str = ""
+    matches: Callable[[ProcessRow, int], bool] = field(default=lambda row, now_ns: True, compare=False)
+    words: str = ""
+
+
+NO_FILTER = Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessesView:
+    """What the pane shows."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    ours: int
+    total: int
+    orphans: int
+    tagged: int
+    settings: Settings
+    sought: Filter
+
+
+def select(
+    desk: Mirror,
+    now_ns: int,
+    settings: Settings,
+    glyphs: Glyphs,
+    sought: Filter = NO_FILTER,
+    tags: frozenset[ProcessKey] = frozenset(),
+) -> ProcessesView:
+    """Ours, then the others or a line that counts them. A filter looks at all and shows a flat list."""
+    every = list(desk.processes.values())
+    ours = [row for row in every if row.owner != "other"]
+    others = len(every) - len(ours)
+    shown = every if settings.everything or sought.text else ours
+    if sought.text:
+        shown = [row for row in shown if sought.matches(row, now_ns)]
+    placed = (
+        arrange(shown, settings.order, settings.reverse)
+        if settings.tree and not sought.text
+        else ((row, "") for row in _ordered(shown, settings.order, settings.reverse))
+    )
+    columns = columns_for(settings.columns, shown)
+    rows = [
+        Row(row.key, _cells(row, columns, lead, now_ns, glyphs, row.key in tags), _tone(row))
+        for row, lead in _drawn(placed, glyphs)
+    ]
+    if others and not settings.everything and not sought.text:
+        rows.append(_fold_row(others, columns, glyphs))
+    orphans = sum(row.owner == "orphan" for row in ours)
+    tagged = sum(key in desk.processes for key in tags)
+    return ProcessesView(columns, tuple(rows), len(ours), len(every), orphans, tagged, settings, sought)
+
+
+def _ordered(rows: Iterable[ProcessRow], order: str, reverse: bool) -> list[ProcessRow]:
+    """Ours first, whichever way round the rest is sorted."""
+    key = ORDERS[order]
+    found = sorted(rows, key=lambda row: row.key.pid)
+    found.sort(key=key, reverse=reverse)
+    found.sort(key=lambda row: RANKS[row.owner])
+    return found
+
+
+def arrange(
+    rows: Iterable[ProcessRow], order: str, reverse: bool = False
+) -> Iterator[tuple[ProcessRow, str]]:
+    """Depth first, each row with the shape of its branch: one letter per level, see :func:`_drawn`.
+
+    A parent that is not among ``rows`` makes a row a root; circles (a number used again) are cut.
+    """
+    rows = list(rows)
+    pids = {row.key.pid for row in rows}
+    children: dict[int, list[ProcessRow]] = defaultdict(list)
+    roots = []
+    for row in rows:
+        if row.ppid in pids and row.ppid != row.key.pid:
+            children[row.ppid].append(row)
+        else:
+            roots.append(row)
+    children = {pid: _ordered(below, order, reverse) for pid, below in children.items()}
+    seen: set[ProcessKey] = set()
+    yield from _walk(_ordered(roots, order, reverse), children, seen)
+    yield from _walk(_ordered((row for row in rows if row.key not in seen), order, reverse), {}, seen)
+
+
+def _walk(
+    roots: list[ProcessRow], children: dict[int, list[ProcessRow]], seen: set[ProcessKey]
+) -> Iterator[tuple[ProcessRow, str]]:
+    stack = [(row, "") for row in reversed(roots)]
+    while stack:
+        row, shape = stack.pop()
+        if row.key in seen:
+            continue
+        seen.add(row.key)
+        yield row, shape
+        below = children.get(row.key.pid, [])
+        outer = shape[:-1] + {"m": "|", "l": " "}.get(shape[-1:], "")
+        stack += [(child, outer + ("l" if child is below[-1] else "m")) for child in reversed(below)]
+
+
+def _drawn(placed: Iterable[tuple[ProcessRow, str]], glyphs: Glyphs) -> Iterator[tuple[ProcessRow, str]]:
+    signs = {
+        "m": glyphs.branch + glyphs.dash + " ",
+        "l": glyphs.last + glyphs.dash + " ",
+        "|": glyphs.line + "  ",
+        " ": "   ",
+    }
+    for row, shape in placed:
+        yield row, "".join(signs[letter] for letter in shape[-12:])
+
+
+def _tone(row: ProcessRow) -> Tone:
+    return "muted" if row.owner == "other" else ""
+
+
+def _cells(
+    row: ProcessRow, columns: tuple[Column, ...], lead: str, now_ns: int, glyphs: Glyphs, tagged: bool
+) -> tuple[Cell, ...]:
+    return tuple(_cell(column.key, row, lead, now_ns, glyphs, tagged) for column in columns)
+
+
+def _cell(key: str, row: ProcessRow, lead: str, now_ns: int, glyphs: Glyphs, tagged: bool) -> Cell:
+    match key:
+        case "pid":
+            number = str(row.key.pid)
+            return Cell(f"{glyphs.tagged} ", "accent", ((number, ""),)) if tagged else Cell(number, "muted")
+        case "ppid":
+            return Cell(str(row.ppid), "faint")
+        case "user":
+            return Cell(row.user, "muted")
+        case "cpu":
+            return Cell(format_percent(row.cpu_ratio), _cpu_tone(row.cpu_ratio))
+        case "mem":
+            return Cell(format_bytes(row.rss_bytes))
+        case "gpu":
+            return Cell("" if row.device_bytes is None else format_bytes(row.device_bytes), "accent")
+        case "threads":
+            return Cell(UNKNOWN if row.threads is None else str(row.threads), "muted")
+        case "state":
+            return Cell(row.state, _state_tone(row.state))
+        case "age":
+            return Cell(age_of(row, now_ns), "muted")
+        case "ports":
+            return Cell(ports_of(row, glyphs))
+        case "owner":
+            return _owner_cell(row, glyphs)
+        case "run":
+            return Cell(row.run or "", "muted")
+        case _:
+            why = f"  {glyphs.warn} {row.orphan_reason}" if row.orphan_reason else ""
+            return Cell(lead, "faint", ((command_of(row), ""), (why, "warn")))
+
+
+def age_of(row: ProcessRow, now_ns: int) -> str:
+    """How long it runs, in whole seconds."""
+    return format_duration(max(0, now_ns - row.key.started_ns) // 10**9 * 10**9)
+
+
+def ports_of(row: ProcessRow, glyphs: Glyphs) -> str:
+    """The first ports that it listens on."""
+    more = glyphs.cut if len(row.ports) > PORTS_SHOWN else ""
+    return ",".join(map(str, row.ports[:PORTS_SHOWN])) + more
+
+
+def command_of(row: ProcessRow) -> str:
+    """The command line without the folder of its program: what tells one from another comes behind it."""
+    program, blank, rest = row.command.partition(" ")
+    last = program.rpartition("/")[2]
+    if program.startswith("/") and row.name and last.startswith(row.name):
+        return last + blank + rest
+    return row.command or row.name or UNKNOWN
+
+
+def _cpu_tone(ratio: float | None) -> Tone:
+    return "faint" if not ratio or ratio < 0.005 else "strong" if ratio >= 0.5 else ""
+
+
+def _state_tone(state: str) -> Tone:
+    return "bad" if state in "ZD" else "warn" if state == "T" else "ok" if state == "R" else "faint"
+
+
+def _owner_cell(row: ProcessRow, glyphs: Glyphs) -> Cell:
+    match row.owner:
+        case "orphan":
+            return Cell(f"{glyphs.warn} orphan", "warn")
+        case "run":
+            return Cell(row.job or row.run or "run", "accent")
+        case "other":
+            return Cell(row.user, "faint")
+        case _:
+            return Cell(row.owner, "muted")
+
+
+def _fold_row(count: int, columns: tuple[Column, ...], glyphs: Glyphs) -> Row:
+    words = Cell(f"{glyphs.folded} {count} others", "muted", (("  a shows them", "faint"),))
+    return Row(FOLD, (*(Cell("") for _ in columns[:-1]), words))

@@ -1,0 +1,259 @@
+"""One process in full: what it is and waits for, what it has open, what is below it, and its last hour as a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from nightdesk.client.mirror import Mirror
+from nightdesk.model.base import ProcessKey
+from nightdesk.model.errors import NightdeskError
+from nightdesk.model.inspected import ProcessDetail, ProcessHistory
+from nightdesk.model.process import TreeAction
+from nightdesk.model.units import UNKNOWN, format_bytes, format_percent
+from nightdesk.tui.asks import Ask, ProcessesRequested
+from nightdesk.tui.panes.processes_view import age_of
+from nightdesk.tui.screens.job import moment
+from nightdesk.tui.text import Cell, Part, content, line
+from nightdesk.tui.widgets.chart import MINUTE_NS, Chart, ChartView, Series, nice_top
+from nightdesk.tui.widgets.sheet import Sheet
+
+AGAIN_NS = 3 * 10**9
+"""Between two questions about the same process."""
+LINES_MOST = 30
+"""Files, sockets and children that are listed."""
+SPAN_MINUTES = (10, 30, 60)
+
+Fact = tuple[str, Cell]
+
+
+def facts_of(detail: ProcessDetail, now_ns: int) -> Iterator[Fact]:
+    """Name and value, the most asked for first; what this user may not see with the reason."""
+    row = detail.row
+    if row.orphan_reason:
+        yield "orphan", Cell(row.orphan_reason, "warn")
+    waits = detail.waits_for
+    yield (
+        "does",
+        Cell(waits, "warn" if "can't be" in waits else "") if waits else _unknown(detail, "waits_for"),
+    )
+    yield "command", Cell(row.command)
+    yield "program", _told(detail, "program", detail.program)
+    yield "folder", _told(detail, "folder", detail.folder)
+    yield "began", Cell(f"{moment(row.key.started_ns)}, {age_of(row, now_ns)} ago")
+    parent = f"{row.ppid}" + (f" {detail.parent}" if detail.parent else "")
+    yield "user", Cell(f"{row.user}   parent {parent}   state {row.state}   threads {row.threads or UNKNOWN}")
+    yield "uses", Cell(_use(detail))
+    yield "for", _belongs(detail)
+    if row.ports:
+        yield "listens", Cell("port " + ", ".join(map(str, row.ports)), "accent")
+
+
+def _use(detail: ProcessDetail) -> str:
+    row = detail.row
+    words = [f"cpu {format_percent(row.cpu_ratio)}", f"memory {format_bytes(row.rss_bytes)}"]
+    if detail.swap_bytes:
+        words.append(f"swapped out {format_bytes(detail.swap_bytes)}")
+    if row.device_bytes is not None:
+        words.append(f"accelerators {format_bytes(row.device_bytes)}")
+    if detail.read_bytes is not None:
+        words.append(
+            f"disk read {format_bytes(detail.read_bytes)}, written {format_bytes(detail.written_bytes)}"
+        )
+    return "   ".join(words)
+
+
+def _belongs(detail: ProcessDetail) -> Cell:
+    row, marks = detail.row, detail.markers
+    names = {name.removeprefix("NIGHTDESK_").lower(): value for name, value in marks.items()}
+    said = "   ".join(f"{name} {names[name]}" for name in ("job", "run", "item", "attempt") if name in names)
+    if said:
+        return Cell(said, "accent")
+    if "markers" in detail.unknown:
+        return _unknown(detail, "markers")
+    return Cell(f"{row.owner}, its environment names no run", "muted")
+
+
+def _told(detail: ProcessDetail, name: str, value: str | None) -> Cell:
+    return Cell(value) if value else _unknown(detail, name)
+
+
+def _unknown(detail: ProcessDetail, name: str) -> Cell:
+    return Cell(f"{UNKNOWN} {detail.unknown.get(name, '')}".rstrip(), "faint")
+
+
+def lists_of(detail: ProcessDetail) -> Iterator[tuple[str, list[Cell]]]:
+    """Title and lines of what it has: children, sockets, files."""
+    below = detail.children
+    lines = [
+        Cell(f"{member.key.pid:>7}  {format_bytes(member.rss_bytes):>8}  ", "muted",
+             (("  " * min(member.depth - 1, 12) + (member.command or member.name), ""),))
+        for member in below
+    ]  # fmt: skip
+    yield f"{len(below)} below it", lines
+    sockets = [
+        Cell(f"{each.kind}  ", "muted",
+             ((each.local + (f" → {each.remote}" if each.remote else ""), ""), (f"  {each.state or ''}", "faint")))
+        for each in detail.sockets
+    ]  # fmt: skip
+    yield _titled(detail, "sockets", detail.sockets_total), sockets
+    files = [
+        Cell(f"{'' if each.descriptor is None else each.descriptor:>4}  ", "muted",
+             ((each.path, ""), (f"  {format_bytes(each.size_bytes)}", "faint")))
+        for each in detail.files
+    ]  # fmt: skip
+    yield _titled(detail, "files", detail.files_total), files
+
+
+def _titled(detail: ProcessDetail, name: str, total: int | None) -> str:
+    if total is None:
+        return f"{name}: {UNKNOWN} {detail.unknown.get(name, '')}"
+    return f"{total} {'open ' if name == 'files' else ''}{name if total != 1 else name[:-1]}"
+
+
+def chart_of(history: ProcessHistory, now_ns: int) -> ChartView | None:
+    """CPU, and the memory on accelerators where it is known, else that of the machine. None without two points."""
+    if len(history.at_ns) < 2:
+        return None
+    began = now_ns - history.at_ns[0]
+    minutes = next((m for m in SPAN_MINUTES if began <= m * MINUTE_NS), SPAN_MINUTES[-1])
+    cpu = tuple((at, _hundred(value)) for at, value in zip(history.at_ns, history.cpu_ratio, strict=True))
+    on_device = any(value is not None for value in history.device_bytes)
+    held = history.device_bytes if on_device else history.rss_bytes
+    memory = tuple(
+        (at, None if value is None else value / 1e9) for at, value in zip(history.at_ns, held, strict=True)
+    )
+    name = "memory on accelerators" if on_device else "memory"
+    series = (
+        Series("cpu", " %", "primary", nice_top(max(100.0, _most(cpu))), cpu),
+        Series(
+            name, " GB", "warn", nice_top(_most(memory) * 1.1 or 1.0) if _most(memory) > 1 else 1.0, memory
+        ),
+    )
+    return ChartView(series, now_ns, minutes * MINUTE_NS)
+
+
+def _most(points: tuple[tuple[int, float | None], ...]) -> float:
+    return max((value for _, value in points if value is not None), default=0.0)
+
+
+def _hundred(ratio: float | None) -> float | None:
+    return None if ratio is None else 100 * ratio
+
+
+class ProcessScreen(Sheet[None]):
+    """Facts and lists above, the chart below; asked again while it is shown."""
+
+    TALL = True
+    DEFAULT_CSS = """
+    ProcessScreen #facts-box { height: 1fr; }
+    ProcessScreen #process-chart-note { height: auto; }
+    ProcessScreen Chart { height: 30%; min-height: 6; max-height: 14; margin-top: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("S", "stacks", "stacks", id="process.stacks", tooltip="Where its threads stand"),
+        Binding("p", "pause", "pause", id="process.pause", tooltip="Pause or resume the tree"),
+        Binding("x", "signal('stop')", "stop", id="process.stop", tooltip="Ask the tree to end, then kill"),
+        Binding("K", "signal('kill')", "kill", id="process.kill", tooltip="Kill the tree at once"),
+        Binding("j", "scroll(1)", "Down", show=False, id="process.down"),
+        Binding("k", "scroll(-1)", "Up", show=False, id="process.up"),
+    ]
+
+    def __init__(self, key: ProcessKey) -> None:
+        super().__init__()
+        self.key = key
+        self.detail: ProcessDetail | None = None
+        self._asked_ns = 0
+
+    def compose_sheet(self) -> ComposeResult:
+        """Facts, chart."""
+        with VerticalScroll(id="facts-box"):
+            yield Static(id="facts", markup=False)
+        yield Chart(id="process-chart")
+        yield Static(id="process-chart-note", markup=False)
+
+    def on_mount(self) -> None:
+        """Ask."""
+        self.show_title(line("Process ", Cell(str(self.key.pid), "strong")))
+        self.query_one("#facts-box").focus()
+        self._ask()
+
+    def feed(self, desk: Mirror | None, now_ns: int) -> None:
+        """Ask again now and then."""
+        if self.detail is not None and now_ns - self._asked_ns >= AGAIN_NS:
+            self._asked_ns = now_ns
+            self._ask()
+
+    def _ask(self) -> None:
+        self.post_message(Ask(lambda engine: engine.detail(self.key), self._show))
+
+    def _show(self, answer: ProcessDetail | NightdeskError) -> None:
+        if not self.is_mounted:
+            return
+        if isinstance(answer, NightdeskError):
+            self._show_fault(answer)
+            return
+        self.detail = answer
+        self._asked_ns = max(self._asked_ns, answer.at_ns)
+        row = answer.row
+        self.show_title(line("Process ", Cell(str(row.key.pid), "strong"), " ", row.name))
+        self.query_one("#facts", Static).update(shown(answer))
+        view = chart_of(answer.history, answer.at_ns)
+        chart, note = self.query_one(Chart), self.query_one("#process-chart-note", Static)
+        chart.display, note.display = view is not None, view is None
+        chart.show(view)
+        why = answer.history.note or "Its history has only just begun; the chart comes in some seconds."
+        note.update(line(Cell(why, "faint")))
+        self.refresh_bindings()
+
+    def _show_fault(self, fault: NightdeskError) -> None:
+        """It is gone: what was known of it stays, and says so."""
+        parts: list[Part] = [Cell(f"{self.glyphs.fail} {fault.message} {fault.hint}".rstrip(), "bad")]
+        if self.detail is not None:
+            parts += ["\n\n", shown(self.detail)]
+        self.query_one("#facts", Static).update(content(*parts))
+        self.detail = None
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing to do to a process that is gone."""
+        if action in ("pause", "signal", "stacks"):
+            return self.detail is not None
+        return super().check_action(action, parameters)
+
+    def action_stacks(self) -> None:
+        """Where its threads stand."""
+        self.post_message(ProcessesRequested("stacks", (self.key,)))
+
+    def action_pause(self) -> None:
+        """Pause the tree, or resume a paused one."""
+        if self.detail is not None:
+            self.action_signal("resume" if self.detail.row.state == "T" else "pause")
+
+    def action_signal(self, action: TreeAction) -> None:
+        """Ask for a signal to the tree."""
+        self.post_message(ProcessesRequested("signal", (self.key,), action))
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll by a line."""
+        self.query_one("#facts-box", VerticalScroll).scroll_relative(y=by, animate=False)
+
+
+def shown(detail: ProcessDetail) -> Content:
+    """Everything as one text."""
+    parts: list[Part] = []
+    for name, value in facts_of(detail, detail.at_ns):
+        parts += [Cell(f"{name:<8} ", "muted"), value, "\n"]
+    for title, lines in lists_of(detail):
+        parts += ["\n", Cell(title, "muted")]
+        for each in lines[:LINES_MOST]:
+            parts += ["\n", each]
+        if len(lines) > LINES_MOST:
+            parts += ["\n", Cell(f"… and {len(lines) - LINES_MOST} more", "faint")]
+    return content(*parts)
