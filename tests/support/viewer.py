@@ -30,6 +30,7 @@ from nightdesk.model.inspection import (
     CancelReport,
     CancelWays,
     ExchangePage,
+    ExchangePlace,
     ExchangeTotals,
     Feedback,
     OfferedModel,
@@ -38,7 +39,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import Failure, ItemMove, JobView, Run, RunAction, RunState, StartRun
-from nightdesk.model.logs import LogFile, LogWindow, Progress
+from nightdesk.model.logs import LogFile, LogIndex, LogSearch, LogWindow, Progress
 from nightdesk.model.process import (
     OrphanTree,
     Ownership,
@@ -210,7 +211,9 @@ class FakeEngine:
 
     async def stacks(self, key: ProcessKey) -> Stacks:
         self._note("stacks", key)
-        return Stacks(key=key, at_ns=NOW, took_ns=40_000_000, text='Thread 1 (idle): "Main"\n    wait (old.py:7)')
+        return Stacks(
+            key=key, at_ns=NOW, took_ns=40_000_000, text='Thread 1 (idle): "Main"\n    wait (old.py:7)'
+        )
 
     async def orphans(self) -> tuple[OrphanTree, ...]:
         rows = [row for row in self.first.processes if row.owner == "orphan"]
@@ -259,6 +262,9 @@ class FakeEngine:
     async def exchange(self, exchange_id: int) -> Exchange:
         raise NightdeskError("There is no such exchange.")
 
+    async def grown(self, known: Exchange) -> Exchange:
+        return await self.exchange(known.id)
+
     async def replay(self, request: ReplayRequest) -> Replay:
         raise NightdeskError("There is nothing to send it to.")
 
@@ -293,9 +299,17 @@ class FakeEngine:
         self, query: str = "", *, sort: str = "-started", offset: int = 0, limit: int = 200
     ) -> ExchangePage:
         self.pages.append((query, sort, offset, limit))
-        key, falls = sort.removeprefix("-"), sort.startswith("-")
-        found = sorted(self._found(query), key=lambda row: _order(row, key), reverse=falls)
+        found = self._sorted(query, sort)
         return ExchangePage(rows=tuple(found[offset : offset + limit]), offset=offset, total=len(found))
+
+    async def trouble(self, query: str = "", *, sort: str = "-started", offset: int = 0) -> ExchangePlace:
+        found = self._sorted(query, sort)
+        wrong = (place for place in range(offset, len(found)) if found[place].verdicts)
+        return ExchangePlace(place=next(wrong, None))
+
+    def _sorted(self, query: str, sort: str) -> list[ExchangeRow]:
+        key, falls = sort.removeprefix("-"), sort.startswith("-")
+        return sorted(self._found(query), key=lambda row: _order(row, key), reverse=falls)
 
     def _found(self, query: str) -> list[ExchangeRow]:
         wanted = parse(query)
@@ -330,6 +344,15 @@ class FakeEngine:
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536
     ) -> LogWindow:
         return LogWindow(id=log_id, generation=0, start=0, end=0, size_bytes=0, lines=())
+
+    async def log_line(self, log_id: str, number: int, *, max_bytes: int = 65536) -> LogWindow:
+        return await self.log_window(log_id)
+
+    async def log_index(self, log_id: str) -> LogIndex:
+        return LogIndex(id=log_id, generation=0, lines=0, complete=True, indexed_bytes=0, size_bytes=0)
+
+    async def log_search(self, log_id: str, text: str, *, regex: bool = False, at: int = -1) -> LogSearch:
+        return LogSearch(text=text, regex=regex, count=0, scanned_bytes=0, size_bytes=0, complete=True)
 
     async def aclose(self) -> None:
         pass

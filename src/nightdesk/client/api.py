@@ -30,6 +30,7 @@ from nightdesk.model.inspection import (
     CancelRequest,
     CancelWays,
     ExchangePage,
+    ExchangePlace,
     ExchangeTotals,
     Feedback,
     OfferedModel,
@@ -38,7 +39,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, Run, RunAction, StartRun
-from nightdesk.model.logs import LogFile, LogWindow
+from nightdesk.model.logs import LogFile, LogIndex, LogSearch, LogWindow
 from nightdesk.model.process import (
     OrphanTree,
     SignalReport,
@@ -175,6 +176,20 @@ class AsyncEngine:
         """One exchange with its bodies; of a running one, what has come so far."""
         return await self._get(f"/exchanges/{exchange_id}", Exchange)
 
+    async def grown(self, known: Exchange) -> Exchange:
+        """A running exchange as it is now, when ``known`` is how it was: only what is new is fetched."""
+        begins: dict[str, str | int] = {"text_from": len(known.text), "thinking_from": len(known.thinking)}
+        found = await self._get(f"/exchanges/{known.id}", Exchange, begins)
+        if found.state != "running" or not any(begins.values()):
+            return found
+        return msgspec.structs.replace(
+            found,
+            text=known.text + found.text,
+            thinking=known.thinking + found.thinking,
+            prompt=known.prompt,
+            request_body=known.request_body,
+        )
+
     async def replay(self, request: ReplayRequest) -> Replay:
         """Send the request of an exchange again; returns at once with the ids of the new exchanges."""
         return await self._post("/exchanges/replay", Replay, request)
@@ -197,6 +212,11 @@ class AsyncEngine:
         """One page (of at most 1,000 rows) of the exchanges that match a query, running ones among them."""
         asked: dict[str, str | int] = {"query": query, "sort": sort, "offset": offset, "limit": limit}
         return await self._get("/exchanges/page", ExchangePage, asked)
+
+    async def trouble(self, query: str = "", *, sort: str = "-started", offset: int = 0) -> ExchangePlace:
+        """The first place from ``offset`` on, of the recorded ones in this order, with a verdict or an error."""
+        asked: dict[str, str | int] = {"query": query, "sort": sort, "offset": offset}
+        return await self._get("/exchanges/trouble", ExchangePlace, asked)
 
     async def totals(self, query: str = "") -> ExchangeTotals:
         """Sums over the exchanges that match a query."""
@@ -227,6 +247,23 @@ class AsyncEngine:
     ) -> LogWindow:
         """Whole lines of a followed file: forwards from ``start``, or backwards from ``end`` (None: its end)."""
         return await self._get(f"/logs/{log_id}/window", LogWindow, window_query(start, end, max_bytes))
+
+    async def log_line(self, log_id: str, number: int, *, max_bytes: int = 65536) -> LogWindow:
+        """Whole lines from line ``number`` (from 1) on; the last line where there are fewer."""
+        asked: dict[str, str | int] = {"number": number, "max_bytes": max_bytes}
+        return await self._get(f"/logs/{log_id}/line", LogWindow, asked)
+
+    async def log_index(self, log_id: str) -> LogIndex:
+        """How many lines a followed file has, as far as they are counted."""
+        return await self._get(f"/logs/{log_id}/index", LogIndex)
+
+    async def log_search(self, log_id: str, text: str, *, regex: bool = False, at: int = -1) -> LogSearch:
+        """Lines that hold a text, and those next to the line that starts at ``at`` (-1: before the first).
+
+        An answer that is not complete says how far the search is; asking again goes on.
+        """
+        asked: dict[str, str | int] = {"text": text, "regex": int(regex), "at": at}
+        return await self._get(f"/logs/{log_id}/search", LogSearch, asked)
 
     async def changes(self) -> AsyncIterator[Snapshot | Change]:
         """A snapshot, then changes; a new snapshot after changes were lost. Ends when the engine ends."""

@@ -38,7 +38,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
-from nightdesk.model.logs import LogFile, LogWindow
+from nightdesk.model.logs import LogFile, LogIndex, LogSearch, LogWindow
 from nightdesk.model.process import (
     OrphanTree,
     ProcessRow,
@@ -262,6 +262,23 @@ class Engine:
     def shutdown(self) -> Status:
         """Ask the engine to end. Runs go on."""
         return self._post("/shutdown", Status)
+
+    def log_line(self, log_id: str, number: int, *, max_bytes: int = 65536) -> LogWindow:
+        """Whole lines from line ``number`` (from 1) on; the last line where there are fewer."""
+        asked: dict[str, str | int] = {"number": number, "max_bytes": max_bytes}
+        return self._get(f"/logs/{log_id}/line", LogWindow, asked)
+
+    def log_index(self, log_id: str) -> LogIndex:
+        """How many lines a followed file has, as far as they are counted."""
+        return self._get(f"/logs/{log_id}/index", LogIndex)
+
+    def log_search(self, log_id: str, text: str, *, regex: bool = False, at: int = -1) -> LogSearch:
+        """Lines that hold a text, and those next to the line that starts at ``at`` (-1: before the first).
+
+        An answer that is not complete says how far the search is; asking again goes on.
+        """
+        asked: dict[str, str | int] = {"text": text, "regex": int(regex), "at": at}
+        return self._get(f"/logs/{log_id}/search", LogSearch, asked)
 
     def changes(self) -> Iterator[Snapshot | Change]:
         """A snapshot, then changes, until the engine ends."""

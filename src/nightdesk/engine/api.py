@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar, Request, Response, Router, get, post
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.params import Parameter
 from litestar.response import Stream
 
 from nightdesk import __version__
 from nightdesk.engine.exchange_routes import exchange_routes
 from nightdesk.engine.hindsight_routes import hindsight_routes
 from nightdesk.engine.job_routes import job_routes
+from nightdesk.engine.log_routes import log_routes
 from nightdesk.engine.process_routes import process_routes
 from nightdesk.engine.replay_routes import replay_routes
 from nightdesk.model.desk import ErrorBody, Snapshot, Status
 from nightdesk.model.errors import NightdeskError, UsageError
-from nightdesk.model.logs import LogFile, LogWindow
 from nightdesk.model.sample import Sample
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WINDOW_MOST = 4_000_000
 AnyRequest = Request[Any, Any, State]
 
 
@@ -46,7 +44,7 @@ def make_app(service: Service) -> Litestar:
         *exchange_routes(service),
         *hindsight_routes(service),
         *replay_routes(service),
-        *_log_routes(service),
+        *log_routes(service),
     ]
     return Litestar(
         route_handlers=[Router(path="/v1", route_handlers=routes)],
@@ -105,22 +103,3 @@ def _desk_routes(service: Service) -> list[HTTPRouteHandler]:
         return now
 
     return [status, snapshot, events, samples, shutdown]
-
-
-def _log_routes(service: Service) -> list[HTTPRouteHandler]:
-    @get("/logs", sync_to_thread=False)
-    def logs() -> tuple[LogFile, ...]:
-        """The followed files."""
-        return service.logs.files()
-
-    @get("/logs/{log_id:str}/window")
-    async def window(
-        log_id: str,
-        start: int | None = None,
-        end: int | None = None,
-        max_bytes: Annotated[int, Parameter(ge=1, le=WINDOW_MOST)] = 65536,
-    ) -> LogWindow:
-        """Whole lines of a followed file: forwards from ``start``, or backwards from ``end``."""
-        return await service.log_window(log_id, start, end, max_bytes)
-
-    return [logs, window]

@@ -66,5 +66,40 @@ class LogWindow(Noun, frozen=True, kw_only=True):
     size_bytes: int
     unfinished: int | None = None
     """Byte offset of the last line where it has no end yet: ask again from there."""
+    first_line: int | None = None
+    """Number, from 1, of the first line. Absent until the lines before it are counted."""
     lines: tuple[str, ...]
     """Without line ends. A line above the limit is cut and says how many bytes are hidden."""
+
+
+class LogIndex(Noun, frozen=True, kw_only=True):
+    """How many lines a log file has."""
+
+    id: str
+    generation: int
+    lines: int
+    """Lines counted so far, an unfinished last one among them."""
+    complete: bool
+    """All of the file is counted."""
+    indexed_bytes: int
+    size_bytes: int
+
+
+class LogSearch(Noun, frozen=True, kw_only=True):
+    """A search through a log file, as far as it has come. Places are byte offsets of the lines' beginnings."""
+
+    text: str
+    regex: bool = False
+    count: int
+    """Lines found so far."""
+    scanned_bytes: int
+    size_bytes: int
+    complete: bool
+    place: int | None = None
+    """Which of the found lines the asked one is, from 1."""
+    before: int | None = None
+    """The nearest found line before the asked one."""
+    after: int | None = None
+    """The nearest found line behind the asked one."""
+    fault: str | None = None
+    """Why the search ended early."""

@@ -24,6 +24,7 @@ from nightdesk.model.inspection import (
     CancelReport,
     CancelWays,
     ExchangePage,
+    ExchangePlace,
     ExchangeTotals,
     Feedback,
     OfferedModel,
@@ -32,7 +33,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
-from nightdesk.model.logs import LogFile, LogWindow
+from nightdesk.model.logs import LogFile, LogIndex, LogSearch, LogWindow
 from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
 
@@ -50,6 +51,9 @@ class Engine(Protocol):
 
     async def exchange(self, exchange_id: int) -> Exchange:
         """One exchange with its bodies."""
+
+    async def grown(self, known: Exchange) -> Exchange:
+        """A running exchange as it is now, when ``known`` is how it was."""
 
     async def replay(self, request: ReplayRequest) -> Replay:
         """Send the request of an exchange again."""
@@ -79,6 +83,9 @@ class Engine(Protocol):
         self, query: str = "", *, sort: str = "-started", offset: int = 0, limit: int = 200
     ) -> ExchangePage:
         """A part of the list of exchanges."""
+
+    async def trouble(self, query: str = "", *, sort: str = "-started", offset: int = 0) -> ExchangePlace:
+        """The first place from ``offset`` on with a verdict or an error."""
 
     async def totals(self, query: str = "") -> ExchangeTotals:
         """Sums over the exchanges that match."""
@@ -150,6 +157,15 @@ class Engine(Protocol):
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536
     ) -> LogWindow:
         """Whole lines of a log file."""
+
+    async def log_line(self, log_id: str, number: int, *, max_bytes: int = 65536) -> LogWindow:
+        """Lines of a log file from a line on."""
+
+    async def log_index(self, log_id: str) -> LogIndex:
+        """How many lines a log file has."""
+
+    async def log_search(self, log_id: str, text: str, *, regex: bool = False, at: int = -1) -> LogSearch:
+        """Lines of a log file that hold a text."""
 
     async def aclose(self) -> None:
         """Close connections."""

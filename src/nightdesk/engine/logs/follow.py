@@ -7,7 +7,8 @@ import glob
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nightdesk.engine.logs.tail import Tail, log_id
@@ -107,6 +108,22 @@ class LogFollower:
 
         Only files that are followed can be read. Raises NightdeskError where ``log`` is none of them or can't be read.
         """
+        with self.opened(log) as (descriptor, generation):
+            size = os.fstat(descriptor).st_size
+            found = read_lines(descriptor, size, start, end, max_bytes)
+        return LogWindow(
+            id=log,
+            generation=generation,
+            start=found.start,
+            end=found.end,
+            size_bytes=size,
+            unfinished=found.unfinished,
+            lines=found.lines,
+        )
+
+    @contextmanager
+    def opened(self, log: str) -> Iterator[tuple[int, int]]:
+        """A descriptor of a followed file, and its generation. Raises NightdeskError, also for errors of reading."""
         tail = self._tails.get(log)
         if tail is None:
             raise NightdeskError(
@@ -115,23 +132,13 @@ class LogFollower:
         try:
             descriptor = tail.open()
             try:
-                size = os.fstat(descriptor).st_size
-                found = read_lines(descriptor, size, start, end, max_bytes)
+                yield descriptor, tail.view().generation
             finally:
                 os.close(descriptor)
         except OSError as fault:
             raise NightdeskError(
                 f"The log {tail.view().name} can't be read: {fault.strerror or fault}."
             ) from fault
-        return LogWindow(
-            id=log,
-            generation=tail.view().generation,
-            start=found.start,
-            end=found.end,
-            size_bytes=size,
-            unfinished=found.unfinished,
-            lines=found.lines,
-        )
 
     async def run(self) -> None:
         """Follows until it is cancelled."""

@@ -1,0 +1,179 @@
+"""Questions about followed files that windows alone can't answer: line numbers and searches.
+
+Blocks; called in threads. What it knows of a file is dropped when the file is replaced or cut.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from nightdesk.engine.logs.follow import LogFollower
+from nightdesk.engine.logs.line_index import LineIndex
+from nightdesk.engine.logs.scan import TEXT_MOST, compiled, pattern_matcher, words_matcher
+from nightdesk.engine.logs.searches import Search
+from nightdesk.engine.logs.window import read_lines
+from nightdesk.model.errors import NightdeskError, UsageError
+from nightdesk.model.logs import LogIndex, LogSearch, LogWindow
+
+SEARCHES_MOST = 3
+"""Searches of one file that are kept; an older one is stopped."""
+FILES_MOST = 32
+LINE_SECONDS = 10.0
+"""How long a question for a line waits for the index to come so far."""
+
+
+class Opened(NamedTuple):
+    """A followed file at this moment."""
+
+    descriptor: int
+    size: int
+    generation: int
+
+
+class _Known:
+    """What was found out about one file so far."""
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.index = LineIndex()
+        self.searches: dict[tuple[str, bool], Search] = {}
+        self.indexing = threading.Lock()
+        self.dropped = False
+
+    def drop(self) -> None:
+        self.dropped = True
+        for search in self.searches.values():
+            search.cancel()
+
+
+class LogReader:
+    """Answers about the files of one follower. Threads may ask at the same time."""
+
+    def __init__(self, logs: LogFollower) -> None:
+        self._logs = logs
+        self._known: dict[str, _Known] = {}
+        self._lock = threading.Lock()
+
+    def window(
+        self, log: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65_536
+    ) -> LogWindow:
+        """As the follower's, with the number of its first line once that is counted."""
+        found = self._logs.window(log, start=start, end=end, max_bytes=max_bytes)
+        with self._opened(log) as (file, known):
+            if known.generation != found.generation:
+                return found
+            self._index_later(log, known, file.size)
+            return _numbered(found, known.index.number_at(file.descriptor, found.start))
+
+    def index(self, log: str) -> LogIndex:
+        """How many lines the file has, as far as they are counted."""
+        with self._opened(log) as (file, known):
+            self._index_later(log, known, file.size)
+            return LogIndex(
+                id=log,
+                generation=file.generation,
+                lines=known.index.lines(file.descriptor, file.size),
+                complete=known.index.covers(file.size),
+                indexed_bytes=known.index.indexed_bytes,
+                size_bytes=file.size,
+            )
+
+    def line(self, log: str, number: int, max_bytes: int = 65_536) -> LogWindow:
+        """Lines from line ``number`` (from 1) on; the last line where there are fewer."""
+        with self._opened(log) as (file, known):
+            until = time.monotonic() + LINE_SECONDS
+            while (offset := known.index.offset_of(file.descriptor, number)) is None:
+                with known.indexing:
+                    known.index.extend(file.descriptor, file.size, lambda: time.monotonic() > until)
+                if known.index.covers(file.size):
+                    offset = known.index.offset_of(file.descriptor, number)
+                    break
+                if time.monotonic() > until:
+                    raise NightdeskError(f"Line {number:,} is not reached yet: the lines are being counted.")
+            found = (
+                read_lines(file.descriptor, file.size, offset, None, max_bytes)
+                if offset is not None
+                else None
+            )
+            if found is None or not found.lines:
+                found = read_lines(file.descriptor, file.size, None, None, 1)
+            first = known.index.number_at(file.descriptor, found.start)
+            return LogWindow(
+                id=log, generation=file.generation, size_bytes=file.size, first_line=first, **found._asdict()
+            )
+
+    def search(self, log: str, text: str, *, regex: bool = False, at: int = -1) -> LogSearch:
+        """How many lines hold ``text`` and which are next to the line that starts at ``at`` (-1: before the first).
+
+        Begins the search, or goes on with it up to the file's end of now. Raises UsageError for a broken pattern.
+        """
+        if not text or len(text) > TEXT_MOST or "\0" in text:
+            raise UsageError(f"A search needs 1 to {TEXT_MOST} characters of text.")
+        matcher = pattern_matcher(compiled(text)) if regex else words_matcher(text)
+        with self._opened(log) as (file, known):
+            with self._lock:
+                search = known.searches.pop((text, regex), None) or Search(text, regex, matcher)
+                known.searches[text, regex] = search
+                while len(known.searches) > SEARCHES_MOST:
+                    known.searches.pop(next(iter(known.searches))).cancel()
+            return search.ask(file.descriptor, file.size, at)
+
+    # Files
+
+    @contextmanager
+    def _opened(self, log: str) -> Iterator[tuple[Opened, _Known]]:
+        with self._logs.opened(log) as (descriptor, generation):
+            file = Opened(descriptor, os.fstat(descriptor).st_size, generation)
+            with self._lock:
+                known = self._known.pop(log, None)
+                if known is not None and (
+                    known.generation != generation or known.index.indexed_bytes > file.size
+                ):
+                    known.drop()
+                    known = None
+                self._known[log] = known = known or _Known(generation)
+                while len(self._known) > FILES_MOST:
+                    self._known.pop(next(iter(self._known))).drop()
+            try:
+                yield file, known
+            except OSError as fault:
+                raise NightdeskError(f"The log can't be read: {fault.strerror or fault}.") from fault
+
+    def _index_later(self, log: str, known: _Known, size: int) -> None:
+        if known.index.covers(size) or known.indexing.locked():
+            return
+        threading.Thread(target=self._index, args=(log, known, size), name="log-index", daemon=True).start()
+
+    def _index(self, log: str, known: _Known, size: int) -> None:
+        if not known.indexing.acquire(blocking=False):
+            return
+        try:
+            with self._logs.opened(log) as (descriptor, generation):
+                if generation == known.generation:
+                    known.index.extend(descriptor, size, _flag(known))
+        except (NightdeskError, OSError):
+            return
+        finally:
+            known.indexing.release()
+
+
+def _flag(known: _Known) -> Callable[[], bool]:
+    return lambda: known.dropped
+
+
+def _numbered(window: LogWindow, number: int | None) -> LogWindow:
+    return LogWindow(
+        id=window.id,
+        generation=window.generation,
+        start=window.start,
+        end=window.end,
+        size_bytes=window.size_bytes,
+        unfinished=window.unfinished,
+        first_line=number,
+        lines=window.lines,
+    )
