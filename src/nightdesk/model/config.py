@@ -97,6 +97,10 @@ class StoreSection(Section, frozen=True, kw_only=True):
 
     keep: Span = "30d"
     max_bytes: Annotated[int, Meta(ge=1_000_000)] = 2_000_000_000
+    keep_runs: Annotated[int, Meta(ge=1)] = 200
+    """Folders of ended runs; the newest run of each job always stays."""
+    max_run_bytes: Annotated[int, Meta(ge=1_000_000)] = 20_000_000_000
+    """What the folders of ended runs hold together."""
 
 
 class ExportSection(Section, frozen=True, kw_only=True):
