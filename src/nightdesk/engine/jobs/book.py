@@ -97,6 +97,11 @@ class RunBook:
             del self._ended[oldest]
             self._done.pop(oldest, None)
 
+    def forget(self, run_id: str) -> None:
+        """An ended run whose folder was removed."""
+        self._ended.pop(run_id, None)
+        self._done.pop(run_id, None)
+
     def find(self, run_id: str) -> Run | None:
         """The run with this id, if it is remembered."""
         active = self.active.get(run_id)

@@ -250,4 +250,6 @@ def log_id(path: Path) -> str:
 
 def run_folders(runs: Path) -> tuple[RunFolder, ...]:
     """All run folders, in no order that means anything."""
-    return tuple(RunFolder(path) for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else ()
+    if not runs.is_dir():
+        return ()
+    return tuple(RunFolder(path) for path in runs.iterdir() if path.is_dir() and path.name[0] != ".")

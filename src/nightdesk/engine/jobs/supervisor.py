@@ -27,6 +27,7 @@ from nightdesk.core.work import Work
 from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs
 from nightdesk.engine.jobs.driver import FreeModelsCall, RunDriver, Surroundings
 from nightdesk.engine.jobs.items import find_items, listing
+from nightdesk.engine.jobs.rotation import Rotation, next_look
 from nightdesk.engine.jobs.runs import RunFolder
 from nightdesk.engine.jobs.stalls import StallWatch
 from nightdesk.engine.jobs.trials import keep_output
@@ -244,6 +245,7 @@ class Supervisor:
                 self._threads = ThreadPoolExecutor(SIGNAL_THREADS, thread_name_prefix="signal")
                 self._go_on()
                 group.create_task(_guarded(self._watch_stalls()))
+                group.create_task(_guarded(self._rotate()))
                 while True:
                     self._wake.clear()
                     looked_ns = self._now()
@@ -259,6 +261,15 @@ class Supervisor:
                 driver.let_go()
             if self._threads:
                 self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _rotate(self) -> None:
+        rotation = Rotation(self._desk.runs)
+        while True:
+            store, active = self._desk.config.store, set(self._book.active)
+            removed = await asyncio.to_thread(rotation.step, store, active, self._now())
+            for run_id in removed:
+                self._book.forget(run_id)
+            await asyncio.sleep(next_look(removed))
 
     async def _watch_stalls(self) -> None:
         while True:
