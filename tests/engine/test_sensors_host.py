@@ -159,7 +159,7 @@ def test_another_file_is_refused_with_the_list_of_supported_kinds(tmp_path: Path
     (tmp_path / "notes.csv").write_text("item, words\n0, 3\n")
     with pytest.raises(NightdeskError, match="no recording") as caught:
         CliRunner().invoke(sensors, ["--replay", str(tmp_path / "notes.csv")], catch_exceptions=False)
-    assert "powermetrics (plist or text), macmon pipe" in caught.value.hint
+    assert "powermetrics (plist or text), asitop's file, macmon pipe" in caught.value.hint
 
 
 def test_a_recording_cut_in_its_only_document_is_an_error(tmp_path: Path) -> None:

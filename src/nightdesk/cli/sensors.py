@@ -10,7 +10,18 @@ import click
 if TYPE_CHECKING:
     from nightdesk.model.sample import Device, Sample, SensorLine
 
-SOURCES = ("auto", "powermetrics", "macmon", "nvml", "amd", "host")
+SOURCES = (
+    "auto",
+    "powermetrics",
+    "macmon",
+    "mactop",
+    "asitop",
+    "ioreg",
+    "nvml",
+    "nvidia-smi",
+    "amd",
+    "host",
+)
 _CHUNK = 65_536
 
 
@@ -31,7 +42,7 @@ _CHUNK = 65_536
     "--replay",
     type=click.File("rb"),
     metavar="FILE",
-    help="Read a recording instead (powermetrics, macmon, nvidia-smi -q -x, rocm-smi --json; - is standard input).",
+    help="Show a recording instead, whose kind is recognised; - is standard input.",
 )
 def sensors(as_json: bool, once: bool, source: str, interval_ms: int, replay: BinaryIO | None) -> None:
     """Show what CPU, GPU and Neural Engine do.
@@ -72,6 +83,7 @@ def _measure(source: str, interval_ms: int, show: Callable[[Sample], None], *, o
         interval_ms=interval_ms,
         polled=choice.polled,
         streams=choice.streams,
+        extras=choice.extras,
         no_devices=choice.no_devices,
     )
     signals = StopOnSignals(loop.stop)

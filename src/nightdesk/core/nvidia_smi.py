@@ -199,9 +199,8 @@ class NvidiaCsvReader:
         if len(self._buffer) > MAX_LINE_BYTES:
             self.oversized += 1
             self._buffer = b""
-        found = [
-            self._line(line[:MAX_LINE_BYTES].decode("utf-8", "replace").strip(), at_ns) for line in lines
-        ]
+        texts = (line[:MAX_LINE_BYTES].decode("utf-8", "replace").strip() for line in lines)
+        found = [self._line(text, at_ns) for text in texts if text]
         return [sample for sample in found if sample is not None]
 
     def end(self, at_ns: int | None = None) -> list[Sample]:

@@ -22,7 +22,7 @@ HEAD_BYTES: Final = 16_384
 """So much of a recording is enough to know its kind."""
 MAX_REPORT_BYTES: Final = 16_000_000
 SUPPORTED: Final = (
-    "Supported: powermetrics (plist or text, also asitop's file), macmon pipe, mactop --headless --format json, "
+    "Supported: powermetrics (plist or text), asitop's file, macmon pipe, mactop --headless --format json, "
     "nvidia-smi -q -x or --query-gpu with a heading, rocm-smi -a --json, amdgpu_top -J."
 )
 

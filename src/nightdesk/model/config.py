@@ -67,8 +67,28 @@ class WatchSection(Section, frozen=True, kw_only=True):
 class SensorsSection(Section, frozen=True, kw_only=True):
     """``[sensors]``"""
 
-    source: Literal["auto", "powermetrics", "nvml", "host", "off"] = "auto"
+    source: Literal[
+        "auto",
+        "powermetrics",
+        "macmon",
+        "mactop",
+        "asitop",
+        "ioreg",
+        "nvml",
+        "nvidia-smi",
+        "amd",
+        "host",
+        "off",
+    ] = "auto"
     interval: Span = "1s"
+
+
+class EnergySection(Section, frozen=True, kw_only=True):
+    """``[energy]``"""
+
+    price_per_kwh: Annotated[float, Meta(ge=0, le=1000)] | None = None
+    """Without it, energy is shown without a price."""
+    currency: Annotated[str, Meta(max_length=8)] = "EUR"
 
 
 class VerdictsSection(Section, frozen=True, kw_only=True):
@@ -199,6 +219,7 @@ class DeskConfig(Section, frozen=True, kw_only=True):
     capture: CaptureSection = CaptureSection()
     watch: WatchSection = WatchSection()
     sensors: SensorsSection = SensorsSection()
+    energy: EnergySection = EnergySection()
     store: StoreSection = StoreSection()
     verdicts: VerdictsSection = VerdictsSection()
     viewer: ViewerSection = ViewerSection()

@@ -98,6 +98,7 @@ def _serve(source: str, interval_ms: int) -> None:
         interval_ms=LONGEST_MS if off else interval_ms,
         polled=choice.polled,
         streams=choice.streams,
+        extras=choice.extras,
         no_devices=choice.no_devices,
     )
     signals = StopOnSignals(loop.stop)

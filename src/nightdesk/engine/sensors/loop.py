@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from selectors import EVENT_READ, SelectSelector
 
+import msgspec
+
 from nightdesk.engine.sensors.host import (
     NO_CPU_POWER,
     NO_PACKAGE_POWER,
@@ -14,8 +16,8 @@ from nightdesk.engine.sensors.host import (
     Host,
     with_host,
 )
-from nightdesk.engine.sensors.source import Polled, Reading, State, Streaming
-from nightdesk.model.sample import Sample, SampleTaken, SensorLine, SensorStatus
+from nightdesk.engine.sensors.source import Extra, Polled, Reading, State, Streaming
+from nightdesk.model.sample import Device, Sample, SampleTaken, SensorLine, SensorStatus
 
 _MS = 1_000_000
 FIRST_BEAT_NS = 250 * _MS
@@ -33,7 +35,7 @@ class SensorLoop:
     """Asks sources, adds the machine's own counters, and emits lines until it is told to stop.
 
     ``polled`` are asked at each beat and all of their devices are shown. Of ``streams`` one runs at a time: the next
-    takes over when one is hopeless, the last is tried for ever.
+    takes over when one is hopeless, the last is tried for ever. ``extras`` fill what is still missing, in their order.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class SensorLoop:
         interval_ms: int,
         polled: Sequence[Polled] = (),
         streams: Sequence[Streaming] = (),
+        extras: Sequence[Extra] = (),
         no_devices: str = "",
     ) -> None:
         self._host = host
@@ -51,6 +54,8 @@ class SensorLoop:
         self._interval_ns = interval_ms * _MS
         self._polled = polled
         self._streams = list(streams)
+        self._extras = extras
+        self._filled_by = ""
         self._no_devices = no_devices
         self._told: tuple[str, State, str | None] | None = None
         self._stopped = False
@@ -88,6 +93,8 @@ class SensorLoop:
                 stream.close()
             for source in self._polled:
                 source.close()
+            for extra in self._extras:
+                extra.close()
 
     def _turn(self) -> None:
         now = time.monotonic_ns()
@@ -101,7 +108,11 @@ class SensorLoop:
             return []
         stream = self._streams[0]
         samples = stream.step(now, time.time_ns())
-        self._tell(stream.name, stream.state, stream.problem)
+        if stream.state == "failed" and self._filled_by:
+            # Not the best source, but one that works: what the better one lacks stays readable.
+            self._tell(self._filled_by, "live", stream.problem)
+        else:
+            self._tell(stream.name, stream.state, stream.problem)
         if stream.hopeless and len(self._streams) > 1:
             stream.close()
             del self._streams[0]
@@ -114,7 +125,19 @@ class SensorLoop:
             return
         self._streamed_ns = now
         self._beat_ns = now + int(_LATE * max(self._interval_ns, _STREAM_NS))
-        self._emit(SampleTaken(sample=with_host(sample, self._host.read())))
+        answers = self._ask(now)
+        if devices := _devices(answers):
+            live = "+".join([sample.source, *(name for name, answer in answers if answer.devices)])
+            sample = msgspec.structs.replace(sample, source=live, devices=(*sample.devices, *devices))
+        filled = self._filled(with_host(sample, self._host.read()), now)
+        self._emit(SampleTaken(sample=filled))
+
+    def _filled(self, sample: Sample, now: int) -> Sample:
+        before = sample.source
+        for extra in self._extras:
+            sample = extra.add(sample, now)
+        self._filled_by = sample.source if sample.source != before else ""
+        return sample
 
     def _beat(self, now: int) -> None:
         self._beat_ns += self._interval_ns
@@ -123,7 +146,7 @@ class SensorLoop:
         reading = self._host.read()
         answers = self._ask(now)
         live = "+".join(name for name, answer in answers if answer.state == "live")
-        devices = tuple(device for _, answer in answers for device in answer.devices)
+        devices = _devices(answers)
         why_empty = {} if devices else {"devices": self._why_empty(answers)}
         sample = Sample(
             at_ns=time.time_ns(),
@@ -137,11 +160,14 @@ class SensorLoop:
                 **why_empty,
             },
         )
+        filled = self._filled(with_host(sample, reading), now)
         if not self._streams:
-            self._tell_polled(live, answers)
-        self._emit(SampleTaken(sample=with_host(sample, reading)))
+            self._tell_polled(live or self._filled_by, answers)
+        self._emit(SampleTaken(sample=filled))
 
     def _ask(self, now: int) -> list[tuple[str, Reading]]:
+        if not self._polled:
+            return []
         # A driver that hangs holds this thread for ever: the alarm ends the process, and the engine starts another.
         signal.alarm(HANG_S)
         try:
@@ -187,3 +213,7 @@ class SensorLoop:
             for key, _ in selector.select(timeout_s):
                 if callable(key.data):
                     key.data()
+
+
+def _devices(answers: Sequence[tuple[str, Reading]]) -> tuple[Device, ...]:
+    return tuple(device for _, answer in answers for device in answer.devices)

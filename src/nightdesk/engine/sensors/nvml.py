@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable
 from typing import Any
 
 from nightdesk.core.nvidia import NvmlFault, nvml_fault, throttle_words
 from nightdesk.engine.sensors.source import Reading
-from nightdesk.model.sample import Device, DeviceProcess
+from nightdesk.model.sample import Device, DeviceProcess, Slice
 
 NO_BINDING = "The Python part for NVIDIA cards is not installed. Add it: pip install 'nightdesk[nvidia]'"
+SHARED = "The GPU works in the machine's memory; its part is not reported."
 _NS = 1_000_000_000
 _SLOW_NS = 5 * _NS
 """Limits and fans change slowly and are asked for this seldom."""
@@ -112,7 +114,7 @@ class _Card:
         """Set while the card as a whole does not answer."""
         self._unknown: dict[str, str] = {}
         self._answers = 0
-        self._slow: dict[str, float | None] = {}
+        self._slow: dict[str, Any] = {}
         self._slow_unknown: dict[str, str] = {}
         self._slow_at = -_SLOW_NS
         self._handle: Any = None
@@ -144,13 +146,16 @@ class _Card:
 
     def _fields(self, now_ns: int) -> dict[str, Any]:
         nvml, handle = self._nvml, self._handle
-        memory = self._value("memory_used_bytes", self._memory)
+        memory = self._value("memory_used_bytes", lambda: self._memory(handle))
+        if self._unknown.get("memory_used_bytes") == str(nvml_fault(3)):
+            self._unknown["memory_used_bytes"] = SHARED
         if memory is None and "memory_used_bytes" in self._unknown:
             self._unknown["memory_total_bytes"] = self._unknown["memory_used_bytes"]
+        rates = self._value("active_ratio", lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
         fields = {
-            "active_ratio": self._value(
-                "active_ratio", lambda: min(1.0, nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
-            ),
+            "active_ratio": None if rates is None else min(1.0, rates.gpu / 100),
+            "memory_busy_ratio": None if rates is None else min(1.0, rates.memory / 100),
+            "shares_memory": self._unknown.get("memory_used_bytes") == SHARED,
             "memory_used_bytes": None if memory is None else int(memory.used),
             "memory_total_bytes": None if memory is None else int(memory.total),
             "power_w": self._value("power_w", lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
@@ -162,11 +167,11 @@ class _Card:
                 lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
             ),
             "throttle": self._value("throttle", lambda: throttle_words(self._clock_reasons())) or (),
-            "processes": self._value("processes", self._processes) or (),
+            "processes": self._value("processes", lambda: self._processes(handle, now_ns)) or (),
         }
         return fields | self._slow_fields(now_ns)
 
-    def _slow_fields(self, now_ns: int) -> dict[str, float | None]:
+    def _slow_fields(self, now_ns: int) -> dict[str, Any]:
         nvml, handle = self._nvml, self._handle
         if now_ns - self._slow_at >= _SLOW_NS:
             self._slow_at = now_ns
@@ -176,6 +181,10 @@ class _Card:
                     "power_limit_w", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
                 ),
                 "fan_ratio": self._value("fan_ratio", lambda: nvml.nvmlDeviceGetFanSpeed(handle) / 100),
+                "encoder_ratio": self._extra(lambda: nvml.nvmlDeviceGetEncoderUtilization(handle)[0] / 100),
+                "decoder_ratio": self._extra(lambda: nvml.nvmlDeviceGetDecoderUtilization(handle)[0] / 100),
+                "energy_j": self._extra(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000),
+                "slices": self._extra(lambda: self._slices(handle)) or (),
             }
             self._slow_unknown, self._unknown = self._unknown, before
         self._unknown |= self._slow_unknown
@@ -198,16 +207,48 @@ class _Card:
         self._answers += 1
         return value
 
-    def _memory(self) -> Any:
+    def _extra(self, call: Callable[[], Any]) -> Any:
+        """A value that few cards have: whoever lacks it needs no reason."""
+        if self.fault is not None:
+            return None
+        try:
+            return call()
+        except (self._nvml.NVMLError, AttributeError):
+            return None
+
+    def _slices(self, handle: Any) -> tuple[Slice, ...]:
+        """The parts of a card that is divided (MIG): they know memory and processes, the card knows the rest."""
+        nvml = self._nvml
+        if not nvml.nvmlDeviceGetMigMode(handle)[0]:
+            return ()
+        count = nvml.nvmlDeviceGetMaxMigDeviceCount(handle)
+        found = (self._slice(handle, index) for index in range(count))
+        return tuple(part for part in found if part is not None)
+
+    def _slice(self, handle: Any, index: int) -> Slice | None:
+        nvml = self._nvml
+        part = self._extra(lambda: nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+        if part is None:
+            return None
+        memory = self._extra(lambda: self._memory(part))
+        return Slice(
+            id=self._extra(lambda: _text(nvml.nvmlDeviceGetUUID(part))) or f"mig{index}",
+            name=f"slice {index}",
+            memory_used_bytes=None if memory is None else int(memory.used),
+            memory_total_bytes=None if memory is None else int(memory.total),
+            processes=self._extra(lambda: self._processes(part, None)) or (),
+        )
+
+    def _memory(self, handle: Any) -> Any:
         """Memory with the driver's own part left out of "used", where the driver can tell them apart."""
         version = getattr(self._nvml, "nvmlMemory_v2", None)
         if version is not None:
             try:
-                return self._nvml.nvmlDeviceGetMemoryInfo(self._handle, version)
+                return self._nvml.nvmlDeviceGetMemoryInfo(handle, version)
             except self._nvml.NVMLError as error:
                 if _code(error) not in (13, 25):
                     raise
-        return self._nvml.nvmlDeviceGetMemoryInfo(self._handle)
+        return self._nvml.nvmlDeviceGetMemoryInfo(handle)
 
     def _clock_reasons(self) -> int:
         newer = getattr(self._nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
@@ -219,14 +260,25 @@ class _Card:
                     raise
         return int(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))
 
-    def _processes(self) -> tuple[DeviceProcess, ...]:
+    def _processes(self, handle: Any, now_ns: int | None) -> tuple[DeviceProcess, ...]:
+        """Who holds memory; ``now_ns`` None leaves out how busy each of them is."""
         held: dict[int, int | None] = {}
         for kind in ("Compute", "Graphics"):
-            for entry in getattr(self._nvml, f"nvmlDeviceGet{kind}RunningProcesses")(self._handle):
+            for entry in getattr(self._nvml, f"nvmlDeviceGet{kind}RunningProcesses")(handle):
                 used = None if entry.usedGpuMemory is None else int(entry.usedGpuMemory)
                 known = held.get(entry.pid)
                 held[entry.pid] = used if known is None else max(known, used or 0)
-        return tuple(DeviceProcess(pid=pid, memory_bytes=used) for pid, used in held.items())
+        busy = self._shares(handle) if held and now_ns is not None else {}
+        return tuple(
+            DeviceProcess(pid=pid, memory_bytes=used, active_ratio=busy.get(pid))
+            for pid, used in held.items()
+        )
+
+    def _shares(self, handle: Any) -> dict[int, float]:
+        """Each process's share of the last second; where the driver took no sample, nobody is known to be busy."""
+        since_us = time.time_ns() // 1000 - 1_000_000
+        entries = self._extra(lambda: self._nvml.nvmlDeviceGetProcessUtilization(handle, since_us)) or ()
+        return {int(entry.pid): min(1.0, int(entry.smUtil) / 100) for entry in entries if entry.smUtil <= 100}
 
 
 def _code(error: Exception) -> int:

@@ -24,8 +24,13 @@ _PATIENCE_S = 2.0
 class Reader(Protocol):
     """The sans-io reader of what a program prints."""
 
-    dropped: int
-    oversized: int
+    @property
+    def dropped(self) -> int:
+        """Documents that could not be read."""
+
+    @property
+    def oversized(self) -> int:
+        """Times a document ran past all bounds."""
 
     def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
         """Samples that end within ``data``."""

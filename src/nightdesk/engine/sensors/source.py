@@ -73,3 +73,17 @@ class Streaming(Protocol):
 
     def close(self) -> None:
         """Ends the program and everything it holds, within a few seconds."""
+
+
+class Extra(Protocol):
+    """Fills what a sample lacks from a cheap place of its own."""
+
+    @property
+    def name(self) -> str:
+        """What the source is called."""
+
+    def add(self, sample: Sample, now_ns: int) -> Sample:
+        """``sample`` with what it lacks, or as it is. ``now_ns`` is a clock that only goes forward."""
+
+    def close(self) -> None:
+        """Gives everything back."""
