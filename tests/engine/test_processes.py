@@ -221,3 +221,13 @@ def test_closing_leaves_no_descriptor_open() -> None:
     table.sample(0)
     table.close()
     assert sys.platform != "linux" or len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_the_listener_of_a_port_is_known(start: Start) -> None:
+    process = start("import socket; s = socket.create_server(('127.0.0.1', 0)); " + SLEEP)
+    table = watch()
+    table.sample(SECOND)
+    (port,) = next(row.ports for row in table.rows() if row.key.pid == process.pid)
+    found = table.listener(port)
+    assert found is not None and found.pid == process.pid
+    assert table.listener(1) is None

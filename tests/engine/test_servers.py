@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,10 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from nightdesk.engine.servers import ServerWatch
 from nightdesk.model.desk import ModelServer
+from nightdesk.model.process import ProcessRef
 
 ANSWERS = {
     "/api/version": b'{"version":"0.12.6"}',
     "/api/ps": b'{"models":[{"name":"tiny","size":5}]}',
+    "/api/tags": b'{"models":[{"name":"tiny"},{"name":"large"}]}',
 }
 
 
@@ -41,6 +44,10 @@ def server(answers: dict[str, bytes], *, keeps: bool = True) -> Iterator[int]:
         http.shutdown()
 
 
+def listener(pid: int, port: int) -> ProcessRef:
+    return ProcessRef(pid=pid, started_ns=1, name="ollama", command=f"ollama serve {port}")
+
+
 def looked_at(port: int, times: int) -> list[ModelServer]:
     """What the watch knows of a port after each of so many looks."""
     seen: list[ModelServer] = []
@@ -50,7 +57,7 @@ def looked_at(port: int, times: int) -> list[ModelServer]:
         if len(seen) == times:
             raise asyncio.CancelledError
 
-    watch = ServerWatch((port,), lambda servers: None, pause)
+    watch = ServerWatch((port,), lambda servers: None, pause, lambda port: listener(os.getpid(), port))
 
     async def look() -> None:
         with suppress(asyncio.CancelledError):
@@ -65,6 +72,8 @@ def test_a_server_tells_its_version_and_models_at_each_look() -> None:
         for found in looked_at(port, 3):
             assert (found.state, found.version) == ("up", "0.12.6")
             assert [(model.name, model.size_bytes) for model in found.models] == [("tiny", 5)]
+            assert found.installed == ("tiny", "large")
+            assert found.process == listener(os.getpid(), port)
 
 
 def test_a_server_that_hangs_up_after_each_answer_is_up_all_the_same() -> None:

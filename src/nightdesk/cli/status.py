@@ -1,8 +1,7 @@
-"""``nightdesk status`` and ``nightdesk ps``."""
+"""``nightdesk status``."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,6 @@ from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 if TYPE_CHECKING:
     from nightdesk.model.desk import Status
     from nightdesk.model.job import Run
-    from nightdesk.model.process import ProcessRow
 
 
 @click.command()
@@ -39,7 +37,9 @@ def _print_status(now: Status) -> None:
     for problem in now.desk.config_problems:
         print_line(f"  configuration: {problem}")
     for source in now.sources:
-        if source.state != "live" or source.name in ("capture", "sensors"):
+        if source.name == "awake" and source.state == "off" and not source.message:
+            continue
+        if source.state != "live" or source.name in ("capture", "sensors", "awake"):
             # A capture that works may still be the second best: then it says why.
             message = source.message if source.state != "live" or source.name == "capture" else None
             print_line(f"  {source.name:<9} {source.state} {source.label} {message or ''}".rstrip())
@@ -51,7 +51,8 @@ def _print_status(now: Status) -> None:
             ", ".join(f"{m.name} {format_bytes(m.size_bytes)}" for m in server.models) or "no model loaded"
         )
         said = f"ollama {server.version} · {models}" if server.version else server.message or server.state
-        print_line(f"  {server.address}  {said}")
+        who = f"  (process {server.process.pid}, {server.process.name})" if server.process else ""
+        print_line(f"  {server.address}  {said}{who}")
     counts = now.counts
     print_line(f"  exchanges {counts.running} running · {counts.done} done · {counts.failed} failed")
     if now.orphans:
@@ -92,40 +93,3 @@ def outcome(run: Run) -> str:
         return f"exit {run.exit_status}"
     working = run.item or (run.progress.item if run.progress else None)
     return run.reason or (f"item {working}" if working else "")
-
-
-@click.command()
-@click.option("--all", "show_all", is_flag=True, help="Every process of the machine.")
-@json_option
-@pass_choice
-def ps(choice: DeskChoice, show_all: bool, as_json: bool) -> None:
-    """List processes: of runs, watched, model servers and orphans first; --all for the rest."""
-    from nightdesk.cli.output import print_json_lines, print_line, print_table
-
-    engine = choice.running()
-    rows = engine.processes()
-    shown = [row for row in rows if show_all or row.owner != "other"]
-    if as_json:
-        print_json_lines(shown)
-    elif shown:
-        titles = ("PID", "PPID", "OWNER", "JOB", "STATE", "CPU", "MEMORY", "AGE", "COMMAND")
-        print_table(titles, [_process_cells(row, time.time_ns()) for row in shown])
-    else:
-        print_line(f"None of {len(rows)} processes is ours; nightdesk ps --all lists them.")
-
-
-def _process_cells(row: ProcessRow, now_ns: int) -> tuple[str, ...]:
-    from nightdesk.model.units import format_bytes, format_duration, format_percent
-
-    command = f"{row.command or row.name}" + (f"   ← {row.orphan_reason}" if row.orphan_reason else "")
-    return (
-        str(row.key.pid),
-        str(row.ppid),
-        row.owner,
-        row.job or "",
-        row.state,
-        format_percent(row.cpu_ratio),
-        format_bytes(row.rss_bytes),
-        format_duration(now_ns - row.key.started_ns),
-        command,
-    )

@@ -128,7 +128,9 @@ class Service:
             self.processes, self.supervisor, self._sample_processes, handover.free, self._section_of
         )
         self.awake = Awake(self._is_working, lambda *said: self._tell_source("awake", *said))
-        self.servers = ServerWatch(desk.config.capture.ports, self._servers_changed, self.bus.pause)
+        self.servers = ServerWatch(
+            desk.config.capture.ports, self._servers_changed, self.bus.pause, self.processes.listener
+        )
         self.traffic = TrafficBook(
             self.bus.publish,
             lambda exchange, searchable: self.store.save_exchange(exchange, searchable=searchable),

@@ -10,7 +10,7 @@ from nightdesk.model.base import Noun, ProcessKey
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.job import JobView, Run
 from nightdesk.model.logs import LogFile
-from nightdesk.model.process import ProcessRow
+from nightdesk.model.process import ProcessRef, ProcessRow
 from nightdesk.model.sample import Sample
 
 API_VERSION = 1
@@ -49,6 +49,10 @@ class ModelServer(Noun, frozen=True, kw_only=True):
     state: Literal["up", "down"]
     version: str | None = None
     models: tuple[LoadedModel, ...] = ()
+    installed: tuple[str, ...] = ()
+    """Models that it could load, from ``/api/tags``; asked once a minute."""
+    process: ProcessRef | None = None
+    """Who listens on the port; absent where that may not be seen."""
     message: str | None = None
     at_ns: int
 

@@ -13,7 +13,7 @@ from nightdesk.engine.processes.ports import PortWatch
 from nightdesk.engine.processes.table import Entry, TableReader
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import ProcessesChanged
-from nightdesk.model.process import ProcessRow
+from nightdesk.model.process import ProcessRef, ProcessRow
 
 _REFRESH_ROUNDS = 30
 """Each process is asked again for its command line after so many samples: exec keeps number and start time."""
@@ -127,6 +127,14 @@ class ProcessWatch:
         for known in self._known.values():
             known.judge(self._words)
         self._rejudge = True
+
+    def listener(self, port: int) -> ProcessRef | None:
+        """The process that listens on a port, as of the newest sample; None where none is known."""
+        row = next((row for row in self.rows() if port in row.ports), None)
+        if row is None:
+            return None
+        key = row.key
+        return ProcessRef(pid=key.pid, started_ns=key.started_ns, name=row.name, command=row.command)
 
     def rows(self) -> tuple[ProcessRow, ...]:
         """All processes as of the last sample, kernel threads left out, ordered by number."""
