@@ -13,7 +13,7 @@ from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 if TYPE_CHECKING:
     from nightdesk.client.engine import Engine
     from nightdesk.model.job import Run, RunAction, RunMode
-    from nightdesk.model.process import ProcessRow, TreeAction
+    from nightdesk.model.process import TreeAction
 
 WAIT_SECONDS = 0.2
 LOST_STATUS = 1
@@ -119,14 +119,23 @@ def exit_status(ended: Run) -> int:
 
 def _verb(action: TreeAction, help_text: str) -> click.Command:
     @click.command(name=action, help=help_text)
-    @click.argument("target")
+    @click.argument("target", required=action != "stop")
     @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
     @json_option
     @pass_choice
-    def verb(choice: DeskChoice, target: str, yes: bool, as_json: bool) -> None:
+    def verb(
+        choice: DeskChoice, target: str | None, yes: bool, as_json: bool, everything: bool = False
+    ) -> None:
+        from nightdesk.cli.processes import signal_tree, stop_everything
+        from nightdesk.model.errors import UsageError
+
+        if everything is (target is not None):
+            raise UsageError("stop takes a target or --all.", "A target is a run, a job or a process.")
         engine = choice.started()
-        if target.isascii() and target.isdigit():
-            _signal_tree(engine, int(target), action, yes, as_json)
+        if target is None:
+            stop_everything(engine, yes, as_json)
+        elif target.isascii() and target.isdigit():
+            signal_tree(engine, int(target), action, yes, as_json)
         else:
             _act_on_run(engine, target, action, as_json)
 
@@ -156,46 +165,6 @@ def _find_run(engine: Engine, target: str) -> Run:
     return (named or of_job)[-1]
 
 
-def _signal_tree(engine: Engine, pid: int, action: TreeAction, yes: bool, as_json: bool) -> None:
-    from nightdesk.cli.output import print_json, print_line, print_note
-    from nightdesk.model.errors import NightdeskError
-    from nightdesk.model.units import format_bytes
-
-    row = _find_process(engine, pid)
-    members = engine.tree(row.key)
-    if not as_json:
-        for member in members:
-            indent = "  " * member.depth
-            size = format_bytes(member.rss_bytes)
-            print_line(f"{member.key.pid:>8}  {size:>8}  {indent}{member.command or member.name}")
-    if action in ("stop", "kill") and not yes:
-        if not sys.stdin.isatty():
-            raise NightdeskError(
-                f"{action} {pid} hits {len(members)} processes.", "Give --yes to do it unasked."
-            )
-        click.confirm(f"{action} these {len(members)} processes?", abort=True)
-    report = engine.signal(row.key, action)
-    if as_json:
-        print_json(report)
-    else:
-        print_line(
-            f"{action}: {len(report.signalled)} signalled, {len(report.gone)} gone, {len(report.left)} left"
-        )
-    for sentence in report.refused:
-        print_note(sentence)
-    if report.left or report.refused:
-        sys.exit(1)
-
-
-def _find_process(engine: Engine, pid: int) -> ProcessRow:
-    from nightdesk.model.errors import UsageError
-
-    for row in engine.processes():
-        if row.key.pid == pid:
-            return row
-    raise UsageError(f"There is no process {pid}.", "nightdesk ps --all lists them.")
-
-
 pause = _verb(
     "pause", "Pause a run (by id or job) or a process tree (by pid): SIGSTOP to every process of it."
 )
@@ -204,4 +173,7 @@ stop = _verb(
     "stop",
     "End a run or a process tree: SIGTERM, a grace period, SIGKILL, then a check that nothing is left.",
 )
+click.option(
+    "--all", "everything", is_flag=True, help="All that the desk has started; models are unloaded."
+)(stop)
 kill = _verb("kill", "Kill a run or a process tree at once: SIGKILL to every process of it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -57,7 +58,7 @@ def _print_status(now: Status) -> None:
     print_line(f"  exchanges {counts.running} running · {counts.done} done · {counts.failed} failed")
     if now.orphans:
         held = format_bytes(sum(row.rss_bytes or 0 for row in now.orphans))
-        print_line(f"  orphans   {len(now.orphans)}, holding {held}: nightdesk ps")
+        print_line(f"  orphans   {len(now.orphans)}, holding {held}: nightdesk clean")
     if now.runs:
         print_line()
         print_table(
