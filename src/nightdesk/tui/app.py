@@ -301,6 +301,12 @@ class Viewer(App[int]):
 
         self.push_screen(JobScreen(message.job))
 
+    def on_open_graph(self, message: asks.OpenGraph) -> None:
+        """Show what waits for what."""
+        from nightdesk.tui.screens.graph import GraphScreen
+
+        self.push_screen(GraphScreen(message.job))
+
     def on_verdicts_seen(self) -> None:
         """The header need not tell of what the user has looked at."""
         if self.link.mirror:

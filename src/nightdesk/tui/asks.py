@@ -55,6 +55,13 @@ class OpenJob(Message):
 
 
 @dataclass
+class OpenGraph(Message):
+    """Show which job waits for which; ``job`` is selected first."""
+
+    job: str = ""
+
+
+@dataclass
 class OpenExchange(Message):
     """Show one exchange."""
 

@@ -11,6 +11,7 @@ from textual.message import Message
 
 from nightdesk.model.job import ENDED, RunAction, StartRun
 from nightdesk.tui.asks import (
+    OpenGraph,
     OpenJob,
     OpenProfile,
     ProcessesRequested,
@@ -44,8 +45,11 @@ def commands_of(app: Viewer) -> Iterator[Command]:
     for number, pane in sorted(desk.panes.items()):
         yield Command(f"Pane: {pane.TITLE}", "Go there", partial(desk.action_pane, number))
     yield Command("Profile: where the time went", "Of all exchanges", _post(app, OpenProfile()))
+    yield Command("Graph: what waits for what", "All jobs and their needs", _post(app, OpenGraph()))
     yield Command("Clean up all orphans", "Shows them first", _post(app, ProcessesRequested("clean")))
-    yield Command("Stop everything", "All runs, and unload the models", _post(app, ProcessesRequested("stop_all")))
+    yield Command(
+        "Stop everything", "All runs, and unload the models", _post(app, ProcessesRequested("stop_all"))
+    )
     yield Command("Zoom", "Show one pane, or all again", desk.action_zoom)
     yield Command("Theme: choose", "Change colours", app.action_change_theme)
     for name in sorted(app.available_themes):

@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from nightdesk.client.mirror import Mirror
 from nightdesk.model.job import ENDED, RunAction, RunMode, StartRun
 from nightdesk.tui.asks import (
+    OpenGraph,
     OpenItems,
     OpenJob,
     RetryRequested,
@@ -51,6 +52,8 @@ A job whose command names `{item}` is driven item by item: `i` shows each of the
 done, ▒ was passed over because its output was valid already, × failed. `r` does only those again that failed or were
 not reached.
 
+**What waits** (`w`) draws all jobs with lines for what each needs; the arrows walk along them.
+
 **Single item** tries the job on one input before the night begins, and shows what came of it beside what that item
 gave before. **Dry run** shows what would be done, and why the rest would not.
 """
@@ -66,6 +69,7 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
             "i", "items", "items", id="jobs.items", tooltip="Show the items of the run, each with its state"
         ),
         Binding("r", "retry", "retry", id="jobs.retry", tooltip="Do again what failed or was not reached"),
+        Binding("w", "graph", "what waits", id="jobs.graph", tooltip="Show which job waits for which"),
         Binding("x", "stop", "stop", id="jobs.stop", tooltip="Ask the run to end, then kill what is left"),
         Binding("K", "kill", "kill", id="jobs.kill", tooltip="Kill every process of the run at once"),
     ]
@@ -150,6 +154,10 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
     def _start(self, mode: RunMode) -> None:
         if self.current is not None:
             self.post_message(StartRequested(StartRun(job=self.current.job.name, mode=mode)))
+
+    def action_graph(self) -> None:
+        """Show which job waits for which."""
+        self.post_message(OpenGraph(self.current.job.name if self.current is not None else ""))
 
     def action_single(self) -> None:
         """Choose one item and run it alone."""
