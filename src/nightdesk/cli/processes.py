@@ -33,7 +33,7 @@ def ps(
 
     wanted = parse(query)
     now_ns = time.time_ns()
-    rows = choice.running().processes()
+    rows = choice.running().processes(fresh=port is not None)
     searched = show_all or port is not None or bool(query)
     shown = [
         row

@@ -68,9 +68,9 @@ class Engine:
         """Everything that a viewer draws."""
         return self._get("/snapshot", Snapshot)
 
-    def processes(self) -> tuple[ProcessRow, ...]:
-        """The process table as of the newest sample."""
-        return self._get("/processes", tuple[ProcessRow, ...])
+    def processes(self, *, fresh: bool = False) -> tuple[ProcessRow, ...]:
+        """The process table as of the newest sample, or as it is now."""
+        return self._get("/processes", tuple[ProcessRow, ...], {"fresh": 1} if fresh else None)
 
     def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
         """The process and everything below it, root first."""

@@ -29,10 +29,10 @@ def process_routes(service: Service) -> list[HTTPRouteHandler]:
 
 
 def _questions(service: Service) -> list[HTTPRouteHandler]:
-    @get("/processes", sync_to_thread=False)
-    def processes() -> tuple[ProcessRow, ...]:
-        """The process table as of the newest sample."""
-        return service.processes.rows()
+    @get("/processes")
+    async def processes(fresh: bool = False) -> tuple[ProcessRow, ...]:
+        """The process table as of the newest sample, or as it is now."""
+        return await service.care.rows(fresh=fresh)
 
     @get("/processes/{pid:int}/{started_ns:int}/tree")
     async def tree(pid: int, started_ns: int) -> tuple[TreeMember, ...]:

@@ -69,6 +69,13 @@ class ProcessCare:
 
     # questions
 
+    async def rows(self, *, fresh: bool) -> tuple[ProcessRow, ...]:
+        """The process table; ``fresh`` as it is now, else as of the newest sample."""
+        if fresh:
+            self._watch.hurry()
+            await self._sample()
+        return self._watch.rows()
+
     async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
         """A process and everything below it. Raises UsageError when it is gone."""
         members = await asyncio.to_thread(signals.tree_of, key)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nightdesk.engine.processes.table import LINUX
 
 _LISTENS = "0A"
-_ROUNDS = 3
-"""The system's list of sockets is read at every so-manieth sample."""
+_PAUSE_S = 2.5
+"""The system's list of sockets is not read more often."""
 _TRIES = 3
 """A socket whose holder was not found (another user's) is searched so often, and then again only after a while."""
 _LATER = 100
@@ -20,15 +21,20 @@ class PortWatch:
     """Ports by process. Sockets of other users stay unknown without root."""
 
     def __init__(self) -> None:
-        self._round = -1
+        self._looked_s = 0.0
         self._ports: dict[int, tuple[int, ...]] = {}
         self._holders: dict[str, int] = {}
         self._tries: dict[str, int] = {}
 
+    def hurry(self) -> None:
+        """The next look is a real one."""
+        self._looked_s = 0.0
+
     def look(self, pids: Iterable[int], ours: Iterable[int] = ()) -> Mapping[int, tuple[int, ...]]:
         """The listening ports of each process that has some. ``ours`` are asked where there is no list for all."""
-        self._round += 1
-        if self._round % _ROUNDS == 0:
+        now_s = time.monotonic()
+        if not self._looked_s or now_s - self._looked_s >= _PAUSE_S:
+            self._looked_s = now_s
             self._ports = self._linux(pids) if LINUX else _asked_ports(ours)
         return self._ports
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -90,7 +91,7 @@ class _Known:
 
 
 class ProcessWatch:
-    """The process table of the desk. Not thread-safe: one call of :meth:`sample` at a time."""
+    """The process table of the desk. Samples are taken one at a time, in whichever thread."""
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class ProcessWatch:
         self._devices = devices
         self._ports = PortWatch()
         self.histories = Histories()
+        self._lock = threading.Lock()
         self._reader = TableReader(self._is_quiet)
         self._known: dict[int, _Known] = {}
         self._owners: dict[int, Owner] = {}
@@ -149,6 +151,14 @@ class ProcessWatch:
 
         Processes that are not ours and stand still are read ``every`` so-manieth time only.
         """
+        with self._lock:
+            return self._sample(now_ns, every)
+
+    def hurry(self) -> None:
+        """With the next sample, ports are looked up again too."""
+        self._ports.hurry()
+
+    def _sample(self, now_ns: int, every: int) -> ProcessesChanged:
         self._round += 1
         read_ns = time.monotonic_ns()
         table = self._reader.read(every)

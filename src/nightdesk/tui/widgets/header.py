@@ -59,6 +59,7 @@ def select(
 def _facts(desk: Mirror, glyphs: Glyphs, verdicts_seen: int) -> list[Fact]:
     facts = [*_config_faults(desk, glyphs), Fact(_capture(desk, glyphs))]
     facts += [_server(server, glyphs) for server in desk.servers]
+    facts += _awake(desk, glyphs)
     orphans = sum(row.owner == "orphan" for row in desk.processes.values())
     if orphans:
         facts.append(Fact(Cell(f"{glyphs.warn} {_many(orphans, 'orphan')}", "warn")))
@@ -68,6 +69,16 @@ def _facts(desk: Mirror, glyphs: Glyphs, verdicts_seen: int) -> list[Fact]:
     if unseen := desk.counts.verdicts - seen:
         facts.append(Fact(Cell(f"{glyphs.verdict} {_many(unseen, 'verdict')}", "warn")))
     return facts
+
+
+def _awake(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
+    """Whether the machine is kept awake for the runs."""
+    source = desk.sources.get("awake")
+    if source is None or source.state == "off":
+        return []
+    if source.state == "live":
+        return [Fact(Cell(f"{glyphs.live} awake", "muted"), Cell("awake", "muted"))]
+    return [Fact(Cell(f"{glyphs.warn} may fall asleep", "warn"), Cell(f"{glyphs.warn} may sleep", "warn"))]
 
 
 def _alarms(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
