@@ -11,12 +11,15 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
 """Seconds until the next try after the lock was refused."""
 END_SECONDS = 3.0
+SYSTEMD = Path("/run/systemd/system")
+"""There where systemd began the system."""
 SAID_MOST = 300
 HELD = b"held"
 
@@ -44,6 +47,17 @@ def awake_argv(platform: str, pid: int) -> list[str]:
     return []
 
 
+def why_not(argv: Sequence[str]) -> str | None:
+    """Why nothing here can keep the machine awake; None where the program is there."""
+    if not argv:
+        return "No program is known that keeps this system awake."
+    if shutil.which(argv[0]) is None:
+        return f"{argv[0]} is not here to keep the machine awake."
+    if argv[0] == "systemd-inhibit" and not SYSTEMD.is_dir():
+        return "systemd does not run here: nothing that Nightdesk knows puts this machine to sleep."
+    return None
+
+
 class Awake:
     """Holds the lock while ``wanted()``; :meth:`look` says that it may have changed."""
 
@@ -62,10 +76,8 @@ class Awake:
         pause = FIRST_PAUSE
         while True:
             await self._until(wanted=True)
-            if not argv or shutil.which(argv[0]) is None:
-                self._tell(
-                    "off", "", f"{argv[0] if argv else 'No program'} is here to keep the machine awake."
-                )
+            if reason := why_not(argv):
+                self._tell("off", "", reason)
                 await self._until(wanted=False)
                 continue
             refusal = await self._hold(argv)

@@ -16,13 +16,13 @@ import sqlite3
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from nightdesk.client.desk import Desk
 from nightdesk.client.launch import is_answering
+from nightdesk.engine.logout import check_awake, check_logout
 from nightdesk.model.exchange import CaptureStatus, capture_decoder
 from nightdesk.model.sample import SampleTaken, SensorStatus, sensor_decoder
 
@@ -49,7 +49,8 @@ async def check_desk(desk: Desk) -> list[Check]:
         _capture(desk, "relay"),
         _sensors(),
         _servers(desk),
-        _login(),
+        _sleep(desk),
+        _login(desk),
     )
     return checks + [check for part in parts for check in part]
 
@@ -176,23 +177,23 @@ async def _servers(desk: Desk) -> list[Check]:
     return found
 
 
-def _has_logind() -> bool:
-    return shutil.which("loginctl") is not None and Path("/run/systemd/system").is_dir()
+async def _sleep(desk: Desk) -> list[Check]:
+    found = await check_awake(desk.config.desk.keep_awake)
+    return [Check("sleep", found.state, found.said, found.remedy)]
 
 
-async def _login() -> list[Check]:
-    """Whether systemd ends this user's processes at log-out."""
-    if not _has_logind():
-        return []
-    argv = ["loginctl", "show-user", str(os.getuid()), "-p", "Linger", "--value"]
-    asked = await asyncio.create_subprocess_exec(
-        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    answer, _ = await asked.communicate()
-    if answer.strip() == b"no":
-        said = "Lingering is off: with KillUserProcesses=yes in logind.conf, log-out ends engine and runs."
-        return [Check("log-out", "note", said, "loginctl enable-linger")]
-    return []
+async def _login(desk: Desk) -> list[Check]:
+    """Whether the engine that runs, or one that would be started here, outlives the login session."""
+    found = await check_logout(_engine_pid(desk))
+    return [Check("log-out", found.state, found.said, found.remedy)]
+
+
+def _engine_pid(desk: Desk) -> int | None:
+    if not is_answering(desk.socket):
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        return int(desk.lock.read_text(encoding="ascii"))
+    return None
 
 
 def _split(part: str, state: Literal["note", "fail"], message: str) -> Check:
