@@ -1,0 +1,89 @@
+"""The scheduler as a user meets it: commands, a real engine, a real model server, the graph in a real terminal."""
+
+import contextlib
+import http.client
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.desk import server_process
+from tests.support.world import NIGHTDESK, World, until
+
+MODEL = "llama3.1:8b"
+CONFIG = """
+[capture]
+source = "off"
+ports = [{port}]
+[sensors]
+source = "off"
+[slots]
+whisper = 2
+[jobs.whisper]
+command = "{python} -c 'print(1)'"
+unload_models = true
+[jobs.left]
+command = "sleep 600"
+uses = {{ whisper = 1 }}
+[jobs.right]
+command = "sleep 600"
+uses = {{ whisper = 2 }}
+needs = ["whisper"]
+"""
+
+
+def ask(port: int, method: str, path: str, body: object = None) -> str:
+    client = http.client.HTTPConnection("127.0.0.1", port)
+    with contextlib.closing(client):
+        client.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        return client.getresponse().read().decode()
+
+
+def runs_of(world: World) -> dict[str, Any]:
+    return {run["job"]: run for run in world.json("status")["runs"]}
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[int]:
+    """A model server that holds a model, and a desk that watches it."""
+    with server_process(0) as port:
+        config = CONFIG.format(port=port, python=sys.executable)
+        Path(world.folder / "nightdesk.toml").write_text(config)
+        ask(port, "POST", "/api/generate", {"model": MODEL, "prompt": "Hi", "stream": False})
+        assert MODEL in ask(port, "GET", "/api/ps")
+        yield port
+
+
+def test_models_are_unloaded_and_the_run_and_the_server_say_so(world: World, server: int) -> None:
+    ended = json.loads(world.run("run", "whisper", "--wait", "--json").stdout)
+    assert ended["state"] == "done"
+    assert ended["handover"].startswith(f"Unloaded {MODEL} (")
+    assert json.loads(ask(server, "GET", "/api/ps")) == {"models": []}
+
+
+def test_what_waits_says_why_and_when_in_the_commands_and_in_the_graph(world: World, server: int) -> None:
+    late = world.run("run", "whisper", "--at", "2h").stdout
+    assert " waiting: Starts " in late
+    assert " waiting: Waits for whisper" in world.run("run", "right").stdout
+    refused = world.run("run", "left", "--at", "yesterday", check=False)
+    assert refused.returncode != 0
+    assert "no time to start at" in refused.stderr
+    screen = world.screen(120, 40)
+    screen.type(NIGHTDESK)
+    screen.wait_for("whisper", "Starts ")
+    screen.press("1", "w")
+    screen.wait_for("What waits for what", "→", "needed by right")
+    screen.press("Right")
+    screen.wait_for("uses 2 whisper")
+    screen.press("Escape", "q")
+    screen.wait_for("go on")
+    world.run("down")
+    world.run("up")
+    runs = runs_of(world)
+    assert runs["whisper"]["state"] == "paused"
+    assert "resume lets it start " in runs["whisper"]["reason"]
+    world.run("resume", "whisper")
+    until(lambda: runs_of(world)["whisper"]["state"] == "waiting", "the run to wait for its time again")
