@@ -1,5 +1,6 @@
 """A running exchange, seen through the relay, stands among the recorded ones in every list."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from nightdesk.client.api import AsyncEngine
 from nightdesk.client.desk import find_desk
 from nightdesk.client.engine import Engine
 from nightdesk.client.launch import ensure_engine
+from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspection import Feedback
 from tests.support.world import until
 
@@ -86,6 +89,7 @@ def test_a_running_exchange_is_listed_counted_marked_and_followed(
             client.request("POST", "/api/generate", body, {"Content-Type": "application/json"})
             listed = until(lambda: engine.page("status:running lanterns").rows, "the running exchange")
             check_running(engine, listed[0].id)
+            check_growth(engine, listed[0].id)
             with subprocess.Popen(
                 [NIGHTDESK, "traffic", "--follow", "--json", "-q", "zeppelins mark:good"],
                 cwd=tmp_path,
@@ -119,6 +123,21 @@ def check_running(engine: Engine, number: int) -> None:
     assert list(engine.documents()) == []
     engine.give_feedback(number, Feedback(mark="good"))
     assert [row.mark for row in engine.page("mark:good").rows] == ["good"]
+
+
+def check_growth(engine: Engine, number: int) -> None:
+    """Whoever has the beginning is sent the rest."""
+
+    async def ask() -> tuple[Exchange, Exchange]:
+        client = AsyncEngine(engine.socket)
+        try:
+            known = await client.exchange(number)
+            return known, await client.grown(known)
+        finally:
+            await client.aclose()
+
+    known, grown = asyncio.run(ask())
+    assert grown == known and grown.text == "Lanterns " and grown.prompt is not None
 
 
 def check_ended(engine: Engine, number: int) -> None:

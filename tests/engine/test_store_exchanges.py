@@ -139,6 +139,25 @@ def test_pages_follow_one_another_in_every_order_with_running_ones_in_their_plac
     assert values == [*known, *[None] * (60 - len(known))]
 
 
+@pytest.mark.parametrize("sort", ["-started", "took", "-tokens", "model"])
+def test_the_next_one_in_trouble_is_found_in_every_order_with_running_ones_in_their_place(
+    store: History, sort: str
+) -> None:
+    fill(store, ALL[::2])
+    running = tuple(fresh(one) for one in ALL[1::2])
+    rows = store.page(parse(""), now_ns=NOW, sort=sort, limit=1000, running=running).rows
+    stored = {one.id for one in ALL[::2]}
+    wrong = [
+        place
+        for place, row in enumerate(rows)
+        if row.id in stored and (row.verdicts or row.state in ("failed", "aborted", "incomplete"))
+    ]
+    assert wrong, "there is something to find"
+    for begin in range(len(rows) + 1):
+        found = store.trouble(parse(""), now_ns=NOW, sort=sort, offset=begin, running=running)
+        assert found == next((place for place in wrong if place >= begin), None)
+
+
 def value(row: Any, name: str) -> Any:
     direct = {"started": row.started_ns, "state": row.state, "model": row.model, "job": row.job}
     known = direct[name] if name in direct else measure(row, name, NOW)

@@ -97,15 +97,15 @@ async def test_an_exchange_that_is_not_whole_opens_where_the_reason_stands(state
         pass
 
 
-async def test_brackets_go_to_the_exchanges_beside_it() -> None:
+async def test_brackets_go_to_the_exchanges_below_and_above_it_in_the_list() -> None:
     known = [exchange(number, text=f"reply {number}") for number in (1, 2, 3)]
     async with opened(*known, shows="reply 3") as (app, pilot, _):
-        await pilot.press("left_square_bracket")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: "reply 2" in screen_text(app) and "Exchange 2" in screen_text(app))
-        await pilot.press("right_square_bracket")
+        await pilot.press("left_square_bracket")
         await until(pilot, lambda: "reply 3" in screen_text(app))
-        await pilot.press("right_square_bracket")
-        await until(pilot, lambda: "This is the last one." in screen_text(app))
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: "This is the first one of the list." in screen_text(app))
 
 
 async def test_an_exchange_that_is_gone_is_a_sentence() -> None:
@@ -283,7 +283,7 @@ async def test_the_usual_of_the_model_is_asked_once_and_a_refusal_is_a_sentence(
         await pilot.press("6", "5")
         await until(pilot, lambda: "[5 Timing]" in screen_text(app))
         asked = [each for each in engine.asked if each[0] == "totals" and each[1]]
-        assert asked == [("totals", 'model:"qwen2.5-coder:32b" state:complete')]
+        assert asked == [("totals", 'model:"qwen2.5-coder:32b" state:complete -replay:*')]
     async with opened(exchange(model="other")) as (app, pilot, engine):
         engine.usual = NightdeskError("The store is closed.")
         await pilot.press("5")
@@ -329,6 +329,13 @@ async def test_keys_ask_for_what_other_screens_do(asked: list[Any]) -> None:
         await pilot.press("d")
         await until(pilot, lambda: len(asked) == 6)
         assert (asked[5].left, asked[5].right) == (1, 2)
+
+
+async def test_d_compares_a_replay_with_its_original(asked: list[Any]) -> None:
+    async with opened(exchange(1), exchange(2, replay_of=1)) as (_, pilot, _):
+        await pilot.press("d")
+        await until(pilot, lambda: len(asked) == 1)
+        assert (asked[0].left, asked[0].right) == (1, 2)
 
 
 async def test_a_mark_is_given_and_the_same_again_takes_it_back() -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from nightdesk import __version__
 from nightdesk.core.foreign import safe_line
 
 OLLAMA_PORT = 11434
@@ -86,7 +87,7 @@ def _server_of(named: str) -> tuple[str, int]:
 def _version_of(host: str, port: int) -> str | None:
     connection = http.client.HTTPConnection(host, port, timeout=PROBE_S)
     try:
-        connection.request("GET", "/api/version")
+        connection.request("GET", "/api/version", headers={"User-Agent": f"nightdesk/{__version__}"})
         answer = msgspec.json.decode(connection.getresponse().read(4096), type=dict[str, str])
     except (OSError, http.client.HTTPException, msgspec.DecodeError):
         return None

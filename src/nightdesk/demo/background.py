@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from nightdesk import __version__
 from nightdesk.client.desk import socket_path
 from nightdesk.client.launch import is_answering
 from nightdesk.model.errors import NightdeskError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from nightdesk.demo.server import ModelServer
 
 MARK_NAME = ".demo-server.json"
+OWN_AGENT = {"User-Agent": f"nightdesk/{__version__}"}
+"""The capture leaves our own requests out."""
 WORKER_MARK = Path("state") / "whisper_worker.pid"
 IDLE_S = 300.0
 LOOK_S = 1.0
@@ -116,7 +119,7 @@ def _wait_for(condition: Callable[[], bool]) -> bool:
 def _answers(address: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{address}/api/version", timeout=2):
+        with opener.open(urllib.request.Request(f"{address}/api/version", headers=OWN_AGENT), timeout=2):  # noqa: S310 - ours
             return True
     except (OSError, ValueError, http.client.HTTPException):
         return False

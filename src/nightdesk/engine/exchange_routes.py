@@ -10,7 +10,7 @@ from litestar.params import Parameter
 from litestar.response import Stream
 
 from nightdesk.model.exchange import Exchange
-from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
+from nightdesk.model.inspection import ExchangePage, ExchangePlace, ExchangeTotals, Feedback
 
 if TYPE_CHECKING:
     from nightdesk.engine.service import Service
@@ -35,6 +35,11 @@ def _list_routes(service: Service) -> list[HTTPRouteHandler]:
         """Summaries of the exchanges that match a query, running ones among them."""
         return await service.exchanges.page(wanted, sort, offset, limit)
 
+    @get("/exchanges/trouble")
+    async def trouble(wanted: QueryText = "", sort: str = "-started", offset: Offset = 0) -> ExchangePlace:
+        """The first place from ``offset`` on, of the recorded ones in this order, with a verdict or an error."""
+        return await service.exchanges.trouble(wanted, sort, offset)
+
     @get("/exchanges/totals")
     async def totals(wanted: QueryText = "") -> ExchangeTotals:
         """Sums over the exchanges that match a query."""
@@ -51,11 +56,14 @@ def _list_routes(service: Service) -> list[HTTPRouteHandler]:
         return await service.exchanges.occurring()
 
     @get("/exchanges/{exchange_id:int}")
-    async def exchange(exchange_id: int) -> Exchange:
-        """One exchange with its bodies; of a running one, what has come so far."""
-        return await service.exchanges.one(exchange_id)
+    async def exchange(exchange_id: int, text_from: Offset = 0, thinking_from: Offset = 0) -> Exchange:
+        """One exchange with its bodies; of a running one, what has come so far.
 
-    return [page, totals, documents, words, exchange]
+        Of a running one, text and thinking can be had from a character on: then without prompt and request body.
+        """
+        return await service.exchanges.since(exchange_id, text_from, thinking_from)
+
+    return [page, trouble, totals, documents, words, exchange]
 
 
 def _feedback_routes(service: Service) -> list[HTTPRouteHandler]:

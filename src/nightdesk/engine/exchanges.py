@@ -15,7 +15,7 @@ from nightdesk.engine.store.history import History
 from nightdesk.engine.traffic import TrafficBook
 from nightdesk.model.errors import UsageError
 from nightdesk.model.exchange import Exchange
-from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
+from nightdesk.model.inspection import ExchangePage, ExchangePlace, ExchangeTotals, Feedback
 
 
 class Exchanges:
@@ -37,6 +37,19 @@ class Exchanges:
             limit=limit,
             running=self.unstored(),
         )
+
+    async def trouble(self, query: str, sort: str, offset: int) -> ExchangePlace:
+        """The first place from ``offset`` on with a verdict or an error. Raises like :meth:`page`."""
+        read = parse(query)
+        place = await asyncio.to_thread(
+            self._store.trouble,
+            read,
+            now_ns=time.time_ns(),
+            sort=sort,
+            offset=offset,
+            running=self.unstored(),
+        )
+        return ExchangePlace(place=place)
 
     async def totals(self, query: str) -> ExchangeTotals:
         """Sums over the exchanges that match. Raises QueryError."""
@@ -71,6 +84,19 @@ class Exchanges:
                 f"There is no exchange {exchange_id}.", "nightdesk traffic lists the recorded ones."
             )
         return found
+
+    async def since(self, exchange_id: int, text_from: int, thinking_from: int) -> Exchange:
+        """Like :meth:`one`; of a running one only what is new, where the caller has the beginning."""
+        found = await self.one(exchange_id)
+        if found.state != "running" or not (text_from or thinking_from):
+            return found
+        return msgspec.structs.replace(
+            found,
+            text=found.text[text_from:],
+            thinking=found.thinking[thinking_from:],
+            prompt=None,
+            request_body=None,
+        )
 
     async def feedback(self, exchange_id: int) -> Feedback:
         """What the user thinks of an exchange. Raises UsageError for an unknown id."""

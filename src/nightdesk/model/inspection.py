@@ -21,6 +21,12 @@ class ExchangePage(Noun, frozen=True, kw_only=True):
     """Exchanges that match."""
 
 
+class ExchangePlace(Noun, frozen=True, kw_only=True):
+    """Where an exchange stands in a list, from 0; absent where none was found."""
+
+    place: int | None = None
+
+
 class Spread(Noun, frozen=True, kw_only=True):
     """How a duration is spread over many exchanges, in nanoseconds; absent where none is known."""
 

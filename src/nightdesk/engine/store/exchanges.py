@@ -15,7 +15,7 @@ from typing import cast, get_args
 
 import msgspec
 
-from nightdesk.core.conditions import holds_words, measure, row_words
+from nightdesk.core.conditions import TROUBLE, holds_words, measure, row_words
 from nightdesk.core.query import Query
 from nightdesk.core.searched import searched_texts
 from nightdesk.core.words import split_words
@@ -99,6 +99,29 @@ def page(
             begin += before
         rows = _rows(database, merged[offset - begin : offset - begin + limit])
     return ExchangePage(rows=rows, offset=offset, total=stored + len(fresh))
+
+
+def trouble(database: sqlite3.Connection, question: Question, *, sort: str, offset: int) -> int | None:
+    """The first place from ``offset`` on where a stored exchange has a verdict or did not end well."""
+    ordered = order(sort)
+    states = ", ".join("?" for _ in TROUBLE)
+    with _snapshot(database):
+        fresh = _matching(database, question)
+        clause = question.walking_clause
+        begin = max(0, offset - len(fresh))
+        rows = database.execute(
+            f"SELECT {ordered.column}, id, verdicts <> '' OR state IN ({states}) FROM exchange_facts "  # noqa: S608 - fixed words
+            f"WHERE {clause.sql} ORDER BY {ordered.sql} LIMIT -1 OFFSET ?",
+            (*TROUBLE, *clause.values, begin),
+        )
+        for stored, (value, number, is_wrong) in enumerate(rows, begin):
+            if not is_wrong:
+                continue
+            one: Sorted = (value, number, None)
+            place = stored + _merged([one], fresh, sort, question.now_ns).index(one)
+            if place >= offset:
+                return place
+    return None
 
 
 def newest(database: sqlite3.Connection, limit: int) -> tuple[ExchangeRow, ...]:

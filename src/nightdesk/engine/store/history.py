@@ -287,6 +287,14 @@ class History:
         with self._reading() as reader:
             return exchanges.page(reader, question, sort=sort, offset=offset, limit=limit)
 
+    def trouble(
+        self, query: Query, *, now_ns: int, sort: str, offset: int, running: tuple[Fresh, ...] = ()
+    ) -> int | None:
+        """The first place from ``offset`` on with a verdict or an error. Raises UsageError for an unknown order."""
+        question = self._question(query, now_ns, running)
+        with self._reading() as reader:
+            return exchanges.trouble(reader, question, sort=sort, offset=offset)
+
     def totals(self, query: Query, *, now_ns: int, running: tuple[Fresh, ...] = ()) -> ExchangeTotals:
         """Sums over the exchanges that match."""
         question = self._question(query, now_ns, running)

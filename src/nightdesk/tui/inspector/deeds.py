@@ -217,9 +217,12 @@ class Deeds(Sheet[None]):
         self.post_message(ASKS[name](self.exchange_id))
 
     def action_diff(self) -> None:
-        """Compare with the marked exchange; where none is marked, mark this one."""
+        """Compare with the marked exchange; without one, a replay with its original; else mark this one."""
         marked = self.viewer.marked_exchange
-        if marked is None or marked == self.exchange_id:
+        original = self.exchange.replay_of if self.exchange is not None else None
+        if original is not None and marked in (None, self.exchange_id):
+            self.post_message(asks.OpenDiff(original, self.exchange_id))
+        elif marked is None or marked == self.exchange_id:
             self.post_message(asks.MarkForDiff(self.exchange_id))
         else:
             self.post_message(asks.OpenDiff(marked, self.exchange_id))

@@ -7,19 +7,20 @@ through 100,000 rows does not wait for the pages passed by.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import ExchangeRow
-from nightdesk.model.inspection import ExchangePage, ExchangeTotals
+from nightdesk.model.inspection import ExchangePage, ExchangePlace, ExchangeTotals
 from nightdesk.model.units import NS
 from nightdesk.tui.asks import Ask
 from nightdesk.tui.panes.traffic_window import Wanted, Window
 
 if TYPE_CHECKING:
     from nightdesk.core.query import Query
+    from nightdesk.tui.link import Engine
 
 AT_ONCE = 2
 REFRESH_NS = 1 * NS
@@ -157,14 +158,63 @@ class Listing:
                     window.take(wanted, answer)
             self._changed()
 
-        self._ask(
-            Ask(
-                lambda engine: engine.page(
-                    wanted.query, sort=wanted.sort, offset=wanted.offset, limit=wanted.limit
-                ),
-                take,
-            )
-        )
+        self._ask(Ask(lambda engine: _page(engine, wanted), take))
+
+    # Going through the list
+
+    def find_row(self, place: int, take: Callable[[ExchangeRow | None], None]) -> None:
+        """Hand the row at ``place`` to ``take``, perhaps later; None beyond the ends."""
+        window = self.window
+        row = window.row(place) if 0 <= place < len(window) else None
+        if row is not None or not 0 <= place < len(window):
+            take(row)
+            return
+        wanted = window.block_of(place)
+
+        def keep(answer: ExchangePage | NightdeskError) -> None:
+            if window is self.window and not isinstance(answer, NightdeskError):
+                window.take(wanted, answer)
+            self._changed()
+            take(window.row(place))
+
+        self._ask(Ask(lambda engine: _page(engine, wanted), keep))
+
+    def find_trouble(self, place: int, take: Callable[[int | None], None]) -> None:
+        """Hand the first place from ``place`` on, and around, to ``take`` that has a verdict or an error."""
+        window, count = self.window, len(self.window)
+        wrong = [
+            (at - place) % count
+            for at, row in window.here()
+            if row.verdicts or row.state in ("failed", "aborted", "incomplete")
+        ]
+        nearest = min(wrong, default=None)
+        known = None if nearest is None else (place + nearest) % count
+        missing = window.first_missing(place)
+        if known is not None and known >= place and (missing is None or known < missing):
+            take(known)
+        elif missing is None:
+            # Nothing more below: around, once.
+            take(known) if place == 0 else self.find_trouble(0, take)
+        else:
+            self._ask_for_trouble(max(place, len(window.in_front)), place, take)
+
+    def _ask_for_trouble(self, at: int, begin: int, take: Callable[[int | None], None]) -> None:
+        """Ask behind ``at``; when there is nothing more, once again from the top."""
+        window, front = self.window, len(self.window.in_front)
+        query, order = window.asked_query, window.sort
+
+        def look(answer: ExchangePlace | NightdeskError) -> None:
+            if window is not self.window:
+                return
+            place = None if isinstance(answer, NightdeskError) else answer.place
+            if place is not None:
+                take(place + front)
+            elif begin:
+                self.find_trouble(0, take)
+            else:
+                take(None)
+
+        self._ask(Ask(lambda engine: engine.trouble(query, sort=order, offset=at - front), look))
 
     # Totals
 
@@ -193,6 +243,10 @@ class Listing:
             self._changed()
 
         self._ask(Ask(lambda engine: engine.totals(query), take))
+
+
+def _page(engine: Engine, wanted: Wanted) -> Awaitable[ExchangePage]:
+    return engine.page(wanted.query, sort=wanted.sort, offset=wanted.offset, limit=wanted.limit)
 
 
 def known_values(desk: Mirror) -> dict[str, tuple[str, ...]]:

@@ -40,10 +40,12 @@ class CancelScreen(Sheet[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "end('gentle')", "close the connection", id="cancel.connection"),
-        Binding("P", "end('process')", "stop the process", id="cancel.process"),
-        Binding("n", "close", "no", id="cancel.no"),
-    ]
+        Binding("y", "end('gentle')", "close the connection", id="cancel.connection",
+                tooltip="Close the client's connection; no process is ended"),
+        Binding("P", "end('process')", "stop the process", id="cancel.process",
+                tooltip="Stop the process that sent it, with everything below it"),
+        Binding("n", "close", "no", id="cancel.no", tooltip="Leave it running"),
+    ]  # fmt: skip
 
     def __init__(self, number: int, about: str) -> None:
         super().__init__()

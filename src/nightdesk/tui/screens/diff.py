@@ -63,7 +63,14 @@ class DiffScreen(Sheet[None]):
         Binding("tab", "turn(1)", "next page", id="diff.next_page", tooltip="Next part"),
         Binding("shift+tab", "turn(-1)", "Page before", show=False, id="diff.page_before"),
         *(
-            Binding(str(number), f"page({number - 1})", f"Page {name}", show=False, id=f"diff.page{number}")
+            Binding(
+                str(number),
+                f"page({number - 1})",
+                f"Page {name}",
+                show=False,
+                id=f"diff.page{number}",
+                tooltip=f"What differs in: {name}",
+            )
             for number, name in enumerate(NAMES.values(), 1)
         ),
     ]

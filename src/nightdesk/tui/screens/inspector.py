@@ -22,6 +22,7 @@ from nightdesk.tui.inspector.prose import Setting
 from nightdesk.tui.inspector.title import title_cells
 from nightdesk.tui.link import in_thread
 from nightdesk.tui.panes.pane import FilterLine
+from nightdesk.tui.panes.traffic import TrafficPane
 from nightdesk.tui.text import Cell, line
 from nightdesk.tui.widgets.folds import GUTTER, FoldView, Line
 from nightdesk.tui.widgets.tabs import TabStrip
@@ -37,7 +38,7 @@ BROKEN = ("failed", "aborted", "incomplete")
 
 
 class InspectorScreen(Deeds):
-    """Shows the exchange ``exchange``; ``]`` and ``[`` go to the ones beside it."""
+    """Shows the exchange ``exchange``; ``]`` and ``[`` go to the ones below and above it in the list."""
 
     TALL = True
     DEFAULT_CSS = """
@@ -83,7 +84,7 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
             "next",
             key_display="]",
             id="inspector.next",
-            tooltip="The exchange after this one",
+            tooltip="The next exchange down the list",
         ),
         Binding(
             "left_square_bracket",
@@ -91,7 +92,7 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
             "previous",
             key_display="[",
             id="inspector.previous",
-            tooltip="The exchange before this one",
+            tooltip="The exchange above this one in the list",
         ),
         Binding(
             "slash", "search", "search", key_display="/", id="inspector.search", tooltip="Search this page"
@@ -161,8 +162,12 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
         self._asking, self._asked_at = True, time.monotonic()
         number = self.exchange_id
         row = self._desk.exchanges.get(number) if self._desk is not None else None
+        known = self.exchange if self.exchange is not None and self.exchange.state == "running" else None
         self.post_message(
-            Ask(lambda engine: engine.exchange(number), lambda answer: self._take(number, row, answer))
+            Ask(
+                lambda engine: engine.exchange(number) if known is None else engine.grown(known),
+                lambda answer: self._take(number, row, answer),
+            )
         )
 
     def _take(self, number: int, row: ExchangeRow | None, answer: Any | NightdeskError) -> None:
@@ -201,7 +206,7 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
         """Ask once what is usual for the model."""
         self._usual[model] = ""
         quoted = '"' + model.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        query = f"model:{quoted} state:complete"
+        query = f"model:{quoted} state:complete -replay:*"
         self.post_message(
             Ask(lambda engine: engine.totals(query), lambda answer: self._take_usual(model, answer))
         )
@@ -361,13 +366,19 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
         self._draw()
 
     def action_beside(self, step: int) -> None:
-        """The exchange before or after this one."""
-        ids = list(self._desk.exchanges) if self._desk is not None else []
-        at = ids.index(self.exchange_id) + step if self.exchange_id in ids else -1
-        if not 0 <= at < len(ids):
-            self.notify("This is the last one." if step > 0 else "This is the first one.", markup=False)
+        """The exchange below or above this one in the list of the traffic pane."""
+        pane = self.viewer.desk_screen.query_one(TrafficPane)
+        pane.go_beside(self.exchange_id, step, lambda found: self._go(found, step))
+
+    def _go(self, found: int | None, step: int) -> None:
+        """Show what stands there."""
+        if not self.is_mounted:
             return
-        self.exchange_id, self.exchange, self._row = ids[at], None, None
+        if found is None:
+            edge = "last" if step > 0 else "first"
+            self.notify(f"This is the {edge} one of the list.", markup=False)
+            return
+        self.exchange_id, self.exchange, self._row = found, None, None
         self._fetch()
 
     # Searching

@@ -121,7 +121,7 @@ class ProfileScreen(Sheet[None]):
         )
         self.query_one("#legend", Static).update(line(*legend(made.total.parts, self.glyphs)))
         self.query_one("#advice", Static).update(content(*self._advice(made)))
-        placed = layout_columns(COLUMNS, grid.size.width, len(grid.sign))
+        placed = layout_columns(COLUMNS, grid.room, len(grid.sign))
         width = next((width for index, _, width in placed if index == BAR), 0)
         grid.show_rows(rows_of(made, width, self.glyphs))
         if grid.cursor == 0:

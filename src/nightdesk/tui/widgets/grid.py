@@ -283,6 +283,16 @@ class Grid(ScrollView, can_focus=True):
             self.post_message(self.Scrolled())
 
     @property
+    def room(self) -> int:
+        """Cells of a line: all but the scroll bar's."""
+        return self.size.width - (self.styles.scrollbar_size_vertical if self.show_vertical_scrollbar else 0)
+
+    def watch_show_vertical_scrollbar(self) -> None:
+        """The bar takes a cell from every line."""
+        self._forget()
+        self.post_message(self.Resized(self))
+
+    @property
     def lines_in_view(self) -> range:
         """Indices of the rows that are in view."""
         first = round(self.scroll_offset.y)
@@ -377,7 +387,7 @@ class Grid(ScrollView, can_focus=True):
 
     def _fit_columns(self) -> list[tuple[int, Column, int]]:
         """Visible columns with their index and width."""
-        total = self.size.width
+        total = self.room
         if self._fitted is None or self._fitted[0] != total:
             self._fitted = (total, layout_columns(self.columns, total, len(self.sign)))
         return self._fitted[1]
@@ -392,7 +402,7 @@ class Grid(ScrollView, can_focus=True):
         state = ""
         if index == self.cursor:
             state = "grid--cursor" if self.has_focus or self.marks else "grid--cursor-blurred"
-        key = (self.rows[index], self.size.width, state)
+        key = (self.rows[index], self.room, state)
         strip = self._strips.get(key)
         if strip is None:
             strip = self._strips[key] = self._draw(*key)
@@ -406,7 +416,7 @@ class Grid(ScrollView, can_focus=True):
             if self.sort and self.sort[0] == column.key:
                 title += self.sort[1]
             segments.append(Segment(fit(title, width, column.align) + " " * GAP, style))
-        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+        return Strip(segments).adjust_cell_length(self.room, self.rich_style)
 
     def _draw(self, row: Row, width: int, state: str) -> Strip:
         back = self._style("ground")
