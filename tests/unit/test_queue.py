@@ -73,6 +73,10 @@ def test_a_run_waits_until_what_it_needs_has_ended_well() -> None:
     need = work("a").run
     assert admit([run], {}, 1).reasons == {"b": "Waits for a, which has not run yet."}
     assert admit([run], {"a": replace(need, state="running")}, 1).reasons == {"b": "Waits for a."}
+    assert admit([run], {"a": replace(need, state="paused")}, 1).reasons == {
+        "b": "Waits for a, which is paused."
+    }
+    assert admit([run], {"a": need}, 1).reasons == {"b": "Waits for a, which waits too."}
     assert admit([run], {"a": replace(need, state="failed")}, 1).reasons == {
         "b": "Waits for a: its last run ended as failed."
     }

@@ -143,7 +143,8 @@ class _Round:
             if run is None:
                 return _Wait(f"Waits for {need}, which has not run yet.")
             if run.state not in ENDED:
-                return _Wait(f"Waits for {need}.", self._needed_ns(work))
+                how = {"paused": ", which is paused", "waiting": ", which waits too"}.get(run.state, "")
+                return _Wait(f"Waits for {need}{how}.", self._needed_ns(work))
             if run.state != "done":
                 return _Wait(f"Waits for {need}: its last run ended as {run.state}.")
         return None
