@@ -88,7 +88,7 @@ def run_facts(run: Run) -> list[tuple[str, Cell]]:
         ("log", Cell(run.log_path or UNKNOWN)),
         ("process", Cell(str(run.process.pid) if run.process and run.state not in ENDED else UNKNOWN)),
         ("ended", Cell(f"{moment(run.ended_ns)}  {_exit_words(run)}")),
-        ("attempt", Cell(str(run.attempt))),
+        ("attempt", Cell(f"{run.attempt}{', by the fallback command' if run.fallback else ''}")),
     ]
     if run.items_total is not None:
         counts = f"{run.items_done - run.items_skipped} done, {run.items_skipped} passed over, "
