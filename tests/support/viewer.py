@@ -39,7 +39,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import Failure, ItemMove, JobView, Run, RunAction, RunState, StartRun
-from nightdesk.model.logs import LogFile, LogIndex, LogSearch, LogWindow, Progress
+from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow, Progress
 from nightdesk.model.process import (
     OrphanTree,
     Ownership,
@@ -347,6 +347,15 @@ class FakeEngine:
 
     async def log_line(self, log_id: str, number: int, *, max_bytes: int = 65536) -> LogWindow:
         return await self.log_window(log_id)
+
+    async def log_moment(self, log_id: str, at_ns: int, *, max_bytes: int = 65536) -> LogWindow:
+        return await self.log_window(log_id)
+
+    async def log_errors(self, log_id: str) -> LogErrors:
+        return LogErrors(id=log_id, generation=0, groups=(), scanned_bytes=0, size_bytes=0, complete=True)
+
+    async def log_levels(self, log_id: str) -> LogLevels:
+        return LogLevels(id=log_id, generation=0, bins=(), size_bytes=0)
 
     async def log_index(self, log_id: str) -> LogIndex:
         return LogIndex(id=log_id, generation=0, lines=0, complete=True, indexed_bytes=0, size_bytes=0)

@@ -39,7 +39,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, Run, RunAction, StartRun
-from nightdesk.model.logs import LogFile, LogIndex, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow
 from nightdesk.model.process import (
     OrphanTree,
     SignalReport,
@@ -252,6 +252,19 @@ class AsyncEngine:
         """Whole lines from line ``number`` (from 1) on; the last line where there are fewer."""
         asked: dict[str, str | int] = {"number": number, "max_bytes": max_bytes}
         return await self._get(f"/logs/{log_id}/line", LogWindow, asked)
+
+    async def log_moment(self, log_id: str, at_ns: int, *, max_bytes: int = 65536) -> LogWindow:
+        """Whole lines from the first one on that was written at ``at_ns`` or later."""
+        asked: dict[str, str | int] = {"at_ns": at_ns, "max_bytes": max_bytes}
+        return await self._get(f"/logs/{log_id}/moment", LogWindow, asked)
+
+    async def log_errors(self, log_id: str) -> LogErrors:
+        """The errors of a file, alike ones put together; asking again goes on where it is not complete."""
+        return await self._get(f"/logs/{log_id}/errors", LogErrors)
+
+    async def log_levels(self, log_id: str) -> LogLevels:
+        """How many errors, warnings and other lines there are, from the file's beginning to its end."""
+        return await self._get(f"/logs/{log_id}/levels", LogLevels)
 
     async def log_index(self, log_id: str) -> LogIndex:
         """How many lines a followed file has, as far as they are counted."""

@@ -21,6 +21,7 @@ from nightdesk.client.transport import exchange
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
+from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspected import ProcessDetail, Stacks
@@ -38,7 +39,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
-from nightdesk.model.logs import LogFile, LogIndex, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow
 from nightdesk.model.process import (
     OrphanTree,
     ProcessRow,
@@ -172,6 +173,14 @@ class Engine:
         """A run of a single item beside what the item gave before."""
         return self._get(f"/runs/{run_id}/comparison", ItemComparison)
 
+    def failures(self, run_id: str) -> tuple[FailedAttempt, ...]:
+        """The failed attempts of a run of which something was kept, oldest first."""
+        return self._get(f"/runs/{run_id}/failures", tuple[FailedAttempt, ...])
+
+    def failure(self, run_id: str, serial: int) -> Diagnosis:
+        """What was kept of one failed attempt."""
+        return self._get(f"/runs/{run_id}/failures/{serial}", Diagnosis)
+
     def act(self, run_id: str, action: RunAction) -> Run:
         """Pause, resume, stop or kill a run."""
         return self._post(f"/runs/{run_id}/{action}", Run)
@@ -267,6 +276,19 @@ class Engine:
         """Whole lines from line ``number`` (from 1) on; the last line where there are fewer."""
         asked: dict[str, str | int] = {"number": number, "max_bytes": max_bytes}
         return self._get(f"/logs/{log_id}/line", LogWindow, asked)
+
+    def log_moment(self, log_id: str, at_ns: int, *, max_bytes: int = 65536) -> LogWindow:
+        """Whole lines from the first one on that was written at ``at_ns`` or later."""
+        asked: dict[str, str | int] = {"at_ns": at_ns, "max_bytes": max_bytes}
+        return self._get(f"/logs/{log_id}/moment", LogWindow, asked)
+
+    def log_errors(self, log_id: str) -> LogErrors:
+        """The errors of a file, alike ones put together; asking again goes on where it is not complete."""
+        return self._get(f"/logs/{log_id}/errors", LogErrors)
+
+    def log_levels(self, log_id: str) -> LogLevels:
+        """How many errors, warnings and other lines there are, from the file's beginning to its end."""
+        return self._get(f"/logs/{log_id}/levels", LogLevels)
 
     def log_index(self, log_id: str) -> LogIndex:
         """How many lines a followed file has, as far as they are counted."""

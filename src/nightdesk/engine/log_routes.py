@@ -11,7 +11,7 @@ from litestar.params import Parameter
 
 from nightdesk.engine.logs.reader import LogReader
 from nightdesk.engine.logs.window import MAX_WINDOW
-from nightdesk.model.logs import LogFile, LogIndex, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow
 
 if TYPE_CHECKING:
     from nightdesk.engine.service import Service
@@ -44,12 +44,17 @@ def _window_routes(service: Service, reader: LogReader) -> list[HTTPRouteHandler
         """Lines from a line on, given by its number from 1; the last line where there are fewer."""
         return await asyncio.to_thread(reader.line, log_id, number, max_bytes)
 
+    @get("/logs/{log_id:str}/moment")
+    async def moment(log_id: str, at_ns: int, max_bytes: MaxBytes = 65536) -> LogWindow:
+        """Lines from the first one on that was written at a moment or later."""
+        return await asyncio.to_thread(reader.moment, log_id, at_ns, max_bytes)
+
     @get("/logs/{log_id:str}/index")
     async def index(log_id: str) -> LogIndex:
         """How many lines the file has, as far as they are counted."""
         return await asyncio.to_thread(reader.index, log_id)
 
-    return [logs, window, line, index]
+    return [logs, window, line, moment, index]
 
 
 def _search_routes(reader: LogReader) -> list[HTTPRouteHandler]:
@@ -61,4 +66,14 @@ def _search_routes(reader: LogReader) -> list[HTTPRouteHandler]:
         """
         return await asyncio.to_thread(reader.search, log_id, text, regex=regex, at=at)
 
-    return [search]
+    @get("/logs/{log_id:str}/errors")
+    async def errors(log_id: str) -> LogErrors:
+        """The errors of a file, alike ones put together; asking again goes on where it is not complete."""
+        return await asyncio.to_thread(reader.errors, log_id)
+
+    @get("/logs/{log_id:str}/levels")
+    async def levels(log_id: str) -> LogLevels:
+        """How many errors, warnings and other lines there are, from the file's beginning to its end."""
+        return await asyncio.to_thread(reader.levels, log_id)
+
+    return [search, errors, levels]

@@ -70,6 +70,8 @@ class LogWindow(Noun, frozen=True, kw_only=True):
     """Number, from 1, of the first line. Absent until the lines before it are counted."""
     lines: tuple[str, ...]
     """Without line ends. A line above the limit is cut and says how many bytes are hidden."""
+    starts: tuple[int, ...] = ()
+    """Where each line begins, in bytes from ``start``."""
 
 
 class LogIndex(Noun, frozen=True, kw_only=True):
@@ -103,3 +105,53 @@ class LogSearch(Noun, frozen=True, kw_only=True):
     """The nearest found line behind the asked one."""
     fault: str | None = None
     """Why the search ended early."""
+
+
+class LogErrorGroup(Noun, frozen=True, kw_only=True):
+    """Errors of a log that are alike."""
+
+    times: int
+    cause: str
+    where: str = ""
+    """``file:line in name`` of the innermost frame of the user's own code."""
+    first: int
+    """Byte offset of the first one."""
+    last: int
+    first_ns: int | None = None
+    last_ns: int | None = None
+    lines: int = 1
+    """Lines of the first one: a traceback has many."""
+
+
+class LogErrors(Noun, frozen=True, kw_only=True):
+    """The errors of a log file, as far as it was looked through; the group that began first at the front."""
+
+    id: str
+    generation: int
+    groups: tuple[LogErrorGroup, ...]
+    scanned_bytes: int
+    size_bytes: int
+    complete: bool
+
+
+class LogBin(Noun, frozen=True, kw_only=True):
+    """How many lines of each level a stretch of a log file holds."""
+
+    start: int
+    """Byte offset of the first line that was looked at."""
+    at_ns: int | None = None
+    """When the first line with a time was written."""
+    errors: int = 0
+    warnings: int = 0
+    others: int = 0
+
+
+class LogLevels(Noun, frozen=True, kw_only=True):
+    """The levels of a log file from its beginning to its end, in stretches of equal length."""
+
+    id: str
+    generation: int
+    bins: tuple[LogBin, ...]
+    size_bytes: int
+    sampled: bool = False
+    """Only a part of each stretch was read: the counts are those of the part."""

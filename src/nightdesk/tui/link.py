@@ -33,7 +33,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
-from nightdesk.model.logs import LogFile, LogIndex, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow
 from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
 
@@ -160,6 +160,15 @@ class Engine(Protocol):
 
     async def log_line(self, log_id: str, number: int, *, max_bytes: int = 65536) -> LogWindow:
         """Lines of a log file from a line on."""
+
+    async def log_moment(self, log_id: str, at_ns: int, *, max_bytes: int = 65536) -> LogWindow:
+        """Lines of a log file from a moment on."""
+
+    async def log_errors(self, log_id: str) -> LogErrors:
+        """The errors of a log file."""
+
+    async def log_levels(self, log_id: str) -> LogLevels:
+        """The levels of a log file over its length."""
 
     async def log_index(self, log_id: str) -> LogIndex:
         """How many lines a log file has."""

@@ -119,6 +119,7 @@ class LogFollower:
             size_bytes=size,
             unfinished=found.unfinished,
             lines=found.lines,
+            starts=found.starts,
         )
 
     @contextmanager

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import msgspec
+
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.logs.line_index import LineIndex
 from nightdesk.engine.logs.scan import TEXT_MOST, compiled, pattern_matcher, words_matcher
 from nightdesk.engine.logs.searches import Search
-from nightdesk.engine.logs.window import read_lines
+from nightdesk.engine.logs.survey import ErrorScan, levels, offset_at
+from nightdesk.engine.logs.window import Lines, read_lines
 from nightdesk.model.errors import NightdeskError, UsageError
-from nightdesk.model.logs import LogIndex, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogIndex, LogLevels, LogSearch, LogWindow
 
 SEARCHES_MOST = 3
 """Searches of one file that are kept; an older one is stopped."""
@@ -42,6 +45,8 @@ class _Known:
         self.generation = generation
         self.index = LineIndex()
         self.searches: dict[tuple[str, bool], Search] = {}
+        self.errors = ErrorScan()
+        self.surveying = threading.Lock()
         self.indexing = threading.Lock()
         self.dropped = False
 
@@ -102,10 +107,7 @@ class LogReader:
             )
             if found is None or not found.lines:
                 found = read_lines(file.descriptor, file.size, None, None, 1)
-            first = known.index.number_at(file.descriptor, found.start)
-            return LogWindow(
-                id=log, generation=file.generation, size_bytes=file.size, first_line=first, **found._asdict()
-            )
+            return self._told(log, file, known, found)
 
     def search(self, log: str, text: str, *, regex: bool = False, at: int = -1) -> LogSearch:
         """How many lines hold ``text`` and which are next to the line that starts at ``at`` (-1: before the first).
@@ -123,7 +125,45 @@ class LogReader:
                     known.searches.pop(next(iter(known.searches))).cancel()
             return search.ask(file.descriptor, file.size, at)
 
+    def errors(self, log: str) -> LogErrors:
+        """The errors of a file, alike ones put together. An answer that is not complete goes on when asked again."""
+        with self._opened(log) as (file, known), known.surveying:
+            complete = known.errors.extend(file.descriptor, file.size)
+            return LogErrors(
+                id=log,
+                generation=file.generation,
+                groups=known.errors.groups,
+                scanned_bytes=known.errors.scanned,
+                size_bytes=file.size,
+                complete=complete,
+            )
+
+    def levels(self, log: str) -> LogLevels:
+        """How many errors, warnings and other lines there are, from the file's beginning to its end."""
+        with self._opened(log) as (file, _):
+            bins, sampled = levels(file.descriptor, file.size)
+            return LogLevels(
+                id=log, generation=file.generation, bins=bins, size_bytes=file.size, sampled=sampled
+            )
+
+    def moment(self, log: str, at_ns: int, max_bytes: int = 65_536) -> LogWindow:
+        """Lines from the first one on that was written at ``at_ns`` or later. Raises UsageError without times."""
+        with self._opened(log) as (file, known):
+            offset = offset_at(file.descriptor, file.size, at_ns)
+            if offset is None:
+                raise UsageError("No line of this file says when it was written.")
+            found = read_lines(file.descriptor, file.size, offset, None, max_bytes)
+            if not found.lines:
+                found = read_lines(file.descriptor, file.size, None, None, 1)
+            return self._told(log, file, known, found)
+
     # Files
+
+    def _told(self, log: str, file: Opened, known: _Known, found: Lines) -> LogWindow:
+        first = known.index.number_at(file.descriptor, found.start)
+        return LogWindow(
+            id=log, generation=file.generation, size_bytes=file.size, first_line=first, **found._asdict()
+        )
 
     @contextmanager
     def _opened(self, log: str) -> Iterator[tuple[Opened, _Known]]:
@@ -167,13 +207,4 @@ def _flag(known: _Known) -> Callable[[], bool]:
 
 
 def _numbered(window: LogWindow, number: int | None) -> LogWindow:
-    return LogWindow(
-        id=window.id,
-        generation=window.generation,
-        start=window.start,
-        end=window.end,
-        size_bytes=window.size_bytes,
-        unfinished=window.unfinished,
-        first_line=number,
-        lines=window.lines,
-    )
+    return msgspec.structs.replace(window, first_line=number)

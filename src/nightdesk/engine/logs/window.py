@@ -18,6 +18,8 @@ class Lines(NamedTuple):
     end: int
     unfinished: int | None
     lines: tuple[str, ...]
+    starts: tuple[int, ...] = ()
+    """Where each line begins, counted from ``start``."""
 
 
 def read_lines(descriptor: int, size: int, start: int | None, end: int | None, max_bytes: int) -> Lines:
@@ -56,13 +58,15 @@ def _between(descriptor: int, start: int, end: int) -> Lines:
     """The lines from one line start to another, or to the end of the file."""
     if end - start > MAX_WINDOW:
         ended = os.pread(descriptor, 1, end - 1) == b"\n"
-        return Lines(start, end, None if ended else start, (_long_line(descriptor, start, end - ended),))
+        long = (_long_line(descriptor, start, end - ended),)
+        return Lines(start, end, None if ended else start, long, (0,))
     block = os.pread(descriptor, end - start, start)
     found = list(whole_lines(block, start))
     unfinished = None
     if block and not block.endswith(b"\n"):
         unfinished = found[-2][0] if len(found) > 1 else start
-    return Lines(start, start + len(block), unfinished, tuple(shown_line(raw) for _, raw in found))
+    starts = (0, *(after - start for after, _ in found[:-1])) if found else ()
+    return Lines(start, start + len(block), unfinished, tuple(shown_line(raw) for _, raw in found), starts)
 
 
 def _long_line(descriptor: int, start: int, end: int) -> str:

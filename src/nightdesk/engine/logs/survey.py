@@ -1,0 +1,162 @@
+"""A whole file at a glance: its errors, its levels over time, and where a moment lies in it."""
+
+from __future__ import annotations
+
+import time
+
+from nightdesk.core.lines import shown_line
+from nightdesk.core.log_formats import level_of, read_log_line
+from nightdesk.core.tracebacks import GROUPS_MOST, LogError, TracebackReader
+from nightdesk.engine.logs.scan import blocks
+from nightdesk.engine.logs.window import read_lines
+from nightdesk.model.logs import LogBin, LogErrorGroup
+
+HINTS = (
+    b"ERROR",
+    b"CRITICAL",
+    b"FATAL",
+    b"PANIC",
+    b"SEVERE",
+    b"FAILED",
+    b"Traceback",
+    b"rror: ",
+    b"xception: ",
+)
+"""A block without any of these holds no error and is not split into lines."""
+MORE_HINTS = (
+    b'rror"',
+    b"[GIN]",
+    b'HTTP/1.1" 5',
+    b"=error",
+    b"=fatal",
+    b"=ERROR",
+    b"fatal: ",
+    b"panic: ",
+    b"\nE",
+)
+STEP_SECONDS = 0.25
+SAMPLE = 16_384
+BINS = 120
+_PROBE = 16_384
+
+
+class ErrorScan:
+    """The errors of one file, found step by step; the file may grow meanwhile."""
+
+    def __init__(self) -> None:
+        self.scanned = 0
+        self._groups: dict[str, LogErrorGroup] = {}
+        self._reader = TracebackReader()
+        self._offsets: list[int] = []
+
+    @property
+    def groups(self) -> tuple[LogErrorGroup, ...]:
+        """What was found so far."""
+        return tuple(sorted(self._groups.values(), key=lambda group: group.first))
+
+    def extend(self, descriptor: int, size: int) -> bool:
+        """Go on for a quarter of a second at most; whether the end is reached. Raises OSError."""
+        until = time.monotonic() + STEP_SECONDS
+        for _, base, block in blocks(descriptor, self.scanned, size):
+            self._take(base, block)
+            self.scanned = base + len(block)
+            if time.monotonic() > until:
+                return self.scanned >= size
+        self._end()
+        return True
+
+    def _take(self, base: int, block: bytes) -> None:
+        if not any(hint in block for hint in HINTS) and not any(hint in block for hint in MORE_HINTS):
+            self._end()
+            return
+        at = base
+        for raw in block.split(b"\n")[:-1]:
+            self._offsets.append(at)
+            for error in self._reader.feed(shown_line(raw)):
+                self._note(error)
+            at += len(raw) + 1
+
+    def _end(self) -> None:
+        for error in self._reader.finish():
+            self._note(error)
+        self._reader, self._offsets = TracebackReader(), []
+
+    def _note(self, error: LogError) -> None:
+        key = error.likeness if error.likeness in self._groups or len(self._groups) < GROUPS_MOST else ""
+        at = self._offsets[error.line]
+        known = self._groups.get(key)
+        self._groups[key] = LogErrorGroup(
+            times=known.times + 1 if known else 1,
+            cause=known.cause if known else error.cause,
+            where=known.where if known else error.where,
+            first=known.first if known else at,
+            last=at,
+            first_ns=known.first_ns if known else error.at_ns,
+            last_ns=error.at_ns,
+            lines=known.lines if known else error.lines,
+        )
+
+
+def levels(descriptor: int, size: int) -> tuple[tuple[LogBin, ...], bool]:
+    """How many lines of each level there are in stretches of equal length, and whether only parts were read."""
+    stretch = max(size // BINS, SAMPLE)
+    found = []
+    near: int | None = None
+    for start in range(0, size, stretch):
+        lines = read_lines(descriptor, size, start, min(start + stretch, size), SAMPLE)
+        counts = {"error": 0, "warning": 0}
+        at_ns = None
+        for line in lines.lines:
+            level = level_of(line)
+            counts[level] = counts.get(level, 0) + 1
+            at_ns = at_ns if at_ns is not None else read_log_line(line[:4096], near).at_ns
+        near = at_ns if at_ns is not None else near
+        others = len(lines.lines) - counts["error"] - counts["warning"]
+        found.append(
+            LogBin(
+                start=lines.start,
+                at_ns=at_ns,
+                errors=counts["error"],
+                warnings=counts["warning"],
+                others=others,
+            )
+        )
+    return tuple(found), stretch > SAMPLE
+
+
+def offset_at(descriptor: int, size: int, at_ns: int) -> int | None:
+    """Where the first line that was written at ``at_ns`` or later begins; None where no line tells a time.
+
+    Halves the file, so lines should be in the order of time. Raises OSError.
+    """
+    low, high = 0, size
+    told = False
+    while high - low > _PROBE:
+        middle = (low + high) // 2
+        found = _first_time(descriptor, size, middle, high, at_ns)
+        if found is None:
+            high = middle
+            continue
+        told = True
+        low, high = (low, middle) if found[1] >= at_ns else (found[0], high)
+    lines = read_lines(descriptor, size, low, None, _PROBE * 4)
+    for place, line in zip(lines.starts, lines.lines, strict=True):
+        moment = read_log_line(line[:4096], at_ns).at_ns
+        told = told or moment is not None
+        if moment is not None and moment >= at_ns:
+            return lines.start + place
+    return min(high, size) if told else None
+
+
+def _first_time(descriptor: int, size: int, start: int, end: int, near_ns: int) -> tuple[int, int] | None:
+    """The first line from ``start`` on that tells its time: (where it begins, when it was written)."""
+    at = start
+    while at < end:
+        found = read_lines(descriptor, size, at, None, _PROBE)
+        for place, line in zip(found.starts, found.lines, strict=True):
+            if (moment := read_log_line(line[:4096], near_ns).at_ns) is not None:
+                return found.start + place, moment
+        if found.end <= at:
+            return None
+        at = found.end
+    return None
