@@ -155,3 +155,73 @@ def test_a_single_run_is_compared_with_what_the_item_gave_before(desk: Desk) -> 
     assert before is not None and before.run == one.id
     with pytest.raises(NightdeskError, match="no run of a single item"):
         engine.comparison(full.id)
+
+
+def test_the_verbs_list_move_and_retry_items_and_end_with_the_status_of_the_run(desk: Desk) -> None:
+    engine = ensure_engine(desk)
+    assert "1 of 4 items failed" in verb(desk, "run", "copy", "--wait", status=1)
+    assert "4 of 4" not in verb(desk, "wait", "copy", status=1)
+    listed = verb(desk, "items", "copy", "--state", "failed")
+    assert "in/c.txt" in listed and "no such voice" in listed and "in/a.txt" not in listed
+    assert "3 done, 1 failed" in listed
+    rows = [json.loads(line) for line in verb(desk, "items", "copy", "--json").splitlines()]
+    assert [(row["index"], row["state"]) for row in rows] == [
+        (0, "done"),
+        (1, "done"),
+        (2, "failed"),
+        (3, "done"),
+    ]
+    assert rows[2]["failure"]["kind"] == "error"
+    again = json.loads(verb(desk, "retry", "copy", "--wait", "--json", status=1))
+    assert (again["items_total"], again["items_failed"]) == (1, 1)
+    (desk.folder / "in" / "c.txt").write_text("c")
+    assert "1 item again" in verb(desk, "retry", again["id"], "--wait")
+    assert (desk.folder / "out" / "c.out").read_text() == "c\n"
+    some = json.loads(verb(desk, "run", "copy", "--items", "in/d.txt", "in/a.txt", "--wait", "--json"))
+    assert (some["items_total"], some["items_done"]) == (2, 2)
+    assert [row.item for row in engine.item_page(some["id"]).rows] == ["in/d.txt", "in/a.txt"]
+    assert "Nothing is left to retry" in verb(desk, "run", "copy", "--retry", status=2)
+
+
+def test_the_verbs_move_items_of_a_run_in_progress_and_hold_it_after_them(desk: Desk) -> None:
+    engine = ensure_engine(desk)
+    run = engine.start(StartRun(job="gated"))
+    until(lambda: engine.item_page(run.id, state="running").total, "the first item")
+    assert "first in/c.txt" in verb(desk, "items", "gated", "--first", "in/c.txt")
+    verb(desk, "items", run.id, "--skip", "in/b.txt")
+    assert json.loads(verb(desk, "pause", "gated", "--after-item", "--json"))["holding"] is True
+    (desk.folder / "go").touch()
+    held = until(lambda: (now := engine.run(run.id)).state == "paused" and now, "the run standing still")
+    assert (held.items_done, held.items_skipped, held.flights) == (2, 1, ())
+    verb(desk, "resume", "gated")
+    verb(desk, "wait", "gated", status=1)
+    assert engine.run(run.id).items_failed == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["items", "copy", "--first"], "names no item"),
+        (["items", "copy", "in/a.txt"], "does not say what to do"),
+        (["items", "copy", "--first", "--skip", "in/a.txt"], "exclude each other"),
+        (["run", "copy", "in/a.txt"], "behind --items"),
+        (["run", "copy", "--retry", "--dry-run"], "exclude each other"),
+    ],
+)
+def test_words_that_do_not_fit_are_refused_before_anything_starts(
+    desk: Desk, words: list[str], said: str
+) -> None:
+    assert said in verb(desk, *words, status=2)
+    assert not desk.socket.exists()
+
+
+def test_a_shell_completes_verbs_and_names_of_jobs(desk: Desk) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "_NIGHTDESK_COMPLETE" in verb(desk, "completion", shell)
+    typed = {"COMP_WORDS": f"nightdesk --desk {desk.folder} run ga", "COMP_CWORD": "4"}
+    program = Path(sys.executable).with_name("nightdesk")
+    done = subprocess.run(
+        [program], env={**os.environ, **typed, "_NIGHTDESK_COMPLETE": "bash_complete"},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["plain,gated"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nightdesk.cli.completion import complete_jobs
 from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ def jobs(choice: DeskChoice, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", shell_complete=complete_jobs)
+@click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--item", "--single", "item", metavar="ITEM", help="Only this item, in a run of its own.")
+@click.option("--items", "only", is_flag=True, help="Only the items that are named behind it, in that order.")
+@click.option("--retry", is_flag=True, help="Only what failed or was not reached in the newest run.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
 @click.option("--at", "at", metavar="TIME", help="Not before TIME: 23:30, 2h, 2026-11-22T01:00.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for the end; the exit status is the run's.")
@@ -53,7 +57,10 @@ def jobs(choice: DeskChoice, as_json: bool) -> None:
 def run(
     choice: DeskChoice,
     job: str,
+    items: tuple[str, ...],
     item: str | None,
+    only: bool,
+    retry: bool,
     dry_run: bool,
     at: str | None,
     waits: bool,
@@ -69,18 +76,22 @@ def run(
     from nightdesk.model.errors import UsageError
     from nightdesk.model.job import StartRun
 
-    if item is not None and dry_run:
-        raise UsageError("--item and --dry-run exclude each other.")
+    ways = [("--item", item is not None), ("--dry-run", dry_run), ("--items", only), ("--retry", retry)]
+    chosen = [name for name, is_given in ways if is_given]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} exclude each other.")
+    if only is not bool(items):
+        raise UsageError("Items are named behind --items.", f"nightdesk run {job} --items ITEM ITEM")
     at_ns = read_start_ns(at, time.time_ns()) if at is not None else None
     engine = choice.started()
     mode: RunMode = "dry" if dry_run else "single" if item is not None else "full"
-    started = engine.start(StartRun(job=job, mode=mode, item=item, at_ns=at_ns))
+    started = engine.start(StartRun(job=job, mode=mode, item=item, items=items, retry=retry, at_ns=at_ns))
     if as_json and not waits:
         print_json(started)
     elif not as_json:
         print_line(f"{started.id} {started.state}" + (f": {outcome(started)}" if started.reason else ""))
     if waits:
-        _wait(engine, started, as_json)
+        wait_for(engine, started, as_json)
 
 
 @click.command()
@@ -90,10 +101,11 @@ def run(
 def wait(choice: DeskChoice, target: str, as_json: bool) -> None:
     """Wait for TARGET (a run, or a job's newest run) and end with its exit status."""
     engine = choice.started()
-    _wait(engine, _find_run(engine, target), as_json)
+    wait_for(engine, find_run(engine, target), as_json)
 
 
-def _wait(engine: Engine, waited: Run, as_json: bool) -> None:
+def wait_for(engine: Engine, waited: Run, as_json: bool) -> None:
+    """Wait for the end of a run, tell it, and end with its exit status."""
     from nightdesk.cli.output import print_json, print_line
     from nightdesk.cli.status import outcome
     from nightdesk.model.job import ENDED
@@ -124,7 +136,12 @@ def _verb(action: TreeAction, help_text: str) -> click.Command:
     @json_option
     @pass_choice
     def verb(
-        choice: DeskChoice, target: str | None, yes: bool, as_json: bool, everything: bool = False
+        choice: DeskChoice,
+        target: str | None,
+        yes: bool,
+        as_json: bool,
+        everything: bool = False,
+        after_item: bool = False,
     ) -> None:
         from nightdesk.cli.processes import signal_tree, stop_everything
         from nightdesk.model.errors import UsageError
@@ -134,10 +151,10 @@ def _verb(action: TreeAction, help_text: str) -> click.Command:
         engine = choice.started()
         if target is None:
             stop_everything(engine, yes, as_json)
-        elif target.isascii() and target.isdigit():
+        elif target.isascii() and target.isdigit() and not after_item:
             signal_tree(engine, int(target), action, yes, as_json)
         else:
-            _act_on_run(engine, target, action, as_json)
+            _act_on_run(engine, target, "hold" if after_item else action, as_json)
 
     return verb
 
@@ -145,21 +162,26 @@ def _verb(action: TreeAction, help_text: str) -> click.Command:
 def _act_on_run(engine: Engine, target: str, action: RunAction, as_json: bool) -> None:
     from nightdesk.cli.output import print_json, print_line
 
-    acted = engine.act(_find_run(engine, target).id, action)
+    acted = engine.act(find_run(engine, target).id, action)
     if as_json:
         print_json(acted)
     else:
-        print_line(f"{acted.id} {acted.state}")
+        print_line(f"{acted.id} {acted.state}" + (f": {acted.reason}" if acted.reason else ""))
 
 
-def _find_run(engine: Engine, target: str) -> Run:
-    """The run of that id, or the newest run of that job, an active one first. Raises UsageError."""
+def find_run(engine: Engine, target: str, *, with_items: bool = False) -> Run:
+    """The run of that id, or the newest run of that job, an active one first. Raises UsageError.
+
+    ``with_items``: of a job only a full run that drives its items, where it has one.
+    """
     from nightdesk.model.errors import UsageError
     from nightdesk.model.job import ENDED
 
     runs = engine.runs()
     named = [r for r in runs if r.id == target]
     of_job = sorted((r for r in runs if r.job == target), key=lambda r: (r.state not in ENDED, r.created_ns))
+    if with_items:
+        of_job = [r for r in of_job if r.mode == "full" and r.items_total is not None] or of_job
     if not (named or of_job):
         raise UsageError(f"There is no run or job with runs named {target}.", "nightdesk status lists them.")
     return (named or of_job)[-1]
@@ -168,12 +190,13 @@ def _find_run(engine: Engine, target: str) -> Run:
 pause = _verb(
     "pause", "Pause a run (by id or job) or a process tree (by pid): SIGSTOP to every process of it."
 )
+click.option("--after-item", is_flag=True, help="Stand still once the items in work are over.")(pause)
 resume = _verb("resume", "Let a paused run or process tree go on: SIGCONT to every process of it.")
 stop = _verb(
     "stop",
     "End a run or a process tree: SIGTERM, a grace period, SIGKILL, then a check that nothing is left.",
 )
-click.option(
-    "--all", "everything", is_flag=True, help="All that the desk has started; models are unloaded."
-)(stop)
+click.option("--all", "everything", is_flag=True, help="All that the desk has started; models are unloaded.")(
+    stop
+)
 kill = _verb("kill", "Kill a run or a process tree at once: SIGKILL to every process of it.")

@@ -21,6 +21,9 @@ SCRIPTS = {
 }
 SILENT_FRAME = b"\xff\xfb\x90\x64" + bytes(413)
 """One frame of an MP3 file, 128 kbit/s at 44.1 kHz."""
+DAMAGED = 7
+"""Number of the recording of which only the head has come."""
+DAMAGE = b"ID3\x03" + bytes(1020)
 
 CONFIG = """{mark}
 [desk]
@@ -42,10 +45,12 @@ description = "Checks the recordings. Leaves a worker behind: look for the orpha
 command = {prepare}
 
 [jobs.transcribe]
-description = "One transcript for each recording; the desk drives the items."
+description = "One transcript for each recording; the desk drives the items, one of which is damaged."
 command = {transcribe}
 items = "audio/*.mp3"
+parallel = 2
 outputs = "transcripts/{{stem}}.json"
+check = {check}
 stall_after = "5m"
 retry = {{ attempts = 2, backoff = "5s" }}
 
@@ -104,7 +109,8 @@ def _make_recordings(folder: Path, items: int) -> None:
     for number in range(1, items + 1):
         recording = folder / f"interview_{number:02d}.mp3"
         if not recording.exists():
-            recording.write_bytes(SILENT_FRAME * (2 + number % 5))
+            frames = DAMAGE if number == DAMAGED else SILENT_FRAME * (2 + number % 5)
+            recording.write_bytes(frames)
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -120,6 +126,7 @@ def _config_text(address: str, pause: float) -> str:
         port=urlsplit(address).port,
         prepare=_command(*batch, "--prepare"),
         transcribe=_command("scripts/transcribe.py", "--speed", f"{pause:g}", "{item}"),
+        check=_command("scripts/transcribe.py", "--check", "{item}"),
         synthesize=_command(*batch),
         single=_command(*batch, "--single", "{item}"),
         dry_run=_command(*batch, "--dry-run"),

@@ -14,6 +14,8 @@ from pathlib import Path
 from random import Random
 
 SEGMENT_S = 4.0
+FRAME = b"\xff\xfb"
+"""Every frame of an MP3 file begins so."""
 SENTENCES = (
     "Well, it started with the flood in the old town.",
     "Nobody told us that the road was closed.",
@@ -43,7 +45,9 @@ def segments_of(recording: Path) -> list[dict[str, float | str]]:
 
 
 def transcribe(recording: Path, output: Path, speed: float) -> None:
-    """Prints segment by segment, then writes the transcript in one go."""
+    """Prints segment by segment, then writes the transcript in one go. Raises ValueError for a damaged recording."""
+    if FRAME not in recording.read_bytes():
+        raise ValueError(f"{recording.name} holds no MPEG frame: the download was cut")
     segments = segments_of(recording)
     print(f"Transcribing {recording.name} with large-v3", flush=True)
     for at, segment in enumerate(segments, 1):
@@ -61,17 +65,36 @@ def transcribe(recording: Path, output: Path, speed: float) -> None:
     draft.replace(output)
 
 
+def fault_of(output: Path) -> str | None:
+    """What is wrong with a transcript; None for a good one."""
+    try:
+        segments = json.loads(output.read_text(encoding="utf-8"))["segments"]
+    except (OSError, ValueError, KeyError) as fault:
+        return f"{output}: {fault!r}"
+    return None if segments else f"{output}: it has no segments"
+
+
 def main() -> int:
-    """0, or 1 where the recording is missing."""
+    """0, or 1 where the recording is missing or damaged, or its transcript is not valid."""
     parser = argparse.ArgumentParser(description="Transcribe one recording.")
     parser.add_argument("recording", type=Path)
     parser.add_argument("--output", type=Path, default=Path("transcripts"))
     parser.add_argument("--speed", type=float, default=1.0, help="factor of all pauses; 0 has none")
+    parser.add_argument("--check", action="store_true", help="only say whether the transcript is valid")
     options = parser.parse_args()
+    output = options.output / f"{options.recording.stem}.json"
+    if options.check:
+        fault = fault_of(output)
+        print(fault or f"{output} is valid")
+        return 1 if fault else 0
     if not options.recording.is_file():
         print(f"error: {options.recording}: no such recording", file=sys.stderr)
         return 1
-    transcribe(options.recording, options.output / f"{options.recording.stem}.json", options.speed)
+    try:
+        transcribe(options.recording, output, options.speed)
+    except ValueError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 1
     return 0
 
 

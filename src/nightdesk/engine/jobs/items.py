@@ -116,13 +116,35 @@ def is_valid(plan: Plan, index: int, run_dir: Path) -> bool:
     """Whether the output of an item makes work on it needless: it is there, not older than the item, and the check
     of the job accepts it. Blocks as long as the check takes. False for a job that names neither.
     """
+    return why_valid(plan, index, run_dir)[0]
+
+
+def why_valid(plan: Plan, index: int, run_dir: Path) -> tuple[bool, str]:
+    """Whether an item needs no work, and why it does or does not, in a few words."""
     if plan.outputs is None and not plan.check:
-        return False
+        return False, ""
     item = (plan.items or ())[index]
     folder = Path(plan.folder)
-    if plan.outputs is not None and not _is_fresh(folder / item, folder / output_path(plan.outputs, item)):
-        return False
-    return not plan.check or check_output(plan, index, run_dir) is None
+    reason = ""
+    if plan.outputs is not None:
+        output = output_path(plan.outputs, item)
+        if not _is_fresh(folder / item, folder / output):
+            return False, f"{output} {_staleness(folder / output)}"
+        reason = f"{output} is there and not older"
+    if not plan.check:
+        return True, reason
+    fault = check_output(plan, index, run_dir)
+    if fault is not None:
+        return False, fault
+    return True, f"{reason}{' and ' if reason else 'its output is '}accepted by the check"
+
+
+def _staleness(output: Path) -> str:
+    try:
+        size = output.stat().st_size
+    except OSError:
+        return "is missing"
+    return "is older than the item" if size else "is empty"
 
 
 def check_output(plan: Plan, index: int, run_dir: Path) -> str | None:
@@ -161,11 +183,16 @@ def missing_output(plan: Plan, index: int) -> str | None:
 
 
 def listing(plan: Plan, run_dir: Path) -> str:
-    """What a run would do, one line for each item."""
+    """What a run would do, one line for each item, with the reason."""
     items = plan.items or ()
-    valid = [is_valid(plan, index, run_dir) for index in range(len(items))]
-    lines = [f"{'skip' if done else 'do  '}  {item}" for item, done in zip(items, valid, strict=True)]
-    lines.append(f"{len(items) - sum(valid)} of {len(items)} items would be worked on.")
+    found = [why_valid(plan, index, run_dir) for index in range(len(items))]
+    lines = []
+    for item, (is_done, reason) in zip(items, found, strict=True):
+        lines.append(f"{'skip' if is_done else 'do  '}  {item}{f'  ({reason})' if reason else ''}")
+    left = sum(not is_done for is_done, _ in found)
+    lines.append(
+        f"{left} of {len(items)} items would be worked on, {len(items) - left} would be passed over."
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.model.job import ENDED, JobView, Run
+from nightdesk.core.start_times import waiting_words
+from nightdesk.model.job import ENDED, Failure, JobView, Run
 from nightdesk.model.units import NS, format_duration
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.text import Cell, Tone, shortened
@@ -162,13 +163,17 @@ def note_of(run: Run, now_ns: int, glyphs: Glyphs, *, brief: bool = False) -> Ce
             since = f"paused {clock(run.paused_ns)}" if run.paused_ns else "paused"
             return Cell(since, "warn", ((f" {glyphs.dot} {run.reason}" if run.reason else "", "muted"),))
         case "waiting":
-            about = f" {glyphs.dot} about {clock(run.expected_ns)}" if run.expected_ns else ""
-            return Cell(run.reason or "waits", "muted", ((about, "muted"),))
+            return Cell(waiting_words(run, now_ns) or "waits", "muted")
         case "failed" | "lost":
-            why = f"{run.failure.kind}: {run.failure.evidence}" if run.failure else run.reason or run.state
+            why = failure_words(run.failure) if run.failure else run.reason or run.state
             return Cell(why, "bad")
         case _:
             return _ended_note(run)
+
+
+def failure_words(failure: Failure) -> str:
+    """Class and evidence of a failure; an error is its evidence."""
+    return failure.evidence if failure.kind == "error" else f"{failure.kind}: {failure.evidence}"
 
 
 def _running_note(run: Run, now_ns: int, glyphs: Glyphs, brief: bool) -> Cell:

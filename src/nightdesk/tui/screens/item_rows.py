@@ -9,7 +9,7 @@ from nightdesk.model.items import ItemRow, ItemStage
 from nightdesk.model.job import ENDED, Run
 from nightdesk.model.units import NS, UNKNOWN, format_count, format_duration
 from nightdesk.tui.glyphs import Glyphs
-from nightdesk.tui.panes.job_lines import clock
+from nightdesk.tui.panes.job_lines import clock, failure_words
 from nightdesk.tui.text import Cell, Part, Tone
 from nightdesk.tui.widgets.grid import Column, Row
 
@@ -17,11 +17,11 @@ COLUMNS = (
     Column("state", "", width=1),
     Column("tag", "", width=1),
     Column("index", "no.", width=6, align="right"),
-    Column("item", "item", flex=3),
+    Column("item", "item", flex=1),
     Column("tries", "tries", width=5, align="right", least=76),
     Column("began", "began", width=5, least=100),
     Column("took", "took", width=7, align="right"),
-    Column("note", "", flex=2, least=56),
+    Column("note", "", flex=1, least=56),
 )
 SORT_OF_COLUMN = {"state": "state", "index": "index", "item": "item", "tries": "attempts", "took": "took"}
 COLUMN_OF_SORT = {order: column for column, order in SORT_OF_COLUMN.items()} | {"order": "note"}
@@ -117,7 +117,7 @@ def note(row: ItemRow, run: Run, now_ns: int) -> Cell:
     match row.state:
         case "failed":
             failure = row.failure
-            return Cell(f"{failure.kind}: {failure.evidence}" if failure else "failed", "bad")
+            return Cell(failure_words(failure) if failure else "failed", "bad")
         case "running":
             return Cell(f"attempt {row.attempts}{fallback}" if row.attempts > 1 or fallback else "", "muted")
         case "delayed":

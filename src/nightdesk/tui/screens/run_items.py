@@ -20,7 +20,7 @@ from nightdesk.model.job import ENDED, ItemMove, Run, StartRun
 from nightdesk.model.logs import LogFile
 from nightdesk.model.units import NS
 from nightdesk.tui.asks import Ask, FilterTraffic, OpenLog, RetryRequested, StartRequested
-from nightdesk.tui.panes.job_lines import bar_of
+from nightdesk.tui.panes.job_lines import bar_of, failure_words
 from nightdesk.tui.panes.traffic_window import Pending, WindowRows
 from nightdesk.tui.screens.item_rows import (
     COLUMN_OF_SORT,
@@ -211,7 +211,7 @@ new run of just those items.
         row = self.row
         remark = Cell("")
         if row is not None and row.failure is not None:
-            remark = Cell(f"{row.failure.kind}: {row.failure.evidence}", "bad")
+            remark = Cell(failure_words(row.failure), "bad")
         elif row is not None and row.reason:
             remark = Cell(row.reason, "muted")
         elif not len(self.window) and self.window.total is not None:

@@ -27,7 +27,7 @@ from nightdesk.tui.asks import (
     RunActionRequested,
     StartRequested,
 )
-from nightdesk.tui.panes.job_lines import state_cell
+from nightdesk.tui.panes.job_lines import failure_words, state_cell
 from nightdesk.tui.screens.trial_pages import (
     EXCHANGE_COLUMNS,
     accelerator_lines,
@@ -169,7 +169,7 @@ class TrialScreen(Sheet[None]):
             took = f" {format_duration((run.ended_ns or now_ns) - run.started_ns)}"
         why = run.reason or ""
         if run.failure is not None:
-            why = f"{run.failure.kind}: {run.failure.evidence}"
+            why = failure_words(run.failure)
         elif run.exit_status:
             why = f"ended with {run.exit_status}"
         told = line(

@@ -19,7 +19,7 @@ from nightdesk.model.units import (
     format_watts,
 )
 from nightdesk.tui.glyphs import Glyphs
-from nightdesk.tui.panes.job_lines import clock
+from nightdesk.tui.panes.job_lines import clock, failure_words
 from nightdesk.tui.text import Cell, Tone
 from nightdesk.tui.widgets.diffview import DiffRow, Look, text_rows
 from nightdesk.tui.widgets.grid import Column, Row
@@ -201,7 +201,7 @@ def _took(outcome: ItemOutcome | None) -> str:
 
 
 def _failure(outcome: ItemOutcome | None) -> str:
-    return f"{outcome.failure.kind}: {outcome.failure.evidence}" if outcome and outcome.failure else "none"
+    return failure_words(outcome.failure) if outcome and outcome.failure else "none"
 
 
 def _count(outcome: ItemOutcome | None, name: str) -> str:
