@@ -61,7 +61,8 @@ def why_not(argv: Sequence[str]) -> str | None:
 class Awake:
     """Holds the lock while ``wanted()``; :meth:`look` says that it may have changed."""
 
-    def __init__(self, wanted: Callable[[], bool], tell: Tell) -> None:
+    def __init__(self, wanted: Callable[[], bool], tell: Tell, platform: str = sys.platform) -> None:
+        self._platform = platform
         self._wanted = wanted
         self._tell = tell
         self._changed = asyncio.Event()
@@ -72,7 +73,7 @@ class Awake:
 
     async def run(self) -> None:
         """Work until cancelled; the child has ended then."""
-        argv = awake_argv(sys.platform, os.getpid())
+        argv = awake_argv(self._platform, os.getpid())
         pause = FIRST_PAUSE
         while True:
             await self._until(wanted=True)
