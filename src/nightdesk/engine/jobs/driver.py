@@ -45,6 +45,7 @@ from nightdesk.core.run_events import (
 )
 from nightdesk.core.work import Attempt, Work
 from nightdesk.engine.jobs.attempts import KeeperWatch, find_keeper, process_keys, spawn_keeper, wait_readable
+from nightdesk.engine.jobs.ended import EndedAttempt, failed_attempt
 from nightdesk.engine.jobs.endings import failure_of, lost_reason, remark_of
 from nightdesk.engine.jobs.items import is_valid
 from nightdesk.engine.jobs.runs import RunFolder, plain_name
@@ -93,6 +94,7 @@ class Surroundings:
     threads: Callable[[], ThreadPoolExecutor | None]
     consider: Callable[[], None]
     """Others may be able to start now."""
+    on_attempt_failed: Callable[[EndedAttempt], None]
     signalled: Callable[[str, SignalReport], None]
     """What a signal to the processes of a run did."""
     free_models: FreeModelsCall
@@ -235,6 +237,8 @@ class RunDriver:
     async def _launch(self) -> tuple[Command, ...]:
         """Start attempts while there is room, passing over the items that need no work."""
         commands: tuple[Command, ...] = ()
+        if not self.work.plan.arguments:
+            return ()  # a dry run that only lists
         if self.work.plan.items is None:
             return await self._start(None) if self.work.room else ()
         while self.work.room and not commands:
@@ -416,7 +420,7 @@ class RunDriver:
         if result is None:
             if self.work.ledger.restarted and not folder.was_begun():
                 return self.apply(NeverBegan(serial, now))
-            return self.apply(KeeperLost(serial, lost_reason(attempt), now))
+            return self._over(attempt, KeeperLost(serial, lost_reason(attempt), now))
         if attempt.started_ns is None:
             self.work = self.work.with_attempt(replace(attempt, started_ns=result.started_ns))
         failure = await asyncio.to_thread(
@@ -431,6 +435,12 @@ class RunDriver:
             None if result.step else usage,
             failure,
         )
+        return self._over(attempt, event)
+
+    def _over(self, attempt: Attempt, event: Ended | KeeperLost) -> tuple[Command, ...]:
+        failed = failed_attempt(self.work, attempt, event, self.folder, str(self.log_of(attempt)))
+        if failed:
+            self._around.on_attempt_failed(failed)
         return self.apply(event)
 
     async def _signal(self, command: Signal) -> None:

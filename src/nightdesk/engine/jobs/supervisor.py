@@ -22,10 +22,19 @@ from nightdesk.core.item_needs import closed_items
 from nightdesk.core.jobs import check_action, next_deadline_ns
 from nightdesk.core.plans import Plan, find_job, job_view, missing_item, plan_run
 from nightdesk.core.queue import admit
-from nightdesk.core.run_events import Admitted, HeldBack, ItemsClosed, ItemsMoved, ItemsSkipped, Ticked
+from nightdesk.core.run_events import (
+    Admitted,
+    HeldBack,
+    ItemsClosed,
+    ItemsMoved,
+    ItemsSkipped,
+    Remarked,
+    Ticked,
+)
 from nightdesk.core.work import Work
 from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs
 from nightdesk.engine.jobs.driver import FreeModelsCall, RunDriver, Surroundings
+from nightdesk.engine.jobs.ended import EndedAttempt
 from nightdesk.engine.jobs.items import find_items, listing
 from nightdesk.engine.jobs.rotation import Rotation, next_look
 from nightdesk.engine.jobs.runs import RunFolder
@@ -71,6 +80,7 @@ class Supervisor:
         on_signalled: Callable[[str, SignalReport], None] = lambda run, report: None,
         memory: Callable[[], Memory | None] = lambda: None,
         free_models: FreeModelsCall = no_models,
+        on_attempt_failed: Callable[[EndedAttempt], Coroutine[object, object, None]] | None = None,
     ) -> None:
         self._desk = desk
         self._publish = publish
@@ -79,6 +89,9 @@ class Supervisor:
         self._on_run_ended = on_run_ended
         self._stalls = StallWatch(traffic)
         self._memory = memory
+        self._keep_failure = on_attempt_failed
+        self._early: list[EndedAttempt] = []
+        """Failed attempts of the time before ``run``."""
         self._book = RunBook()
         self._group: asyncio.TaskGroup | None = None
         self.running = asyncio.Event()
@@ -96,6 +109,7 @@ class Supervisor:
             consider=self._consider,
             signalled=on_signalled,
             free_models=free_models,
+            on_attempt_failed=self._failed,
         )
 
     # what others ask
@@ -244,6 +258,8 @@ class Supervisor:
                 self.running.set()
                 self._threads = ThreadPoolExecutor(SIGNAL_THREADS, thread_name_prefix="signal")
                 self._go_on()
+                while self._early:
+                    self._failed(self._early.pop(0))
                 group.create_task(_guarded(self._watch_stalls()))
                 group.create_task(_guarded(self._rotate()))
                 while True:
@@ -374,11 +390,20 @@ class Supervisor:
     async def _list_items(self, plan: Plan) -> Run:
         """A dry run without a command of its own: tells what would be done, does nothing."""
         driver = self._create(plan)
+        # Nobody else may let it start: there is no command.
+        driver.apply(Admitted())
+        driver.apply(Remarked("Looks which items need work."))
+        self._spawn(self._write_list(driver))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_SECONDS):
+                await driver.begun.wait()
+        return driver.work.run
+
+    async def _write_list(self, driver: RunDriver) -> None:
+        plan = driver.work.plan
         text = await asyncio.to_thread(listing, plan, driver.folder.path)
         driver.folder.append_log(driver.log, text)
-        driver.apply(Admitted())
         driver.apply(ItemsSkipped(tuple(range(len(plan.items or ()))), self._now()))
-        return driver.work.run
 
     def _consider(self) -> None:
         """Let the queue decide who starts. Nobody does while runs are adopted."""
@@ -400,6 +425,15 @@ class Supervisor:
         for run_id in admission.reasons.keys() | admission.expected.keys():
             held = HeldBack(admission.reasons.get(run_id), admission.expected.get(run_id))
             self._book.active[run_id].apply(held)
+
+    def _failed(self, ended: EndedAttempt) -> None:
+        if self._keep_failure is None:
+            return
+        if self._group is None:
+            self._early.append(ended)
+            return
+        with suppress(NightdeskError):  # the engine ends at this moment
+            self._spawn(self._keep_failure(ended))
 
     def _open_items(self) -> None:
         """Items that wait for an item of another job may be worked on as soon as that one is done."""

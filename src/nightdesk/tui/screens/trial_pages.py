@@ -152,10 +152,11 @@ def _bars(ratios: Sequence[float], glyphs: Glyphs) -> Pieces:
 def comparison_rows(compared: ItemComparison, look: Look) -> Iterator[DiffRow]:
     """What the item gave now beside what it gave before, then the two outputs."""
     now, before = compared.now, compared.before
-    yield DiffRow((("".ljust(NAME), ""), ("before".ljust(28), "muted"), ("now", "strong")))
+    room = max(24, min(44, (look.width - NAME) // 2))
+    yield DiffRow((("".ljust(NAME), ""), ("before".ljust(room), "muted"), ("now", "strong")))
     for name, left, right, tone in _facts(before, now):
         mark: Tone = tone if left != right else ""
-        yield DiffRow(((name.ljust(NAME), "muted"), (left[:27].ljust(28), "muted"), (right, mark)))
+        yield DiffRow(((name.ljust(NAME), "muted"), (left[: room - 1].ljust(room), "muted"), (right, mark)))
     if before is None:
         yield DiffRow((("No run that is remembered worked on this item before.", "muted"),))
     yield DiffRow(())
