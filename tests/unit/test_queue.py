@@ -76,6 +76,8 @@ def test_a_run_waits_until_what_it_needs_has_ended_well() -> None:
     assert admit([run], {"a": replace(need, state="paused")}, 1).reasons == {
         "b": "Waits for a, which is paused."
     }
+    two = admit([work("c", needs=("a", "b"))], {name: replace(need, state="running") for name in "ab"}, 1)
+    assert two.reasons == {"c": "Waits for a and b."}
     assert admit([run], {"a": need}, 1).reasons == {"b": "Waits for a, which waits too."}
     assert admit([run], {"a": replace(need, state="failed")}, 1).reasons == {
         "b": "Waits for a: its last run ended as failed."

@@ -18,6 +18,7 @@ from nightdesk.model.job import ENDED, Priority, Run
 AGEING_NS = 30 * 60 * 10**9
 """A run that waited this long moves up by one priority; from then on all that it needs is kept for it."""
 _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(get_args(Priority))}
+_HOW = {"paused": ", which is paused", "waiting": ", which waits too"}
 MEMORY = "\0memory"
 """Stands among the slots for the machine's memory; no key of a file can hold a NUL."""
 
@@ -138,16 +139,16 @@ class _Round:
         return _Wait(f"{STARTS}{start_words(start_ns, self._at_ns)}.", start_ns)
 
     def _needs_wait(self, work: Work) -> _Wait | None:
+        going: list[str] = []
         for need in work.plan.needs:
             run = self._newest_full.get(need)
             if run is None:
                 return _Wait(f"Waits for {need}, which has not run yet.")
             if run.state not in ENDED:
-                how = {"paused": ", which is paused", "waiting": ", which waits too"}.get(run.state, "")
-                return _Wait(f"Waits for {need}{how}.", self._needed_ns(work))
-            if run.state != "done":
+                going.append(need + _HOW.get(run.state, ""))
+            elif run.state != "done":
                 return _Wait(f"Waits for {need}: its last run ended as {run.state}.")
-        return None
+        return _Wait(f"Waits for {' and '.join(going)}.", self._needed_ns(work)) if going else None
 
     def _needed_ns(self, work: Work) -> int | None:
         """When the last of the jobs that it needs will probably be done."""
