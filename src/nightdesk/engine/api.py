@@ -17,6 +17,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.response import Stream
 
 from nightdesk import __version__
+from nightdesk.engine.diagnostics_routes import diagnostics_routes
 from nightdesk.engine.exchange_routes import exchange_routes
 from nightdesk.engine.hindsight_routes import hindsight_routes
 from nightdesk.engine.job_routes import job_routes
@@ -40,6 +41,7 @@ def make_app(service: Service) -> Litestar:
     routes = [
         *_desk_routes(service),
         *process_routes(service),
+        *diagnostics_routes(service),
         *job_routes(service),
         *exchange_routes(service),
         *hindsight_routes(service),

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from nightdesk.core.query import parse
+from nightdesk.core.query import parse, quoted
 from nightdesk.core.searched import searched_text
 from nightdesk.engine.store.exchanges import Fresh
 from nightdesk.engine.store.history import History
 from nightdesk.engine.traffic import TrafficBook
 from nightdesk.model.errors import UsageError
-from nightdesk.model.exchange import Exchange
+from nightdesk.model.exchange import Exchange, ExchangeRow
 from nightdesk.model.inspection import ExchangePage, ExchangePlace, ExchangeTotals, Feedback
 
 
@@ -37,6 +37,10 @@ class Exchanges:
             limit=limit,
             running=self.unstored(),
         )
+
+    async def newest_of(self, run_id: str, limit: int) -> tuple[ExchangeRow, ...]:
+        """The newest exchanges of a run, the newest first, running ones among them."""
+        return (await self.page(f"run:={quoted(run_id)}", "-started", 0, limit)).rows
 
     async def trouble(self, query: str, sort: str, offset: int) -> ExchangePlace:
         """The first place from ``offset`` on with a verdict or an error. Raises like :meth:`page`."""

@@ -24,6 +24,7 @@ from nightdesk.engine.awake import Awake
 from nightdesk.engine.bus import Bus
 from nightdesk.engine.cancel import Cancels
 from nightdesk.engine.children import ChildProcess
+from nightdesk.engine.diagnostics import Diagnostics
 from nightdesk.engine.exchanges import Exchanges
 from nightdesk.engine.jobs.handover import DeviceMemory, ModelHandover
 from nightdesk.engine.jobs.memory import MemoryWatch, device_memory
@@ -113,6 +114,7 @@ class Service:
             memory=self._memory,
             free_models=handover.free,
             on_signalled=lambda run_id, report: self.care.note(run_id, report),
+            on_attempt_failed=lambda ended: self.diagnostics.keep(ended),
         )
         self.logs = LogFollower(
             desk.config.watch.logs, desk.folder, self.bus.publish, self.supervisor.set_progress
@@ -141,6 +143,9 @@ class Service:
         )
         self.traffic.load(self.store.newest(200))
         self.exchanges = Exchanges(self.traffic, self.store)
+        self.diagnostics = Diagnostics(
+            self.exchanges.newest_of, self.store.samples, lambda: self.servers.servers
+        )
         self.replays = Replays(self.traffic, lambda: self.desk.config.capture, self._record_of)
         self.cancels = Cancels(
             self.traffic, self.replays, lambda line: self._capture.send(line), lambda: self._relay is not None
@@ -288,6 +293,8 @@ class Service:
     async def _sample_processes(self) -> None:
         every = WATCHED_EVERY if self._is_watched() else IDLE_EVERY
         change = await asyncio.to_thread(self.processes.sample, time.time_ns(), every)
+        if active := self._active_runs():
+            self.diagnostics.see(self.processes.rows(), active, time.time_ns())
         if change.changed or change.gone:
             self.bus.publish(change)
         if "processes" not in self.sources:

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import BinaryIO, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -84,6 +84,15 @@ class Folder:
             return None
 
 
+class Spec(NamedTuple):
+    """What a keeper has to start."""
+
+    folder: str = ""
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = {}
+    """What is added to the engine's."""
+
+
 class AttemptFolder(Folder):
     """One folder below ``attempts`` of a run: what its keeper reads and writes."""
 
@@ -103,6 +112,21 @@ class AttemptFolder(Folder):
         fields += [f"arg={argument}" for argument in arguments]
         fields += [f"env={name}={value}" for name, value in environment.items()]
         self.replace("spec", b"".join(os.fsencode(field) + b"\0" for field in fields))
+
+    def spec(self) -> Spec:
+        """What the keeper had to start; empty where that is not known any more."""
+        try:
+            fields = (self.path / "spec").read_bytes().split(b"\0")[:-1]
+        except OSError:
+            return Spec()
+        pairs = [
+            (os.fsdecode(key), os.fsdecode(value)) for key, _, value in (f.partition(b"=") for f in fields)
+        ]
+        return Spec(
+            next((value for key, value in pairs if key == "folder"), ""),
+            tuple(value for key, value in pairs if key == "arg"),
+            dict(value.partition("=")[::2] for key, value in pairs if key == "env"),
+        )
 
     def was_begun(self) -> bool:
         """Whether the command may have been started: its keeper sets the lock's time right before."""
@@ -205,12 +229,12 @@ class RunFolder(Folder):
         with _open_private(log, os.O_APPEND) as file:
             file.write(text.encode("utf-8", "replace"))
 
-    def log_tail(self, log: Path, start: int) -> str:
+    def log_tail(self, log: Path, start: int, most: int = TAIL_BYTES) -> str:
         """The end of the log, at most so much as is worth looking at, from byte ``start`` on."""
         with contextlib.suppress(OSError), log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(start, size - TAIL_BYTES))
-            return file.read(TAIL_BYTES).decode("utf-8", "replace")
+            file.seek(max(start, size - most))
+            return file.read(most).decode("utf-8", "replace")
         return ""
 
 
