@@ -18,6 +18,7 @@ from litestar.response import Stream
 
 from nightdesk import __version__
 from nightdesk.engine.diagnostics_routes import diagnostics_routes
+from nightdesk.engine.energy_routes import energy_routes
 from nightdesk.engine.exchange_routes import exchange_routes
 from nightdesk.engine.hindsight_routes import hindsight_routes
 from nightdesk.engine.job_routes import job_routes
@@ -47,6 +48,7 @@ def make_app(service: Service) -> Litestar:
         *hindsight_routes(service),
         *replay_routes(service),
         *log_routes(service),
+        *energy_routes(service),
     ]
     return Litestar(
         route_handlers=[Router(path="/v1", route_handlers=routes)],

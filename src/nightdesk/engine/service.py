@@ -19,12 +19,14 @@ import msgspec
 from nightdesk import __version__
 from nightdesk.client.desk import Desk
 from nightdesk.core.admission import Memory
+from nightdesk.core.alarms import desk_alarms
 from nightdesk.engine.alarms import Judge
 from nightdesk.engine.awake import Awake
 from nightdesk.engine.bus import Bus
 from nightdesk.engine.cancel import Cancels
 from nightdesk.engine.children import ChildProcess
 from nightdesk.engine.diagnostics import Diagnostics
+from nightdesk.engine.energy import keep_energy
 from nightdesk.engine.exchanges import Exchanges
 from nightdesk.engine.jobs.handover import DeviceMemory, ModelHandover
 from nightdesk.engine.jobs.memory import MemoryWatch, device_memory
@@ -143,6 +145,7 @@ class Service:
         )
         self.traffic.load(self.store.newest(200))
         self.exchanges = Exchanges(self.traffic, self.store)
+        self.energy = keep_energy(self)
         self.diagnostics = Diagnostics(
             self.exchanges.newest_of, self.store.samples, lambda: self.servers.servers
         )
@@ -204,6 +207,7 @@ class Service:
         self.traffic.capture_ended("the engine ended")
         for run in self.supervisor.runs():
             self.store.save_run(run)
+        self.energy.save()
         self.store.close()
 
     # questions
@@ -254,6 +258,8 @@ class Service:
             counts=self.traffic.counts,
             runs=(*active, *newest.values()),
             orphans=tuple(row for row in self.processes.rows() if row.owner == "orphan"),
+            energy=self.energy.desk(),
+            alarms=desk_alarms(self._samples, time.time_ns(), self.servers.servers, self.traffic.rows()),
         )
 
     def run_by_id(self, run_id: str) -> Run:
@@ -382,6 +388,7 @@ class Service:
                 self._samples.append(sample)
                 while self._samples[0].at_ns < sample.at_ns - SAMPLES_NS:
                     del self._samples[0]
+                self.energy.take(sample)
                 self.store.save_sample(sample)
                 self.bus.publish(SampleAdded(sample=sample))
             case SensorStatus(source=source, state=state, message=message):
@@ -411,6 +418,7 @@ class Service:
     def _job_change(self, change: Change) -> None:
         if isinstance(change, RunChanged) and self._loop is not None:
             self.store.save_run(change.run)
+            self.energy.follow(change.run)
         self.bus.publish(change)
         self.awake.look()
         self.care.look()

@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from nightdesk.model.alarm import Alarm
 from nightdesk.model.base import Noun, ProcessKey
+from nightdesk.model.energy import DeskEnergy
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.job import JobView, Run
 from nightdesk.model.logs import LogFile
@@ -191,6 +193,9 @@ class Status(Noun, frozen=True, kw_only=True):
     runs: tuple[Run, ...]
     """Active runs, then the newest ended run of each job."""
     orphans: tuple[ProcessRow, ...]
+    energy: DeskEnergy | None = None
+    """Of the night so far; absent where nothing reports its power."""
+    alarms: tuple[Alarm, ...] = ()
 
 
 class ErrorBody(Noun, frozen=True, kw_only=True):
