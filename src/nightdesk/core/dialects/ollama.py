@@ -8,6 +8,7 @@ import msgspec
 
 from nightdesk.core.dialects.reader import ReplyReader, decode_or_none
 from nightdesk.core.dialects.reply import count, mapping, sequence, word
+from nightdesk.core.dialects.vectors import Vectors, split_list
 from nightdesk.model.exchange import Embeddings, ToolCall
 
 
@@ -208,27 +209,48 @@ class OllamaEmbedReader(OllamaReader):
 
     def read_document(self, data: bytes) -> None:
         """Counts vectors and their numbers without building them."""
+        split = split_list(data)
+        if split is None or not self._read_rest(split.rest, split):
+            self._read_whole(data)
+
+    def _read_rest(self, rest: bytes, split: Vectors) -> bool:
+        """Takes a document whose vectors were counted; False where they were not the reply's."""
+        try:
+            value = _vectors.decode(rest)
+        except _FAULTS:
+            return False
+        if value.embeddings != []:
+            return False
+        self._take(value, Embeddings(count=split.number, dims=dims_of(split.first)))
+        return True
+
+    def _read_whole(self, data: bytes) -> None:
         try:
             value = _vectors.decode(data)
         except _FAULTS:
             super().read_document(data)
             return
+        vectors = value.embeddings
+        if vectors is None and bytes(value.embedding):
+            vectors = [value.embedding]
+        found = None
+        if vectors is not None:
+            found = Embeddings(count=len(vectors), dims=dims_of(bytes(vectors[0])) if vectors else 0)
+        self._take(value, found)
+
+    def _take(self, value: _Vectors, embeddings: Embeddings | None) -> None:
         reply = self.reply
         reply.model = value.model or None
         if value.error not in (None, ""):
             reply.take_error(value.error)
-        vectors = value.embeddings
-        if vectors is None and bytes(value.embedding):
-            vectors = [value.embedding]
-        if vectors is not None:
-            reply.embeddings = Embeddings(count=len(vectors), dims=dims_of(vectors[0]) if vectors else 0)
+        reply.embeddings = embeddings or reply.embeddings
         reply.prompt_tokens, reply.load_ns = count(value.prompt_eval_count), count(value.load_duration)
         reply.total_ns = count(value.total_duration)
 
 
-def dims_of(vector: msgspec.Raw) -> int:
+def dims_of(vector: bytes) -> int:
     """Length of a vector: an array of numbers, or base64 of 4-byte numbers."""
-    raw = bytes(vector).strip()
+    raw = vector.strip()
     if raw.startswith(b'"'):
         return len(raw.strip(b'"').rstrip(b"=")) * 3 // 4 // 4
     return raw.count(b",") + 1 if raw.strip(b"[] \t\r\n") else 0

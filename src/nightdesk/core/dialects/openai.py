@@ -9,6 +9,7 @@ import msgspec
 from nightdesk.core.dialects.ollama import dims_of
 from nightdesk.core.dialects.reader import ReplyReader
 from nightdesk.core.dialects.reply import TOOL_CALLS, Reply, mapping, sequence, word
+from nightdesk.core.dialects.vectors import split_objects
 from nightdesk.model.exchange import Embeddings, ToolCall
 
 
@@ -172,8 +173,11 @@ class OpenAIEmbedReader(ReplyReader):
 
     def read_document(self, data: bytes) -> None:
         """Counts vectors without building them."""
+        split = split_objects(data)
         try:
-            value = _vectors.decode(data)
+            value = _vectors.decode(data if split is None else split.rest)
+            if split is not None and (value.data is None or len(value.data) != split.number):
+                split, value = None, _vectors.decode(data)
         except _FAULTS:
             super().read_document(data)
             return
@@ -183,7 +187,8 @@ class OpenAIEmbedReader(ReplyReader):
             reply.take_error(value.error)
         reply.take_usage(value.usage)
         if value.data is not None:
-            dims = dims_of(value.data[0].embedding) if value.data else 0
+            first = split.first if split else bytes(value.data[0].embedding) if value.data else b""
+            dims = dims_of(first)
             reply.embeddings = Embeddings(count=len(value.data), dims=dims)
 
 
