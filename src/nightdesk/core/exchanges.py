@@ -22,13 +22,14 @@ from nightdesk.core.drafts import DRAFT_BYTES, Draft, Record
 from nightdesk.core.lanes import HALF, MASK, Lane
 from nightdesk.core.packets import (
     ACK,
+    FAST_HEADS,
     FAST_LINKS,
-    FAST_MASK,
-    FAST_TCP,
+    PLACE,
     RST,
-    SHORTEST,
     SLOW_LINK,
     SYN,
+    TCP,
+    WHOLE,
     PacketReader,
     Segment,
     addresses_of,
@@ -138,36 +139,35 @@ class Assembler:
 
     def _run_through(self, burst: Burst, at: int) -> int:
         """Takes each frame; returns the time of the last. All that most packets need is done in this one loop."""
-        lanes, dirty, due = self._lanes, self._dirty, self._due
+        lane_of, head_of, dirty, due = self._lanes.get, FAST_HEADS.get, self._dirty, self._due
         link, data, starts = burst.link_type, burst.data, burst.starts
-        unpack, ip_at, kinds = FAST_LINKS.get(link, SLOW_LINK)
-        options_at = ip_at + 20
+        unpack, ip_at, usual, kinds = FAST_LINKS.get(link, SLOW_LINK)
         # A frame that is too short shows bytes of the next one: no length in it fits before its own end.
         heads = map(unpack, repeat(data), starts)
-        for at, start, stop, (kind, total, place, key, seq, ack, flags) in zip(
+        for at, start, stop, (kind, total, place, protocol, key, seq, ack, flags) in zip(
             burst.times, starts, burst.stops, heads, strict=True
         ):
             if at >= due:
                 self._expire(at)
                 due = self._due
-            if place & FAST_MASK == FAST_TCP and kind in kinds:
-                lane = lanes.get(key)
+            if protocol == TCP and (kind == usual or kind in kinds) and (place == WHOLE or not place & PLACE):
+                lane = lane_of(key)
                 if lane is None:
                     if self._ports is not None and self._is_unwanted(key):
                         continue
-                elif seq == lane.next and not flags & 7:
-                    begin = start + options_at + (flags >> 10 & 0x3C)
-                    end = start + ip_at + total
-                    if begin < end:
-                        if lane.fast and ack == lane.due_ack and end <= stop and flags >= SHORTEST:
+                elif seq == lane.next and (head := head_of(flags)) and (end := start + ip_at + total) <= stop:
+                    if total > head:
+                        if ack == lane.due_ack:
+                            size = total - head
                             ready = lane.ready
                             if not ready:
                                 dirty.append(lane)
-                            ready.append(data[begin:end])
+                            ready.append(data[end - size : end])
                             lane.times.append(at)
-                            lane.next = (seq + end - begin) & MASK
+                            seq += size
+                            lane.next = seq if seq <= MASK else seq & MASK
                             continue
-                    elif begin == end and lane.is_calm and end <= stop and flags >= SHORTEST:
+                    elif total == head and lane.is_calm:
                         peer = lane.peer
                         if ack == peer.next or (peer.is_calm and (ack - peer.next) & MASK >= HALF):
                             continue

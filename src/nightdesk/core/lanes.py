@@ -32,7 +32,6 @@ class Lane:
     __slots__ = (
         "acked",
         "due_ack",
-        "fast",
         "fin",
         "first",
         "flow",
@@ -56,9 +55,8 @@ class Lane:
         """Where ``next`` began."""
         self.is_calm = False
         """Nothing unusual is going on in this direction."""
-        self.fast = False
-        """A server's lane whose next segment, if it acknowledges ``due_ack``, needs no further look."""
         self.due_ack = -1
+        """A server's next segment that acknowledges this needs no further look; -1 where each needs one."""
         self.ready: list[bytes] = []
         self.times: list[int] = []
         self.pending: list[tuple[int, bytes, int, int]] = []

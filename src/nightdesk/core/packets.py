@@ -26,7 +26,7 @@ PIECES = 2048
 
 _VLAN_TAGS = frozenset({0x8100, 0x88A8, 0x9100})
 _EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140})
-_TCP = 6
+TCP = 6
 
 
 class Segment(NamedTuple):
@@ -109,7 +109,7 @@ class PacketReader:
 
     def _read_v4(self, packet: bytes) -> Segment | None:
         head = (packet[0] & 0x0F) * 4
-        if head < 20 or len(packet) < head or packet[9] != _TCP:
+        if head < 20 or len(packet) < head or packet[9] != TCP:
             return None
         # Segmentation offload leaves 0 for packets longer than the field can say.
         total = int.from_bytes(packet[2:4], "big") or len(packet)
@@ -127,7 +127,7 @@ class PacketReader:
         size = int.from_bytes(packet[4:6], "big")
         body = packet[40 : 40 + size] if size else packet[40:]
         kind, addresses = packet[6], packet[8:40]
-        while kind != _TCP:
+        while kind != TCP:
             if len(body) < 8:
                 return None
             if kind == 44:
@@ -206,21 +206,22 @@ def _segment(addresses: bytes, body: bytes) -> Segment | None:
 Unpack: TypeAlias = Callable[[Any, int], tuple[Any, ...]]
 
 
-def _fast(link_head: str, ip_at: int, *kinds: bytes) -> tuple[Unpack, int, frozenset[bytes]]:
-    return struct.Struct(link_head + "xHxxI2x12sIIH").unpack_from, ip_at, frozenset(kinds)
+def _fast(link_head: str, ip_at: int, *kinds: int) -> tuple[Unpack, int, int, frozenset[int]]:
+    starts = frozenset(kind << 8 | service for kind in kinds for service in range(256))
+    return struct.Struct(link_head + "IHxxHxBxx12sIIH").unpack_from, ip_at, kinds[0] << 8, starts
 
 
 FAST_LINKS = {
-    ETHERNET: _fast(">12x3s", 14, b"\x08\0\x45"),
-    NULL: _fast(">2x3s", 4, b"\0\0\x45", b"\0\2\x45"),
-    COOKED: _fast(">14x3s", 16, b"\x08\0\x45"),
+    ETHERNET: _fast(">12x", 14, 0x080045),
+    NULL: _fast(">2x", 4, 0x000045, 0x000245),
+    COOKED: _fast(">14x", 16, 0x080045),
 }
-"""For IPv4 without options one unpacking gives: protocol type with the first byte of IP, total length, fragment
-place with time to live and protocol, key, seq, ack, data offset with flags. Then where IP begins, and the values of
-the first that mean IPv4 without options."""
-SLOW_LINK = _fast(">12x3s", 14)
+"""For IPv4 without options one unpacking gives: protocol type with the first two bytes of IP, total length, fragment
+place, protocol, key, seq, ack, data offset with flags. Then where IP begins, the usual value of the first, and all
+its values that mean IPv4 without options."""
+SLOW_LINK = _fast(">12x", 14, -1)
 """For links that are always taken apart step by step: nothing counts as IPv4 without options."""
-SHORTEST = 0x5000
-"""The last value of a TCP header of 20 bytes; headers that claim less are damaged."""
-FAST_MASK, FAST_TCP = 0x3FFF00FF, 6
-"""The third value, masked, of a TCP packet that is no fragment."""
+WHOLE, PLACE = 0x4000, 0x3FFF
+"""The usual fragment place of a packet that is no fragment, and the bits that are 0 in all of those."""
+FAST_HEADS = {words << 12 | flags: 20 + 4 * words for words in range(5, 16) for flags in (ACK, ACK | 8)}
+"""The last value of segments without any flag but ACK and PSH: the length of both headers, IP and TCP."""

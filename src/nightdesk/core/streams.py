@@ -233,8 +233,7 @@ class Flow:
         is_plain = not self.is_closed and self.left_place is None and self.reset is None
         for lane in (self.client, self.server):
             lane.is_calm = is_plain and not lane.pending and lane.acked < 0 and lane.fin is None
-        self.server.fast = self.server.is_calm
-        self.server.due_ack = self.client.next
+        self.server.due_ack = self.client.next if self.server.is_calm else -1
 
     def _drain(self, lane: Lane) -> bool:
         pending, moved = lane.pending, 0
@@ -493,6 +492,7 @@ class Flow:
         if self.reset is not None:
             (self._server_leaves if self.reset[0] else self._client_leaves)(self.reset[1])
         self.is_closed = True
-        self.client.is_calm = self.server.is_calm = self.server.fast = False
+        self.client.is_calm = self.server.is_calm = False
+        self.server.due_ack = -1
         self.deadline = NEVER
         self.hole_ns = 0
