@@ -34,6 +34,8 @@ Members = tuple[TreeMember, ...]
 Outcome = Literal["sent", "gone", "reused", "denied"]
 _POLL_S = 0.02
 _KILL_WAIT_S = 5.0
+_CALM_LOOKS = 8
+"""So often nothing may be found of a tree that grew: one that begins the next process and ends is missed by a look."""
 _FREEZE_ROUNDS = 50
 """A tree that grows faster than it can be frozen is killed as far as it is known after so many looks."""
 
@@ -182,6 +184,8 @@ class _Signalling:
         self._marks: set[tuple[str, str]] = set()
         self._signalled: dict[ProcessKey, None] = {}
         self._killed: dict[ProcessKey, None] = {}
+        self._grew = False
+        """New members came while we worked."""
         self._refused: dict[ProcessKey, str] = {}
         self._before = {(entry.pid, entry.started_ns) for entry in table.values()}
         self._admit(members, table)
@@ -247,7 +251,7 @@ class _Signalling:
             time.sleep(pause)
             pause = min(pause * 1.3, 0.25)
             self._end_kindly(self._abandoned())
-        if self._alive() or self._newcomers():
+        if self._alive() or self._newcomers() or self._grew:
             self.kill()
 
     def kill(self) -> None:
@@ -256,10 +260,14 @@ class _Signalling:
         deadline = time.monotonic() + _KILL_WAIT_S
         for key in reversed(list(self._members)):
             self._send(key, signal.SIGKILL)
-        while self._alive() and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
-            for key in self._newcomers():
+        empty = 0
+        while time.monotonic() < deadline and empty <= (_CALM_LOOKS if self._grew else 0):
+            fresh = self._newcomers()
+            for key in fresh:
                 self._send(key, signal.SIGKILL)
+            empty = 0 if fresh or self._alive() else empty + 1
+            if self._grew or not empty:
+                time.sleep(_POLL_S)
 
     def report(self, action: TreeAction) -> SignalReport:
         """What was done, and for a stop or kill what is left."""
@@ -319,7 +327,9 @@ class _Signalling:
         if self._rescan:
             found += self._rescan()
         allowed = (member for member in found if member.key.pid not in self._forbidden)
-        return self._admit(allowed, table)
+        fresh = self._admit(allowed, table)
+        self._grew = self._grew or bool(fresh)
+        return fresh
 
     def _abandoned(self) -> list[ProcessKey]:
         """Newcomers without a living parent among us. One with a parent may be its clean-up and is left in peace."""
@@ -339,9 +349,10 @@ def _reused(member: TreeMember) -> str:
 
 def _denied(member: TreeMember) -> str:
     pid, user = member.key.pid, user_of(member.key.pid)
+    who = user if user == "root" else f"{user} or root"
     return (
         f"No right to signal process {pid} ({member.name}): it belongs to {user}; "
-        f"only {user} or root can end it: sudo kill {pid}"
+        f"only {who} can end it: sudo kill {pid}"
     )
 
 
