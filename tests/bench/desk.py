@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +44,15 @@ def _command(pid: int) -> bytes:
 
 
 @contextlib.contextmanager
-def running_desk(config: str = "", files: dict[str, str] | None = None) -> Iterator[Bench]:
-    """A desk with that ``nightdesk.toml`` and a running engine; its folder is the current one meanwhile."""
+def running_desk(
+    config: str = "",
+    files: dict[str, str] | None = None,
+    prepare: Callable[[Path], object] = lambda _: None,
+) -> Iterator[Bench]:
+    """A desk with that ``nightdesk.toml`` and a running engine; its folder is the current one meanwhile.
+
+    ``prepare`` is given the folder before the engine starts.
+    """
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -56,6 +63,7 @@ def running_desk(config: str = "", files: dict[str, str] | None = None) -> Itera
         os.environ["NIGHTDESK_SOCKET"] = f"{folder}/engine.sock"
         os.environ["XDG_STATE_HOME"] = name
         os.chdir(folder)
+        prepare(folder)
         subprocess.run([NIGHTDESK, "up"], check=True, stdout=subprocess.DEVNULL)
         try:
             desk = find_desk()

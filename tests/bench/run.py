@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import capture, exchanges, jobs, live, logs, memory, startup, viewer  # noqa: E402 - the path must be set first
+from tests.bench import capture, exchanges, inspector, jobs, live, logs, memory, startup, viewer  # noqa: E402 - the path must be set first
 
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
@@ -35,6 +35,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Rows]]] = {
     "capture": ("Packets to exchanges", capture.measure),
     "live": ("Live on loopback", live.measure),
     "exchanges": ("Recorded exchanges", exchanges.measure),
+    "inspector": ("Traffic list and inspector", inspector.measure),
     "memory": ("Memory of the capture", memory.measure),
 }
 

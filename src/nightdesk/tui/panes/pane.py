@@ -142,7 +142,8 @@ class Pane(Vertical, Generic[View]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", key_display="/", id="pane.filter"),
+        # At once, so that what is typed right behind it is text already and no keys of the pane.
+        Binding("slash", "filter", "filter", key_display="/", id="pane.filter", priority=True),
         Binding("escape", "clear_filter", "Clear the filter", show=False, id="pane.clear_filter"),
     ]
 
@@ -372,7 +373,9 @@ class Pane(Vertical, Generic[View]):
         self.screen.set_focus(target or self)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """No filter key where there is no filter."""
+        """No filter key where there is no filter, or one is being typed."""
+        if action == "filter" and isinstance(self.screen.focused, FilterLine):
+            return False
         return self.FILTERS if action in ("filter", "clear_filter") else True
 
     def action_filter(self) -> None:

@@ -451,7 +451,8 @@ holds, or the lines tagged with `t`.
 
     def action_profile(self) -> None:
         """Where the time of the listed exchanges went."""
-        self.post_message(asks.OpenProfile(self.listing.selection))
+        listing = self.listing
+        self.post_message(asks.OpenProfile(listing.selection if listing.tags else listing.window.query))
 
     def action_tag(self) -> None:
         """Tag the line for the totals, and go on to the next one."""

@@ -95,7 +95,13 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
             tooltip="The exchange above this one in the list",
         ),
         Binding(
-            "slash", "search", "search", key_display="/", id="inspector.search", tooltip="Search this page"
+            "slash",
+            "search",
+            "search",
+            key_display="/",
+            id="inspector.search",
+            tooltip="Search this page",
+            priority=True,
         ),
         Binding("m", "markdown", "raw", id="inspector.raw", tooltip="The reply as Markdown, or as it is"),
         Binding(
@@ -383,12 +389,18 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
 
     # Searching
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """No key for searching while that is typed."""
+        if action == "search" and isinstance(self.focused, FilterLine):
+            return False
+        return super().check_action(action, parameters)
+
     def action_search(self) -> None:
         """Type what to look for."""
         typed = self.query_one("#search", FilterLine)
         typed.value = self.view.needle
         typed.add_class("-open")
-        typed.focus()
+        self.set_focus(typed)
 
     @on(Input.Changed, "#search")
     def _typed(self, event: Input.Changed) -> None:

@@ -161,8 +161,12 @@ class ReplayingScreen(Sheet[None]):
     def _fetch(self, row: ExchangeRow) -> None:
         if not self._asking:
             self._asking = True
+            known = self.exchange if self.exchange is not None and self.exchange.state == "running" else None
             self.post_message(
-                Ask(lambda engine: engine.exchange(self.number), lambda got: self._take(row, got))
+                Ask(
+                    lambda engine: engine.exchange(self.number) if known is None else engine.grown(known),
+                    lambda got: self._take(row, got),
+                )
             )
 
     def _take(self, row: ExchangeRow, answer: Any | NightdeskError) -> None:
