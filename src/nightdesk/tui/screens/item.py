@@ -88,7 +88,7 @@ class ItemDetailScreen(Sheet[None]):
     def feed(self, desk: Mirror | None, now_ns: int) -> None:
         """Follow an item that is not over."""
         is_over = self.row.state in ("done", "failed", "skipped")
-        if not is_over and now_ns >= self._asked_ns + REFRESH_NS and self.is_mounted:
+        if not is_over and now_ns >= self._asked_ns + REFRESH_NS and self.query(Page):
             self._asked_ns = now_ns
             self._ask()
 

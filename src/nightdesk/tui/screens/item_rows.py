@@ -123,7 +123,7 @@ def note(row: ItemRow, run: Run, now_ns: int) -> Cell:
         case "delayed":
             left = max(0, (row.due_ns or now_ns) - now_ns)
             when = f"in {format_duration(left // NS * NS)}" if left >= NS else "as soon as there is room"
-            return Cell(f"failed {row.attempts} of its tries; again {when}{fallback}", "warn")
+            return Cell(f"tries that failed: {row.attempts}; again {when}{fallback}", "warn")
         case "waiting" if run.state in ENDED:
             return Cell("not reached", "muted")
         case "waiting":

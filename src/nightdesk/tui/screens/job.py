@@ -154,8 +154,8 @@ class JobScreen(Sheet[None]):
 
     def feed(self, desk: Mirror | None, now_ns: int) -> None:
         """Draw the job as it is now."""
-        if desk is None or not self.is_mounted:
-            return
+        if desk is None or not self.query(Grid):
+            return  # not composed yet, or being taken down
         job = desk.jobs.get(self.job)
         self.show_title(line("Job ", Cell(self.job, "strong")))
         known = job_facts(job) if job else [("", Cell("This job is no longer in nightdesk.toml.", "warn"))]

@@ -49,6 +49,7 @@ class RunItemsScreen(Sheet[None]):
     DEFAULT_CSS = """
     RunItemsScreen > #sheet { width: 100%; max-width: 100%; }
     RunItemsScreen > #sheet.-tall { height: 100%; max-height: 100%; }
+    RunItemsScreen #counts { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     RunItemsScreen #words { display: none; height: 1; border: none; padding: 0; background: $boost; }
     RunItemsScreen #words.-open { display: block; }
     RunItemsScreen #item-remark { height: auto; max-height: 3; }
@@ -98,6 +99,8 @@ new run of just those items.
         self._asked_ns = 0
         self._asking = 0
         self._fault = ""
+        self._from_top = False
+        """Another list was asked for: it is shown from its beginning."""
 
     def compose_sheet(self) -> ComposeResult:
         """Counts, the words to look for, the list, a remark."""
@@ -121,8 +124,8 @@ new run of just those items.
 
     def feed(self, desk: Mirror | None, now_ns: int) -> None:
         """Follow the run: ask again where it has changed, at most once a second."""
-        if desk is None or not self.is_mounted:
-            return
+        if desk is None or not self.query(Grid):
+            return  # not composed yet, or being taken down
         self._now_ns = now_ns
         self._run = desk.runs.get(self.run_id, self._run)
         if self._run is not self._seen and now_ns >= self._asked_ns + REFRESH_NS:
@@ -140,7 +143,7 @@ new run of just those items.
     def _look_around(self) -> None:
         if not self.is_mounted:
             return
-        lines = self.grid.lines_in_view
+        lines = range(1) if self._from_top else self.grid.lines_in_view
         while self._asking < 2 and (wanted := self.window.wanted(lines.start, max(0, lines.stop - 1))):
             self._ask_for(wanted)
 
@@ -180,7 +183,11 @@ new run of just those items.
         def blank(place: int) -> Any:
             return blank_line(Pending(place))
 
-        self.grid.show_rows(WindowRows(self.window, make, blank, self._miss))
+        if self.window.total is not None:  # until then the list before stays
+            self.grid.show_rows(WindowRows(self.window, make, blank, self._miss))
+            if self._from_top:
+                self._from_top = False
+                self.grid.action_to_top()
         falls = self.window.sort.startswith("-")
         sign = glyphs.descending if falls else glyphs.ascending
         self.grid.show_sort(COLUMN_OF_SORT[self.window.sort.removeprefix("-")], sign)
@@ -193,13 +200,14 @@ new run of just those items.
 
     def _show_counts(self, run: Run) -> None:
         parts = counts_line(self.window.counts, self._view, self.glyphs)
-        order = SORT_WORDS[self.window.sort.removeprefix("-")]
         shown = "" if not (self._view.states or self.window.text) else f"shown: {self.window.total or 0:,}  "
-        tagged = f"{len(self.tags)} tagged  " if self.tags else ""
+        tagged = f"{len(self.tags)} tagged" if self.tags else ""
         done = bar_of(run, run.items_done, run.items_total, BAR, self.glyphs)
         bar = (done, "  ") if self.size.width >= 110 else ()
-        words = Cell(f"{shown}{tagged}{order}", "muted")
-        self.query_one("#counts", Static).update(line(*bar, *parts, words), layout=False)
+        counts = line(Cell(tagged, "accent"), "  " if tagged else "", *bar, *parts, Cell(shown, "muted"))
+        self.query_one("#counts", Static).update(counts, layout=False)
+        order = SORT_WORDS[self.window.sort.removeprefix("-")]
+        self.query_one("#sheet").border_subtitle = line(Cell(order, "muted"))
         state = f" {self.glyphs.dot} {run.state}" + (f": {run.reason}" if run.reason else "")
         self.show_title(line("Items of ", Cell(self.run_id, "strong"), Cell(state, "muted")))
 
@@ -237,7 +245,7 @@ new run of just those items.
             self._view.asked, old.text if text is None else text, old.sort if sort is None else sort
         )
         self.window.counts = old.counts
-        self.grid.action_to_top()
+        self._from_top = True
         self._look_around()
         self._draw()
 

@@ -107,8 +107,8 @@ class TrialScreen(Sheet[None]):
 
     def feed(self, desk: Mirror | None, now_ns: int) -> None:
         """Follow the run."""
-        if desk is None or not self.is_mounted:
-            return
+        if desk is None or not self.query(Grid):
+            return  # not composed yet, or being taken down
         run = self._run = desk.runs.get(self.run_id, self._run)
         if run is None:
             return
