@@ -74,6 +74,7 @@ async def test_the_arrows_walk_along_the_lines_and_the_words_follow(night: FakeE
         assert selected(screen) == "fetch", "the job under the cursor"
         await pilot.press("right")
         assert selected(screen) == "transcribe"
+        await until(pilot, lambda: "┃ ▶ transcribe" in screen_text(app) and "┃ ✓" not in screen_text(app))
         await until(pilot, lambda: "uses 1 gpu" in screen_text(app))
         await pilot.press("l")
         assert selected(screen) == "synthesize"

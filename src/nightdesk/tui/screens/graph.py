@@ -87,6 +87,7 @@ class GraphScreen(Sheet[None]):
         dash, dots = ("-", ".") if self.glyphs is ASCII else ("─", "┄")
         legend = f"  {dash}{dash} needs the job  {dots}{dots} needs its items"
         self.show_title(line("What waits for what", Cell(legend, "muted")))
+        self.query_one("#graph-words", Static).update(line(Cell("Waiting for the engine.", "muted")))
         self.app.post_message(FeedRequested())
         self.query_one(JobGraphView).focus()
 

@@ -183,7 +183,7 @@ class JobGraphView(ScrollView, can_focus=True):
 
     def _line_cell(self, joint: Joint) -> Paint:
         near = any(self.selected in (line.job, line.target) for line in joint.lines)
-        tone: Tone = "accent" if near else "faint"
+        tone: Tone = "accent" if near else "muted"
         sign = LINES[joint.directions]
         if all(line.by_items for line in joint.lines):
             across, upright = (".", ":") if self.glyphs is ASCII else ("┄", "┆")
