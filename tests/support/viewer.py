@@ -22,6 +22,7 @@ from nightdesk.model.desk import (
     Snapshot,
     SourceState,
 )
+from nightdesk.model.energy import EnergyReport
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange, ExchangeRow
 from nightdesk.model.inspected import ProcessDetail, ProcessHistory, Stacks
@@ -50,6 +51,7 @@ from nightdesk.model.process import (
     TreeMember,
 )
 from nightdesk.model.profile import Profile
+from nightdesk.model.sample import Sample
 from nightdesk.tui.app import Viewer
 
 NS = 10**9
@@ -165,6 +167,9 @@ class FakeEngine:
         """Exchanges that are too old for the snapshot."""
         self.pages: list[tuple[str, str, int, int]] = []
         self.given: dict[int, Feedback] = {}
+        self.history: tuple[Sample, ...] = ()
+        """Samples that are too old for the snapshot."""
+        self.spent = EnergyReport()
         self.refuses: NightdeskError | None = None
         self.details: dict[int, ProcessDetail] = {}
         """What is told of a process, by its number; the row alone where nothing is given."""
@@ -189,6 +194,13 @@ class FakeEngine:
 
     async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
         return self.members
+
+    async def samples(self, since_ns: int, until_ns: int, resolution_s: int) -> tuple[Sample, ...]:
+        self.asked.append(("samples", since_ns, until_ns, resolution_s))
+        return tuple(one for one in self.history if since_ns <= one.at_ns <= until_ns)
+
+    async def energy(self) -> EnergyReport:
+        return self.spent
 
     async def run_tree(self, run_id: str) -> tuple[TreeMember, ...]:
         return self.members

@@ -21,6 +21,7 @@ from nightdesk.client.events import EventParser
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
+from nightdesk.model.energy import EnergyReport
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspected import ProcessDetail, Stacks
@@ -49,6 +50,7 @@ from nightdesk.model.process import (
     TreeMember,
 )
 from nightdesk.model.profile import Profile
+from nightdesk.model.sample import Sample
 
 BASE = "http://nightdesk"
 """Any host will do: the socket decides who answers."""
@@ -221,6 +223,19 @@ class AsyncEngine:
     async def totals(self, query: str = "") -> ExchangeTotals:
         """Sums over the exchanges that match a query."""
         return await self._get("/exchanges/totals", ExchangeTotals, {"query": query})
+
+    async def samples(self, since_ns: int, until_ns: int, resolution_s: int) -> tuple[Sample, ...]:
+        """Recorded samples of a span; resolutions are 1, 10 and 60 seconds."""
+        asked: dict[str, str | int] = {
+            "since_ns": since_ns,
+            "until_ns": until_ns,
+            "resolution_s": resolution_s,
+        }
+        return await self._get("/samples", tuple[Sample, ...], asked)
+
+    async def energy(self) -> EnergyReport:
+        """The energy of the night and of the newest runs."""
+        return await self._get("/energy", EnergyReport)
 
     async def query_words(self) -> dict[str, tuple[str, ...]]:
         """The values that occur, by key of a query, the most frequent first: for completion."""

@@ -22,6 +22,7 @@ from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
 from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
+from nightdesk.model.energy import EnergyReport, ExchangeEnergy, RunEnergy
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspected import ProcessDetail, Stacks
@@ -50,6 +51,7 @@ from nightdesk.model.process import (
     TreeMember,
 )
 from nightdesk.model.profile import Profile
+from nightdesk.model.sample import Sample
 
 
 class Engine:
@@ -72,6 +74,23 @@ class Engine:
     def processes(self, *, fresh: bool = False) -> tuple[ProcessRow, ...]:
         """The process table as of the newest sample, or as it is now."""
         return self._get("/processes", tuple[ProcessRow, ...], {"fresh": 1} if fresh else None)
+
+    def samples(self, since_ns: int, until_ns: int = 2**62, resolution_s: int = 1) -> tuple[Sample, ...]:
+        """Recorded samples of a span; resolutions are 1, 10 and 60 seconds."""
+        asked = f"since_ns={since_ns}&until_ns={until_ns}&resolution_s={resolution_s}"
+        return self._get(f"/samples?{asked}", tuple[Sample, ...])
+
+    def energy(self) -> EnergyReport:
+        """The energy of the night and of the newest runs."""
+        return self._get("/energy", EnergyReport)
+
+    def run_energy(self, run_id: str) -> RunEnergy:
+        """The energy of a run and its items."""
+        return self._get(f"/runs/{run_id}/energy", RunEnergy)
+
+    def exchange_energy(self, exchange_id: int) -> ExchangeEnergy:
+        """The energy of an exchange that this engine saw."""
+        return self._get(f"/exchanges/{exchange_id}/energy", ExchangeEnergy)
 
     def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
         """The process and everything below it, root first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import Final
 
 from nightdesk.core.apple import CPU_HIDDEN
@@ -64,10 +65,8 @@ def desk_alarms(
     rows: Iterable[ExchangeRow] = (),
 ) -> tuple[Alarm, ...]:
     """The alarms of a desk from what an engine or a viewer knows of it; ``samples`` and ``rows`` oldest first."""
-    start = len(samples)
-    while start and samples[start - 1].at_ns > now_ns - WINDOW_NS:
-        start -= 1
-    recent = samples[start:] or samples[-1:]
+    recent = list(takewhile(lambda sample: sample.at_ns > now_ns - WINDOW_NS, reversed(samples)))
+    recent = recent[::-1] or [samples[-1]] if samples else []
     return alarms(recent, now_ns, servers=servers, generating_since_ns=generating_since(rows, now_ns))
 
 

@@ -25,7 +25,15 @@ from nightdesk.core.energy import (
     window_of,
 )
 from nightdesk.model.config import EnergySection
-from nightdesk.model.energy import Bill, DeskEnergy, Energy, ExchangeEnergy, ItemEnergy, RunEnergy
+from nightdesk.model.energy import (
+    Bill,
+    DeskEnergy,
+    Energy,
+    EnergyReport,
+    ExchangeEnergy,
+    ItemEnergy,
+    RunEnergy,
+)
 from nightdesk.model.errors import UsageError
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.job import ENDED, Run
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from nightdesk.engine.service import Service
 
 RUNS_KEPT, ITEMS_KEPT, EXCHANGES_KEPT = 300, 5000, 2000
+REPORTED = 5
 SAVE_NS = 60 * 10**9
 _ITEM_MARK = "\n"
 """Between run and item in a key: neither holds a line end."""
@@ -125,6 +134,13 @@ class EnergyKeeper:
             tokens_per_joule=tokens_per_joule(reply_tokens, energy),
             basis=self._basis(),
         )
+
+    def report(self) -> EnergyReport:
+        """The night, and the runs in work or ended last, newest first."""
+        newest = sorted(self._runs(), key=lambda run: run.created_ns, reverse=True)
+        known = [run.id for run in newest if run.id in self._book.runs][:REPORTED]
+        runs = (msgspec.structs.replace(self.run(run_id), items=()) for run_id in known)
+        return EnergyReport(desk=self.desk(), runs=tuple(runs))
 
     def exchange(self, exchange_id: int, reply_tokens: int | None = None) -> ExchangeEnergy:
         """The energy of an exchange of this engine's life. Raises UsageError where none was measured."""

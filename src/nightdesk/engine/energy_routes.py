@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
-from nightdesk.model.energy import ExchangeEnergy, RunEnergy
+from nightdesk.model.energy import EnergyReport, ExchangeEnergy, RunEnergy
 
 if TYPE_CHECKING:
     from nightdesk.engine.service import Service
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 def energy_routes(service: Service) -> list[HTTPRouteHandler]:
     """The energy of a run and of an exchange."""
+
+    @get("/energy")
+    async def energy() -> EnergyReport:
+        """The energy of the night and of the newest runs."""
+        return service.energy.report()
 
     @get("/runs/{run_id:str}/energy")
     async def run_energy(run_id: str) -> RunEnergy:
@@ -29,4 +34,4 @@ def energy_routes(service: Service) -> list[HTTPRouteHandler]:
         exchange = await service.exchanges.since(exchange_id, 0, 0)
         return service.energy.exchange(exchange_id, exchange.reply_tokens)
 
-    return [run_energy, exchange_energy]
+    return [energy, run_energy, exchange_energy]

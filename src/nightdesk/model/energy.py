@@ -63,6 +63,13 @@ class ExchangeEnergy(Noun, frozen=True, kw_only=True):
     basis: str
 
 
+class EnergyReport(Noun, frozen=True, kw_only=True):
+    """The night, and the runs that are in work or ended last, without their items."""
+
+    desk: DeskEnergy | None = None
+    runs: tuple[RunEnergy, ...] = ()
+
+
 class DeskEnergy(Noun, frozen=True, kw_only=True):
     """The energy of the night: everything since noon."""
 

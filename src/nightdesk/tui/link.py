@@ -16,6 +16,7 @@ from nightdesk.client.mirror import Mirror
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, ExchangeChanged, Snapshot
+from nightdesk.model.energy import EnergyReport
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspected import ProcessDetail, Stacks
@@ -36,6 +37,7 @@ from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
 from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow
 from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
+from nightdesk.model.sample import Sample
 
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """Pauses between tries after the engine stopped answering; the last one repeats."""
@@ -89,6 +91,12 @@ class Engine(Protocol):
 
     async def totals(self, query: str = "") -> ExchangeTotals:
         """Sums over the exchanges that match."""
+
+    async def samples(self, since_ns: int, until_ns: int, resolution_s: int) -> tuple[Sample, ...]:
+        """Recorded samples of a span."""
+
+    async def energy(self) -> EnergyReport:
+        """The energy of the night and of the newest runs."""
 
     async def item_page(
         self,

@@ -6,32 +6,53 @@ Selected from samples. Empty only before the first sample; a machine without acc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.geometry import Size
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.alarms import desk_alarms
+from nightdesk.core.foreign import safe_line
+from nightdesk.model.alarm import Alarm
+from nightdesk.model.energy import EnergyReport
+from nightdesk.model.errors import NightdeskError
 from nightdesk.model.sample import Device, Sample
 from nightdesk.model.units import NS, format_duration
+from nightdesk.tui.asks import Ask
 from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.panes.accelerators_history import (
+    REACHES,
+    USUAL,
+    ChartChoice,
+    busy_spans,
+    energy_words,
+    joined,
+    run_marks,
+)
 from nightdesk.tui.panes.accelerators_row import (
     COLUMNS,
     detail_of,
     device_history,
     memory_ratio,
+    model_rows,
     named,
     rows_of,
 )
 from nightdesk.tui.panes.pane import LIVE, LOADING, Heading, Look, Pane
 from nightdesk.tui.text import Cell, Tone, line
-from nightdesk.tui.widgets.chart import LEAST_HEIGHT, Chart, ChartView, Series, nice_top
+from nightdesk.tui.widgets.chart import LEAST_HEIGHT, Chart, ChartView, Series, nice_top, plot_area
 from nightdesk.tui.widgets.grid import Grid, Row
 
 STALE_INTERVALS = 3
 LEAST_AGE_NS = 3 * NS
+ENERGY_NS = 10 * NS
+RECORDED_NS = 60 * NS
+"""Between two questions to the engine for what the chart shows beyond ten minutes."""
 TITLES_FROM = 11
 """Rows from which the table has titles."""
 
@@ -48,26 +69,62 @@ class AcceleratorsView:
     age_ns: int
     stale: bool
     chart: ChartView | None
+    alarms: tuple[Alarm, ...] = ()
 
 
-def select(desk: Mirror, now_ns: int, glyphs: Glyphs, selected: object = None) -> AcceleratorsView:
+def select(
+    desk: Mirror,
+    now_ns: int,
+    glyphs: Glyphs,
+    selected: object = None,
+    choice: ChartChoice = USUAL,
+) -> AcceleratorsView:
     """The newest sample with its history; ``selected`` is the key of the line under the cursor."""
     samples = tuple(desk.samples)
     if not samples:
         return AcceleratorsView((), "", "", "", 0, False, None)
     now = samples[-1]
     age = max(0, now_ns - now.at_ns)
-    rows = rows_of(samples, glyphs)
+    rows = (*rows_of(samples, glyphs), *model_rows(desk.servers, glyphs))
+    alarms = desk_alarms(samples, now_ns, desk.servers, desk.exchanges.values())
+    names = {row.key.pid: row.name for row in desk.processes.values()} if now.devices else {}
     why = "" if now.devices else now.unknown.get("devices", "")
     key = selected if isinstance(selected, str) else str(rows[0].key)
     return AcceleratorsView(
         rows=rows,
         no_device="" if now.devices else no_device(why),
-        detail=". ".join(part for part in (why.rstrip("."), detail_of(now, key)) if part),
+        detail=". ".join(part for part in (why.rstrip("."), detail_of(now, key, names)) if part),
         source=now.source,
         age_ns=age // NS * NS,
         stale=age > max(LEAST_AGE_NS, STALE_INTERVALS * now.elapsed_ns),
-        chart=chart_of(samples, key),
+        chart=_marked(chart_of(joined(choice, samples), key), desk, choice, now.at_ns),
+        alarms=alarms,
+    )
+
+
+def _marked(chart: ChartView, desk: Mirror, choice: ChartChoice, end_ns: int) -> ChartView:
+    span_ns = choice.reach.span_ns
+    start_ns = end_ns - span_ns
+    rows = [row for row in desk.exchanges.values() if (row.ended_ns or end_ns) >= start_ns]
+    return chart._replace(
+        end_ns=end_ns,
+        span_ns=span_ns,
+        marks=run_marks(run for run in desk.runs.values() if (run.ended_ns or end_ns) >= start_ns),
+        busy=busy_spans(rows, end_ns, span_ns // 200),
+        cursor_ns=choice.cursor_ns,
+    )
+
+
+def alarm_cell(alarms: tuple[Alarm, ...], glyphs: Glyphs) -> Cell:
+    """The most urgent alarm, and how many more there are."""
+    if not alarms:
+        return Cell("")
+    more = f"  +{len(alarms) - 1} more" if len(alarms) > 1 else ""
+    first = alarms[0]
+    return Cell(
+        safe_line(f"{glyphs.warn} {first.words}{more}", 200),
+        "bad",
+        ((f"   {safe_line(first.advice)}", "muted"),),
     )
 
 
@@ -139,13 +196,26 @@ only: watts come first, its percentage is an **estimate**.
 
 `–` is unknown, never zero. Put the cursor on a line to read why, and which processes hold memory there. The chart
 shows the GPU under the cursor; on the CPU and memory lines it shows those. Where the line is broken, nothing was
-measured.
+measured. **+** and **-** change how far back it looks (10 minutes, an hour, the night); the arrows move a cursor that
+tells the values of a moment. Below the plot stand the runs, and a low bar while replies were on their way.
+
+Alarms end by themselves when their cause does. The line of energy counts what is measured, from noon to noon; a run's
+watt-hours are those above what the machine uses idle, and each moment is shared equally among what ran.
 """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus", "reach(-1)", "closer", id="accelerators.closer", tooltip="Chart: a shorter time"),
+        Binding("minus", "reach(1)", "wider", id="accelerators.wider", tooltip="Chart: a longer time"),
+        Binding("left", "cursor(-1)", "Before", show=False, id="accelerators.before", tooltip="Values a moment before"),
+        Binding("right", "cursor(1)", "After", show=False, id="accelerators.after", tooltip="Values a moment after"),
+        Binding("escape", "no_cursor", "No moment", show=False, id="accelerators.now", tooltip="Values of now again"),
+    ]  # fmt: skip
     DEFAULT_CSS = """
     AcceleratorsPane {
         & Grid { height: auto; }
         & #no-device { height: auto; max-height: 1; padding: 0 1; color: $text-muted; }
         & #no-device.-none { display: none; }
+        & .-line { height: 1; padding: 0 1; color: $text-muted; display: none; }
+        & .-line.-some { display: block; }
         & Chart { padding: 0 1; }
         & #detail { height: auto; max-height: 1; padding: 0 1; color: $text-muted; display: none; }
         & #detail.-roomy { max-height: 3; }
@@ -157,15 +227,24 @@ measured.
     def compose_body(self) -> ComposeResult:
         """The sentence, the table, the chart, the detail."""
         yield Vertical(
+            Static(id="alarms", classes="-line", markup=False),
             Static(id="no-device", classes="-none", markup=False),
             Grid(COLUMNS, opens=False, sign=self.glyphs.cursor, id="accelerators-grid"),
             Chart(id="chart"),
+            Static(id="energy", classes="-line", markup=False),
             Static(id="detail", markup=False),
         )
 
+    def on_mount(self) -> None:
+        """The chart begins with the last ten minutes."""
+        super().on_mount()
+        self.choice = USUAL
+        self._recorded_ns = self._energy_ns = 0
+        self._energy = ""
+
     def select(self, desk: Mirror, now_ns: int) -> AcceleratorsView:
         """The view for the line under the cursor."""
-        return select(desk, now_ns, self.glyphs, self.query_one(Grid).cursor_key)
+        return select(desk, now_ns, self.glyphs, self.query_one(Grid).cursor_key, self.choice)
 
     def look(self, view: AcceleratorsView) -> Look:
         """Loading before the first sample; off when the sensors are."""
@@ -191,6 +270,9 @@ measured.
     def draw(self, view: AcceleratorsView, old: AcceleratorsView | None) -> None:
         """Bring all parts up to date."""
         self.set_class(view.stale, "-old")
+        if old is None or old.alarms != view.alarms:
+            self._show_line("#alarms", alarm_cell(view.alarms, self.glyphs))
+        self._ask_again()
         if old is None or old.no_device != view.no_device:
             note = self.query_one("#no-device", Static)
             note.set_class(not view.no_device, "-none")
@@ -201,6 +283,62 @@ measured.
         grid.show_rows(view.rows)
         self._share_room(view)
         self.query_one(Chart).show(view.chart)
+
+    def _show_line(self, name: str, cell: Cell) -> None:
+        shown = self.query_one(name, Static)
+        shown.set_class(bool(cell.text), "-some")
+        shown.update(line(cell))
+
+    def _ask_again(self) -> None:
+        """Asks for what the engine does not send by itself: energy, and samples older than ten minutes."""
+        if self.now_ns - self._energy_ns >= ENERGY_NS:
+            self._energy_ns = self.now_ns
+            self.post_message(Ask(lambda engine: engine.energy(), self._take_energy))
+        reach = self.choice.reach
+        if reach.resolution_s > 1 and self.now_ns - self._recorded_ns >= RECORDED_NS:
+            self._recorded_ns = self.now_ns
+            since = self.now_ns - reach.span_ns
+            until = self.now_ns
+            self.post_message(
+                Ask(lambda engine: engine.samples(since, until, reach.resolution_s), self._take_recorded)
+            )
+
+    def _take_energy(self, answer: EnergyReport | NightdeskError) -> None:
+        if self.is_mounted and not isinstance(answer, NightdeskError):
+            self._energy = energy_words(answer, self.glyphs)
+            self._show_line("#energy", Cell(safe_line(self._energy), "muted"))
+            if self.view is not None:
+                self._share_room(self.view)
+
+    def _take_recorded(self, answer: tuple[Sample, ...] | NightdeskError) -> None:
+        if self.is_mounted and not isinstance(answer, NightdeskError):
+            self.choice = self.choice._replace(recorded=answer)
+            self.redraw()
+
+    def action_reach(self, by: int) -> None:
+        """Look less or more far back."""
+        place = min(len(REACHES) - 1, max(0, REACHES.index(self.choice.reach) + by))
+        if REACHES[place] != self.choice.reach:
+            self.choice = ChartChoice(REACHES[place])
+            self._recorded_ns = 0
+            self.redraw()
+
+    def action_cursor(self, by: int) -> None:
+        """Move the cursor of the chart by a column; the first press puts it at the newest moment."""
+        view = self.view.chart if self.view is not None else None
+        if view is None:
+            return
+        step = view.span_ns // max(1, plot_area(view, self.query_one(Chart).size.width)[1])
+        before = self.choice.cursor_ns
+        at = view.end_ns if before is None else before + by * step
+        self.choice = self.choice._replace(cursor_ns=min(view.end_ns, max(view.end_ns - view.span_ns, at)))
+        self.redraw()
+
+    def action_no_cursor(self) -> None:
+        """Tell no single moment any more."""
+        if self.choice.cursor_ns is not None:
+            self.choice = self.choice._replace(cursor_ns=None)
+            self.redraw()
 
     def _show_detail(self, view: AcceleratorsView) -> None:
         detail = self.query_one("#detail", Static)
@@ -218,6 +356,10 @@ measured.
             grid.header = titles
             grid.show_columns(COLUMNS)
         wanted = len(view.rows) + titles
+        room -= bool(view.alarms)
+        energy = self.query_one("#energy", Static)
+        energy.set_class(bool(self._energy) and room - wanted > LEAST_HEIGHT, "-some")
+        room -= energy.has_class("-some")
         grid.virtual_size = Size(0, wanted)
         grid.styles.height = min(wanted, max(2, room))
         self.query_one(Chart).display = room - wanted >= LEAST_HEIGHT

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from nightdesk.model.sample import Device, Sample
+from nightdesk.core.alarms import cpu_share
+from nightdesk.core.foreign import safe_line
+from nightdesk.model.desk import LoadedModel, ModelServer
+from nightdesk.model.sample import CpuTier, Device, Fan, Sample
 from nightdesk.model.units import (
     NS,
     UNKNOWN,
@@ -35,6 +38,7 @@ COLUMNS = (
 )
 BUSY, FULL = 0.8, 0.92
 HOT_C = 85.0
+MODELS_SHOWN = 8
 
 
 def rows_of(samples: Sequence[Sample], glyphs: Glyphs) -> tuple[Row, ...]:
@@ -135,8 +139,8 @@ def _cpu_row(samples: Sequence[Sample], glyphs: Glyphs) -> Row:
     cpu = now.cpu
     history = tuple((each.at_ns, each.cpu.ratio if each.cpu else None) for each in samples)
     watts = format_watts(cpu.power_w if cpu else None)
-    tiers = cpu.tiers if cpu is not None and len(cpu.tiers) > 1 else ()
-    words = "  ".join(f"{tier.name} {format_percent(tier.ratio)}" for tier in tiers)
+    tiers = kinds_of(cpu.tiers) if cpu is not None else []
+    words = "  ".join(f"{name} {format_percent(ratio)}" for name, ratio in tiers) if len(tiers) > 1 else ""
     more = [thermal_piece(now.thermal, glyphs)] if now.thermal else []
     more += [(("  " if more else "") + words, "muted")] if words else []
     first, *rest = more or [("", "")]
@@ -152,6 +156,37 @@ def _cpu_row(samples: Sequence[Sample], glyphs: Glyphs) -> Row:
             Cell(first[0], first[1], tuple(rest)),
         ),
     )
+
+
+def kinds_of(tiers: Sequence[CpuTier]) -> list[tuple[str, float | None]]:
+    """Busy share by the system's name for a kind of cores; clusters without one stand for themselves."""
+    groups: dict[str, list[CpuTier]] = {}
+    for tier in tiers:
+        groups.setdefault(tier.kind or tier.name, []).append(tier)
+    return [(name, _mean_ratio(group)) for name, group in groups.items()]
+
+
+def _mean_ratio(tiers: Sequence[CpuTier]) -> float | None:
+    known = [(tier.ratio, max(1, tier.cores)) for tier in tiers if tier.ratio is not None]
+    return sum(ratio * cores for ratio, cores in known) / sum(cores for _, cores in known) if known else None
+
+
+def model_rows(servers: Iterable[ModelServer], glyphs: Glyphs) -> tuple[Row, ...]:
+    """The models that servers hold, the largest first, with a warning where one lies outside of the accelerator."""
+    models = [model for server in servers for model in server.models]
+    models.sort(key=lambda model: -(model.size_bytes or 0))
+    return tuple(_model_row(model, glyphs) for model in models[:MODELS_SHOWN])
+
+
+def _model_row(model: LoadedModel, glyphs: Glyphs) -> Row:
+    share = cpu_share(model)
+    size = f"{safe_line(model.name, 60)}  {format_bytes(model.size_bytes)}"
+    if share:
+        note = Cell(f"{glyphs.warn} {percent(share)} on the CPU", "warn", ((f"  {size}", ""),))
+    else:
+        note = Cell(size, "", (("  on the accelerator", "muted"),) if share is not None else ())
+    nothing = Cell("")
+    return Row(f"model:{model.name}", (Cell("model", "accent"), *[nothing] * 5, note))
 
 
 def thermal_piece(word: str, glyphs: Glyphs) -> tuple[str, Tone]:
@@ -190,6 +225,9 @@ FIELD_WORDS = {
     "freq_hz": "clock",
     "temperature_c": "temperature",
     "fan_ratio": "fan",
+    "memory_busy_ratio": "Memory traffic",
+    "encoder_ratio": "Encoder",
+    "decoder_ratio": "Decoder",
     "cpu": "CPU",
     "cpu.ratio": "CPU %",
     "cpu.power_w": "CPU power",
@@ -198,19 +236,42 @@ FIELD_WORDS = {
 }
 
 
-def detail_of(sample: Sample, key: str) -> str:
+def detail_of(sample: Sample, key: str, names: Mapping[int, str] | None = None) -> str:
     """What the line of ``key`` has no room for: what its figures mean, and why some are not known."""
     device = next((each for each in sample.devices if each.id == key), None)
     if device is not None:
-        return ". ".join((*_device_words(device), *_reasons(device.unknown, "")))
+        told = _origins(sample, f"devices.{device.id}")
+        return ". ".join((*_device_words(device, names or {}), *told, *_reasons(device.unknown, "")))
     if key == CPU:
         package = sample.package_power_w
         words = [f"Whole package {format_watts(package)}"] if package is not None else []
+        if sample.system_power_w is not None:
+            words.append(f"Whole machine {format_watts(sample.system_power_w)}")
+        words += [_fan_words(fan) for fan in sample.fans]
+        words += _origins(sample, "cpu", "package_power_w", "thermal")
         return ". ".join((*words, *_reasons(sample.unknown, "cpu", "package_power_w", "thermal")))
+    if key.startswith("model:"):
+        return "A model that a server holds in memory; what lies outside of the accelerator's makes it slow"
     return ". ".join(_reasons(sample.unknown, "memory", "swap"))
 
 
-def _device_words(device: Device) -> Iterator[str]:
+def _fan_words(fan: Fan) -> str:
+    most = f" of {fan.max_rpm:.0f}" if fan.max_rpm else ""
+    return f"Fan {safe_line(fan.name, 40)} {fan.rpm:.0f}{most} rpm"
+
+
+def _origins(sample: Sample, *starts: str) -> list[str]:
+    """Which values another source gave."""
+    found = []
+    for name, source in sample.origins.items():
+        if any(name.startswith(start) for start in starts):
+            found.append(
+                f"{FIELD_WORDS.get(name, FIELD_WORDS.get(name.rpartition('.')[2], 'This'))} by {source}"
+            )
+    return list(dict.fromkeys(found))
+
+
+def _device_words(device: Device, names: Mapping[int, str]) -> Iterator[str]:
     yield device.name
     if device.scaled_ratio is not None:
         yield f"{percent(device.scaled_ratio)} of its capacity, weighted by clock"
@@ -218,8 +279,23 @@ def _device_words(device: Device) -> Iterator[str]:
         yield f"Limit {format_watts(device.power_limit_w)}"
     if device.fan_ratio is not None:
         yield f"Fan {percent(device.fan_ratio)}"
-    for process in device.processes[:4]:
-        yield f"Process {process.pid} holds {format_bytes(process.memory_bytes)}"
+    if device.fan_rpm is not None:
+        yield f"Fan {device.fan_rpm:.0f} rpm"
+    if device.shares_memory and device.memory_used_bytes is not None:
+        yield "Its memory is the machine's"
+    for field in ("memory_busy_ratio", "encoder_ratio", "decoder_ratio"):
+        if value := getattr(device, field):
+            yield f"{FIELD_WORDS[field]} {percent(value)}"
+    for part in device.slices:
+        used, total = format_bytes(part.memory_used_bytes), format_bytes(part.memory_total_bytes)
+        yield f"{part.name.capitalize()}: {used} of {total}"
+    held = sorted(device.processes, key=lambda process: -(process.memory_bytes or 0))
+    for process in held[:4]:
+        name = safe_line(names.get(process.pid, ""), 40) or "Process"
+        busy = f", {percent(process.active_ratio)} active" if process.active_ratio is not None else ""
+        yield f"{name} {process.pid} holds {format_bytes(process.memory_bytes)}{busy}"
+    if "power_w" in device.derived:
+        yield "Power computed from energy and time"
     if "active_ratio" in device.estimated:
         yield "Its activity has no counter: the percentage is estimated from the power"
 

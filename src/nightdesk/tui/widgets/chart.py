@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import importlib
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import pairwise
 from statistics import median
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
+from nightdesk.core.foreign import safe_line
+from nightdesk.model.units import UNKNOWN
 from nightdesk.tui.glyphs import UNICODE, Glyphs
 from nightdesk.tui.link import in_thread
 from nightdesk.tui.text import TONE_CLASSES, Tone, tone_style
@@ -26,6 +31,8 @@ REDRAW_NS = 4 * 10**9
 GAP_FACTOR = 3.5
 """A pause this many times longer than usual is a gap in the line."""
 LEAST_WIDTH, LEAST_HEIGHT = 24, 3
+MARKS_FROM = 7
+"""Lines from which there is room to tell what ran."""
 MINUTE_NS = 60 * 10**9
 
 Pieces: TypeAlias = tuple[tuple[str, Tone], ...]
@@ -41,12 +48,26 @@ class Series(NamedTuple):
     points: tuple[tuple[int, float | None], ...]
 
 
+class Mark(NamedTuple):
+    """Something that went on for a while, on the line below the plot. ``end_ns`` None goes on."""
+
+    start_ns: int
+    end_ns: int | None
+    label: str
+
+
 class ChartView(NamedTuple):
     """What a chart shows: one or two series, from ``span_ns`` ago until ``end_ns``."""
 
     series: tuple[Series, ...]
     end_ns: int
     span_ns: int = 10 * MINUTE_NS
+    marks: tuple[Mark, ...] = ()
+    """Runs, oldest first: a line of bars with their names."""
+    busy: tuple[tuple[int, int], ...] = ()
+    """Stretches of time in which a reply was on its way."""
+    cursor_ns: int | None = None
+    """The moment whose values are told."""
 
 
 class Dot(NamedTuple):
@@ -117,12 +138,18 @@ def draw_chart(plotext: Any, view: ChartView, width: int, height: int) -> list[P
     minutes = view.span_ns // MINUTE_NS
     steps = 5 if width >= 50 else 2
     places = [-minutes + minutes * step / steps for step in range(steps + 1)]
-    labels = [f"{-place:g}m" if place else "now" for place in places]
+    labels = [_ago(-place) for place in places]
     figure.ruler("x", "lower").lim(-minutes, 0).ticks(places, labels)
     text = figure.build().string()
     figure.clear()
     tones: dict[str, Tone] = {f"38;5;{index + 1}": series.tone for index, series in enumerate(view.series)}
     return [_pieces(line, tones) for line in text.split("\n")[:height]]
+
+
+def _ago(minutes: float) -> str:
+    if not minutes:
+        return "now"
+    return f"{minutes / 60:g}h" if minutes >= 120 else f"{minutes:g}m"
 
 
 def _draw_series(plotext: Any, view: ChartView, index: int, most: int) -> None:
@@ -182,7 +209,7 @@ class Chart(Widget):
         if view is not None and self._plotext is None and not self._asked:
             self._asked = True
             self.run_worker(self._load(), exit_on_error=False, name="chart")
-        same = before is not None and view is not None and _names(before) == _names(view)
+        same = before is not None and view is not None and _settings(before) == _settings(view)
         if same and view is not None and 0 <= view.end_ns - self._drawn_ns < REDRAW_NS:
             return
         self._draw()
@@ -206,7 +233,9 @@ class Chart(Widget):
         elif self.view is not None and self._plotext is not None and _fits(width, height):
             rest = height - 1 if height > LEAST_HEIGHT + 1 else height
             legend = [legend_of(self.view, self.glyphs)] if rest < height else []
-            lines = [*legend, *draw_chart(self._plotext, self.view, width, rest)]
+            below = marks_of(self.view, width, self.glyphs) if rest >= MARKS_FROM else []
+            plot = draw_chart(self._plotext, self.view, width, rest - len(below))
+            lines = [*legend, *with_cursor(plot, self.view, width, self.glyphs), *below]
             self._drawn_ns = self.view.end_ns
         if lines != self._lines:
             self._lines = lines
@@ -226,13 +255,113 @@ def legend_of(view: ChartView, glyphs: Glyphs) -> Pieces:
     for index, series in enumerate(view.series):
         sign = glyphs.dash * 2 if index == 0 else glyphs.dot * 2
         pieces += [("   " if pieces else "", ""), (f"{sign} ", series.tone), (series.label, "muted")]
+    told = values_at(view)
+    if told is not None:
+        return _values(view, *told)
     minutes = view.span_ns // MINUTE_NS
-    return (*pieces, (f"   last {minutes} min", "faint"))
+    span = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+    return (*pieces, (f"   last {span}", "faint"))
+
+
+def _values(view: ChartView, at_ns: int, values: tuple[float | None, ...]) -> Pieces:
+    clock = datetime.fromtimestamp(at_ns / 1e9).strftime("%H:%M:%S")
+    pieces: list[tuple[str, Tone]] = [(clock, "accent")]
+    for series, value in zip(view.series, values, strict=True):
+        number = UNKNOWN if value is None else f"{value:.3g}{series.unit}"
+        pieces += [("   ", ""), (f"{series.label} ", "muted"), (number, series.tone)]
+    names = [mark.label for mark in view.marks if mark.start_ns <= at_ns <= (mark.end_ns or view.end_ns)]
+    for name in names[-2:]:
+        pieces.append((f"   {safe_line(name, 40)}", "accent"))
+    return tuple(pieces)
 
 
 def _fits(width: int, height: int) -> bool:
     return width >= LEAST_WIDTH and height >= LEAST_HEIGHT
 
 
-def _names(view: ChartView) -> tuple[str, ...]:
-    return tuple(series.label for series in view.series)
+def _settings(view: ChartView) -> tuple[object, ...]:
+    """What the user chose: a change of it is seen at once."""
+    return (*(series.label for series in view.series), view.span_ns, view.cursor_ns, len(view.marks))
+
+
+def plot_area(view: ChartView, width: int) -> tuple[int, int]:
+    """First column of the plot between its scales, and how many there are."""
+    sides = [
+        max(len(f"{series.top:g}{series.unit}"), len(f"{series.top / 2:g}")) for series in view.series[:2]
+    ]
+    left, right = (*sides, 0, 0)[:2]
+    return left, max(1, width - left - right)
+
+
+def column_of(view: ChartView, width: int, at_ns: int) -> int:
+    """The column of a moment, clamped to the plot."""
+    left, columns = plot_area(view, width)
+    part = (at_ns - view.end_ns + view.span_ns) / view.span_ns
+    return left + min(columns - 1, max(0, int(part * columns)))
+
+
+def marks_of(view: ChartView, width: int, glyphs: Glyphs) -> list[Pieces]:
+    """The lines below the plot: runs as bars with their names, and when replies were on their way."""
+    start = view.end_ns - view.span_ns
+    lines: list[Pieces] = []
+    marks = [
+        mark for mark in view.marks if (mark.end_ns or view.end_ns) >= start and mark.start_ns <= view.end_ns
+    ]
+    if marks:
+        cells = [" "] * width
+        for mark in marks:
+            _bar(cells, view, mark, glyphs)
+        lines.append((("".join(cells), "accent"),))
+    busy = [span for span in view.busy if span[1] >= start and span[0] <= view.end_ns]
+    if busy:
+        cells = [" "] * width
+        for first, last in busy:
+            one, other = column_of(view, width, first), column_of(view, width, last)
+            cells[one : other + 1] = glyphs.bars[1] * (other + 1 - one)
+        lines.append((("".join(cells), "muted"),))
+    return lines
+
+
+def _bar(cells: list[str], view: ChartView, mark: Mark, glyphs: Glyphs) -> None:
+    first = column_of(view, len(cells), mark.start_ns)
+    last = column_of(view, len(cells), mark.end_ns or view.end_ns)
+    words = f"{glyphs.mark}{safe_line(mark.label, 40)}"
+    room = last + 1 - first
+    text = words[:room].ljust(room, glyphs.dash)
+    # Wide characters would shift what follows: such a name is left out.
+    cells[first : last + 1] = text if cell_len(text) == room else glyphs.mark + glyphs.dash * (room - 1)
+
+
+def with_cursor(lines: list[Pieces], view: ChartView, width: int, glyphs: Glyphs) -> list[Pieces]:
+    """``lines`` of the plot with an upright line at the cursor, where nothing else stands."""
+    if view.cursor_ns is None:
+        return lines
+    column = column_of(view, width, view.cursor_ns)
+    return [_crossed(pieces, column, glyphs.line) for pieces in lines[:-1]] + lines[-1:]
+
+
+def _crossed(pieces: Pieces, column: int, sign: str) -> Pieces:
+    found: list[tuple[str, Tone]] = []
+    at = 0
+    for text, tone in pieces:
+        place = column - at
+        at += len(text)
+        if 0 <= place < len(text) and text[place] in " \u2800":
+            found += [(text[:place], tone), (sign, "accent"), (text[place + 1 :], tone)]
+        else:
+            found.append((text, tone))
+    if column >= at:
+        found += [(" " * (column - at), ""), (sign, "accent")]
+    return tuple(piece for piece in found if piece[0])
+
+
+def values_at(view: ChartView) -> tuple[int, tuple[float | None, ...]] | None:
+    """The moment nearest to the cursor at which something was measured, and the value of each series there."""
+    if view.cursor_ns is None or not view.series or not view.series[0].points:
+        return None
+    times = [at for at, _ in view.series[0].points]
+    place = min(len(times) - 1, bisect_left(times, view.cursor_ns))
+    if place and view.cursor_ns - times[place - 1] < times[place] - view.cursor_ns:
+        place -= 1
+    at = times[place]
+    return at, tuple(next((value for when, value in each.points if when == at), None) for each in view.series)

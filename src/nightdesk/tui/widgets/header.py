@@ -12,6 +12,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.alarms import desk_alarms
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.desk import ModelServer
 from nightdesk.model.units import format_bytes
@@ -51,12 +52,12 @@ def select(
     elif link.kind in ("lost", "failed"):
         facts.append(Fact(Cell(f"{glyphs.fail} no engine", "bad")))
     if desk is not None:
-        facts += _facts(desk, glyphs, verdicts_seen)
+        facts += _facts(desk, now_ns, glyphs, verdicts_seen)
     clock = datetime.fromtimestamp(now_ns / 1e9).strftime("%H:%M:%S")
     return HeaderView(desk.desk.name if desk else name, tuple(facts), clock)
 
 
-def _facts(desk: Mirror, glyphs: Glyphs, verdicts_seen: int) -> list[Fact]:
+def _facts(desk: Mirror, now_ns: int, glyphs: Glyphs, verdicts_seen: int) -> list[Fact]:
     facts = [*_config_faults(desk, glyphs), Fact(_capture(desk, glyphs))]
     facts += [_server(server, glyphs) for server in desk.servers]
     facts += _awake(desk, glyphs)
@@ -64,6 +65,7 @@ def _facts(desk: Mirror, glyphs: Glyphs, verdicts_seen: int) -> list[Fact]:
     if orphans:
         facts.append(Fact(Cell(f"{glyphs.warn} {_many(orphans, 'orphan')}", "warn")))
     facts += _alarms(desk, glyphs)
+    facts += _machine_alarms(desk, now_ns, glyphs)
     # An engine that was started again counts from 0.
     seen = verdicts_seen if verdicts_seen <= desk.counts.verdicts else 0
     if unseen := desk.counts.verdicts - seen:
@@ -91,6 +93,21 @@ def _alarms(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
     more = f" +{len(found) - 1}" if len(found) > 1 else ""
     words = f"{glyphs.verdict} {kind} now{more}: {newest.job or newest.model or newest.id}"
     return [Fact(Cell(safe_line(words, 60), "bad"), Cell(f"{glyphs.verdict} {kind} now{more}", "bad"))]
+
+
+def _machine_alarms(desk: Mirror, now_ns: int, glyphs: Glyphs) -> list[Fact]:
+    """What is wrong with the accelerators; the pane has the advice."""
+    found = desk_alarms(desk.samples, now_ns, desk.servers, desk.exchanges.values())
+    if not found:
+        return []
+    more = f" +{len(found) - 1}" if len(found) > 1 else ""
+    short = found[0].kind.replace("_", " ")
+    return [
+        Fact(
+            Cell(safe_line(f"{glyphs.warn} {found[0].words}{more}", 60), "bad"),
+            Cell(f"{glyphs.warn} {short}{more}", "bad"),
+        )
+    ]
 
 
 def _config_faults(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
