@@ -38,8 +38,9 @@ def selected(screen: GraphScreen) -> str:
     return screen.query_one(JobGraphView).selected
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 48)])
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(
+    ("size", "plain"), [((80, 24), False), ((120, 40), True), ((160, 48), False), ((80, 24), True)]
+)
 async def test_w_shows_what_waits_for_what_at_every_size(
     night: FakeEngine, size: tuple[int, int], plain: bool
 ) -> None:
