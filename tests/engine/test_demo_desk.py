@@ -133,6 +133,19 @@ def test_transcribe_prints_segments_and_writes_the_declared_output(desk: Path) -
     assert run_command(desk, job.command.replace("{item}", "audio/none.mp3")).returncode == 1
 
 
+def test_transcribe_refuses_the_damaged_recording_and_checks_transcripts(desk: Path) -> None:
+    job = find_desk(desk).config.jobs["transcribe"]
+    done = run_command(desk, job.command.replace("{item}", "audio/interview_07.mp3"))
+    assert done.returncode == 1 and "holds no MPEG frame: the download was cut" in done.stderr
+    assert job.check is not None and job.parallel == 2
+    check = job.check.replace("{item}", "audio/interview_03.mp3")
+    assert run_command(desk, check).returncode == 1
+    run_command(desk, job.command.replace("{item}", "audio/interview_03.mp3"))
+    assert "is valid" in run_command(desk, check).stdout
+    (desk / "transcripts" / "interview_03.json").write_text('{"segments": []}')
+    assert "it has no segments" in run_command(desk, check).stdout
+
+
 def test_prepare_leaves_one_worker_that_ends_with_its_mark(desk: Path) -> None:
     command = find_desk(desk).config.jobs["prepare"].command
     assert run_command(desk, command).returncode == 0
