@@ -10,7 +10,7 @@ from nightdesk.core.item_list import SORTS, ItemList, list_items
 from nightdesk.core.plans import Plan
 from nightdesk.core.work import Attempt, Delayed, ItemQueue, Ledger, Work
 from nightdesk.model.errors import UsageError
-from nightdesk.model.job import Failure, ItemRecord, Run
+from nightdesk.model.job import Failure, ItemRecord, ItemState, Run
 
 NS = 10**9
 NOW = 1000 * NS
