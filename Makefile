@@ -6,7 +6,7 @@ STAMP := $(VENV)/.nightdesk-setup
 T ?=
 B ?=
 
-.PHONY: run demo test check format setup keys shots fuzz bench clean
+.PHONY: run demo test check format setup keys shots fuzz torture bench bench-peers clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,11 @@ INPUTS ?= 1000000
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz.run --seed $(SEED) --inputs $(INPUTS)
 
+# A real desk struck 200 times at random moments; writes docs/reliability.md. ROUNDS=20 fewer, SEED=7 others.
+ROUNDS ?= 200
+torture: $(STAMP)
+	$(BIN)/python -m tests.torture.run --rounds $(ROUNDS) --seed $(SEED)
+
 keys: $(STAMP)
 	$(BIN)/python docs/keys.py
 
@@ -49,6 +54,11 @@ shots: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py $(B)
+
+# Programs that the benches measure beside us and that come from PyPI; the others are Debian packages.
+bench-peers:
+	$(PYTHON) -m venv .bench
+	.bench/bin/python -m pip install --quiet --disable-pip-version-check supervisor circus glances 'setuptools<81'
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

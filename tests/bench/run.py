@@ -15,7 +15,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import capture, exchanges, inspector, jobs, live, logs, memory, startup, viewer  # noqa: E402 - the path must be set first
+from tests.bench import (  # noqa: E402 - the path must be set first
+    capture,
+    exchanges,
+    inspector,
+    jobs,
+    live,
+    logs,
+    memory,
+    processes,
+    startup,
+    supervisors,
+    viewer,
+)
 
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
@@ -32,6 +44,8 @@ SECTIONS: dict[str, tuple[str, Callable[[], Rows]]] = {
     "viewer": ("Viewer", viewer.measure),
     "logs": ("Logs", logs.measure),
     "jobs": ("Jobs", jobs.measure),
+    "supervisors": ("Jobs beside supervisord and circus", supervisors.measure),
+    "processes": ("Processes beside htop, btop and glances", processes.measure),
     "capture": ("Packets to exchanges", capture.measure),
     "live": ("Live on loopback", live.measure),
     "exchanges": ("Recorded exchanges", exchanges.measure),
