@@ -52,6 +52,8 @@ A job whose command names `{item}` is driven item by item: `i` shows each of the
 done, ▒ was passed over because its output was valid already, × failed. `r` does only those again that failed or were
 not reached.
 
+**Start later** (`a`) asks for a time: 23:30, 2h. The run waits as long as the engine works.
+
 **What waits** (`w`) draws all jobs with lines for what each needs; the arrows walk along them.
 
 **Single item** tries the job on one input before the night begins, and shows what came of it beside what that item
@@ -59,6 +61,7 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "start", id="jobs.start", tooltip="Start the whole job"),
+        Binding("a", "later", "Start later", show=False, id="jobs.later", tooltip="Start the job at a time"),
         Binding("t", "single", "single item", id="jobs.single", tooltip="Run one item alone"),
         Binding("d", "dry", "dry run", id="jobs.dry", tooltip="Run the job's dry_run command"),
         Binding("p", "pause", "pause", id="jobs.pause", tooltip="Pause or resume the run"),
@@ -154,6 +157,20 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
     def _start(self, mode: RunMode) -> None:
         if self.current is not None:
             self.post_message(StartRequested(StartRun(job=self.current.job.name, mode=mode)))
+
+    def action_later(self) -> None:
+        """Ask for a time and start the whole job then."""
+        from nightdesk.tui.screens.start_at import StartAtScreen
+
+        if self.current is None:
+            return
+        job = self.current.job.name
+
+        def start(at_ns: int | None) -> None:
+            if at_ns is not None:
+                self.post_message(StartRequested(StartRun(job=job, at_ns=at_ns)))
+
+        self.app.push_screen(StartAtScreen(job), start)
 
     def action_graph(self) -> None:
         """Show which job waits for which."""
