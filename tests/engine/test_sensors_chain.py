@@ -359,6 +359,81 @@ def waiting_bytes(pipe: Any) -> int:
     return int.from_bytes(answer, sys.byteorder)
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("sys.exit('unrecognized sampler: gpu_power')", "does not know a sampler"),
+        ("sys.exit('powermetrics must be invoked as the superuser')", "powermetrics needs root"),
+        ("sys.exit(1)", "powermetrics ended with status 1."),
+        ("os.kill(os.getpid(), 6)", "powermetrics ended by signal 6."),
+        ("while True: sys.stdout.write('x' * 65536)", "powermetrics floods"),
+    ],
+)
+def test_each_failure_of_powermetrics_reaches_the_engine_as_its_sentence(
+    stage: Stage, sensors: Callable[..., Sensors], body: str, words: str
+) -> None:
+    stage.program("sudo", body)
+    running = sensors("--source", "powermetrics")
+    assert words in str(running.failed().message)
+    assert next(running.samples("host")).memory_total_bytes
+    running.close_input()
+    assert running.process.wait(DEADLINE_S) == 0
+    assert not any(alive(pid) for pid, _ in stage.calls("sudo"))
+
+
+REPORT = """<?xml version="1.0" ?>
+<nvidia_smi_log><gpu id="0"><product_name>NVIDIA L4</product_name><uuid>GPU-1</uuid>
+<utilization><gpu_util>57 %</gpu_util></utilization>
+<gpu_power_readings><instant_power_draw>61.50 W</instant_power_draw></gpu_power_readings>
+</gpu></nvidia_smi_log>
+"""
+
+
+def test_nvidia_smi_is_one_long_lived_child_with_a_pace_of_its_own(
+    stage: Stage, sensors: Callable[..., Sensors]
+) -> None:
+    stage.program(
+        "nvidia-smi", f"while True: sys.stdout.write({REPORT!r}); sys.stdout.flush(); time.sleep(0.05)"
+    )
+    running = sensors("--source", "nvidia-smi", "--interval-ms", "100", mac=False)
+    samples = running.samples("nvidia-smi")
+    for _ in range(3):
+        (card,) = next(samples).devices
+        assert (card.name, card.active_ratio, card.power_w) == ("NVIDIA L4", 0.57, 61.5)
+    assert [arguments for _, arguments in stage.calls("nvidia-smi")] == [["-q", "-x", "-l", "2"]]
+    running.close_input()
+    assert running.process.wait(DEADLINE_S) == 0
+    assert not alive(stage.calls("nvidia-smi")[0][0])
+
+
+def test_a_missing_driver_is_said_once_and_nvidia_smi_is_not_started_over_and_over(
+    stage: Stage, sensors: Callable[..., Sensors]
+) -> None:
+    stage.program("nvidia-smi", "sys.exit(9)")
+    running = sensors("--source", "nvidia-smi", "--interval-ms", "100", mac=False)
+    assert "can't reach the NVIDIA driver" in str(running.failed().message)
+    samples = running.samples("host")
+    for _ in range(10):
+        next(samples)
+    assert len(stage.calls("nvidia-smi")) == 1
+
+
+def test_mactop_stands_in_for_macmon(stage: Stage, sensors: Callable[..., Sensors]) -> None:
+    line = '{"soc_metrics": {"cpu_power": 1.0, "gpu_power": 2.5, "ane_power": 0, "gpu_active": 25}}'
+    stage.program("mactop", f"print({line!r}, flush=True); time.sleep(60)")
+    sample = next(sensors("--interval-ms", "500").samples("mactop"))
+    assert (sample.devices[0].active_ratio, sample.package_power_w) == (0.25, 3.5)
+    assert stage.calls("mactop")[0][1] == [
+        "--headless",
+        "--format",
+        "json",
+        "--interval",
+        "500",
+        "--count",
+        "0",
+    ]
+
+
 # One program, driven step by step with short limits.
 
 

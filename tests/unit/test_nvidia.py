@@ -250,3 +250,44 @@ def test_the_real_binding_without_a_driver_says_that_the_library_is_missing() ->
     reading = NvmlSource().read(0)
     assert reading.devices == ()
     assert "libnvidia-ml" in str(reading.problem)
+
+
+class DividedNvml(FakeNvml):
+    """A card that is divided: its slices answer by handles of their own, and it does not tell its activity."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "nvmlDeviceGetMigMode":
+            return lambda card: (1, 1)
+        if name == "nvmlDeviceGetMaxMigDeviceCount":
+            return lambda card: 7
+        if name == "nvmlDeviceGetMigDeviceHandleByIndex":
+            return self._slice
+        if name == "nvmlDeviceGetProcessUtilization":
+            return lambda card, since: [
+                SimpleNamespace(pid=10, smUtil=63),
+                SimpleNamespace(pid=11, smUtil=255),
+            ]
+        if name == "nvmlDeviceGetTotalEnergyConsumption":
+            return lambda card: 5_000_000
+        return super().__getattr__(name)
+
+    def _slice(self, card: Any, index: int) -> Any:
+        if index > 1:
+            raise FakeError(6)
+        return f"{card}-slice{index}"
+
+
+def test_a_divided_card_shows_its_slices_and_what_each_process_does() -> None:
+    (card,) = NvmlSource(lambda: DividedNvml(nvmlDeviceGetUtilizationRates=3)).read(0).devices
+    assert [part.id for part in card.slices] == ["GPU-0-slice0", "GPU-0-slice1"]
+    assert card.slices[0].memory_total_bytes == 80 * MIB
+    assert [one.pid for one in card.slices[0].processes] == [10, 11]
+    assert card.active_ratio is None
+    assert {one.pid: one.active_ratio for one in card.processes} == {10: 0.63, 11: None}
+    assert card.energy_j == 5000
+
+
+def test_a_card_that_works_in_the_machines_memory_says_so() -> None:
+    (card,) = NvmlSource(lambda: FakeNvml(nvmlDeviceGetMemoryInfo=3)).read(0).devices
+    assert card.shares_memory
+    assert "machine's memory" in card.unknown["memory_used_bytes"]

@@ -123,7 +123,8 @@ def _value(card: dict[str, Any], section: str, name: str) -> float | None:
     if not isinstance(found, dict):
         return None
     number, unit = finite(found.get("value")), found.get("unit")
-    return None if number is None else number * (_UNITS.get(unit, 1) if isinstance(unit, str) else 1)
+    factor = _UNITS.get(unit, 1) if isinstance(unit, str) else 1
+    return None if number is None else round(number * factor, 9)
 
 
 def _processes(card: dict[str, Any]) -> tuple[DeviceProcess, ...]:

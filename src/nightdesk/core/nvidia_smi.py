@@ -92,7 +92,7 @@ def _scaled(gpu: ElementTree.Element, paths: tuple[str, ...], factor: float) -> 
     for path in paths:
         found = _QUANTITY.match(gpu.findtext(path) or "")
         if found:
-            return float(found[1]) * factor
+            return round(float(found[1]) * factor, 9)
     return None
 
 
@@ -268,7 +268,7 @@ def _cell(row: Mapping[str, str], names: tuple[str, ...], factor: float) -> floa
     for name in names:
         found = _QUANTITY.match(row.get(name, ""))
         if found:
-            return float(found[1]) * factor
+            return round(float(found[1]) * factor, 9)
     return None
 
 
