@@ -114,7 +114,10 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
         )
         right: list[Cell] = []
         if view.tagged:
-            right.append(Cell(f"{self.glyphs.tagged} {view.tagged} tagged{gap}", "accent"))
+            # Alone: where the border is too short for all of it, nothing of it would be seen.
+            return Heading(
+                (Cell(note, "muted"),), (Cell(f"{self.glyphs.tagged} {view.tagged} tagged", "accent"),)
+            )
         if view.orphans:
             noun = "orphan" if view.orphans == 1 else "orphans"
             right.append(Cell(f"{self.glyphs.warn} {view.orphans} {noun}{gap}", "warn"))
