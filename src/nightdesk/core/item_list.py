@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from nightdesk.core.work import Attempt, Delayed, Work
 from nightdesk.model.errors import UsageError
 from nightdesk.model.items import STAGES, ItemPage, ItemRow, ItemStage
@@ -133,26 +135,31 @@ class ItemList:
         """One item. Raises UsageError where there is none at this place."""
         if not 0 <= index < len(self.items):
             raise UsageError(f"{self.work.run.id} has no item number {index}.", "They are counted from 0.")
-        stage, record = self.stages[index], self._record(index)
-        attempt, delayed = self.attempts.get(index), self.delayed.get(index)
-        flight = None
-        if attempt is not None:
-            flight = next((each for each in self.work.run.flights if each.serial == attempt.serial), None)
-        return ItemRow(
+        stage = self.stages[index]
+        plain = ItemRow(
             index=index,
             item=self.items[index],
             state=stage,
             attempts=self._tries(index),
             place=self.places.get(index),
-            started_ns=attempt.started_ns if attempt else record.started_ns if record else None,
-            ended_ns=record.ended_ns if record else None,
             took_ns=self._took_ns(index, now_ns),
-            due_ns=delayed.due_ns if delayed else None,
-            failure=record.failure if record else None,
             reason=self.work.queue.why_closed or None if stage == "closed" else None,
-            log_path=attempt.log_path if attempt else record.log_path if record else None,
-            fallback=bool((attempt or delayed or record) and (attempt or delayed or record).fallback),  # type: ignore[union-attr]
-            flight=flight,
+        )
+        if attempt := self.attempts.get(index):
+            return self._in_work(plain, attempt)
+        if delayed := self.delayed.get(index):
+            return replace(plain, due_ns=delayed.due_ns, fallback=delayed.fallback)
+        record = self._record(index)
+        return _over(plain, record) if record else plain
+
+    def _in_work(self, plain: ItemRow, attempt: Attempt) -> ItemRow:
+        flights = (each for each in self.work.run.flights if each.serial == attempt.serial)
+        return replace(
+            plain,
+            started_ns=attempt.started_ns,
+            log_path=attempt.log_path,
+            fallback=attempt.fallback,
+            flight=next(flights, None),
         )
 
     def span(self, index: int) -> tuple[str | None, int | None, int | None]:
@@ -169,6 +176,17 @@ class ItemList:
         begins += [each.log_offset for each in self.attempts.values() if each.log_path is None]
         end = min((each for each in begins if each is not None and each > start), default=None)
         return self.work.run.log_path, start, end
+
+
+def _over(plain: ItemRow, record: ItemRecord) -> ItemRow:
+    return replace(
+        plain,
+        started_ns=record.started_ns,
+        ended_ns=record.ended_ns,
+        failure=record.failure,
+        log_path=record.log_path,
+        fallback=record.fallback,
+    )
 
 
 def _stages(states: str) -> frozenset[str]:
