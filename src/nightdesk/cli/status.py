@@ -29,6 +29,17 @@ def status(choice: DeskChoice, as_json: bool) -> None:
         _print_status(now)
 
 
+def _print_machine(now: Status) -> None:
+    from nightdesk.cli.output import print_line
+
+    for alarm in now.alarms:
+        print_line(f"  alarm     {alarm.words}. {alarm.advice}")
+    if now.energy is not None:
+        bill = now.energy.bill
+        price = "" if bill.price is None else f", {bill.price:.2f} {bill.currency}"
+        print_line(f"  energy    {bill.watt_hours:.1f} Wh since noon{price}. {now.energy.basis}")
+
+
 def _print_status(now: Status) -> None:
     from nightdesk.cli.output import print_line, print_table
     from nightdesk.model.units import format_bytes, format_duration
@@ -56,6 +67,7 @@ def _print_status(now: Status) -> None:
         print_line(f"  {server.address}  {said}{who}")
     counts = now.counts
     print_line(f"  exchanges {counts.running} running · {counts.done} done · {counts.failed} failed")
+    _print_machine(now)
     if now.orphans:
         held = format_bytes(sum(row.rss_bytes or 0 for row in now.orphans))
         print_line(f"  orphans   {len(now.orphans)}, holding {held}: nightdesk clean")
