@@ -13,9 +13,9 @@ _STATES = {
 _PLACES = (
     ("futex", "a lock, or another thread"),
     ("nanosleep", "a time to pass (sleep)"),
-    ("epoll", "something to come from sockets or pipes (poll)"),
-    ("poll", "something to come from sockets or pipes (poll)"),
-    ("select", "something to come from sockets or pipes (select)"),
+    ("epoll", "something to come from sockets or pipes"),
+    ("poll", "something to come from sockets or pipes"),
+    ("select", "something to come from sockets or pipes"),
     ("pipe_write", "room in a pipe: nobody reads what it writes"),
     ("pipe", "data from a pipe"),
     ("tty", "input from a terminal"),

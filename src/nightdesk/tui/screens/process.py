@@ -126,15 +126,14 @@ def chart_of(history: ProcessHistory, now_ns: int) -> ChartView | None:
     cpu = tuple((at, _hundred(value)) for at, value in zip(history.at_ns, history.cpu_ratio, strict=True))
     on_device = any(value is not None for value in history.device_bytes)
     held = history.device_bytes if on_device else history.rss_bytes
+    unit, size = (" GB", 1e9) if max((value or 0 for value in held), default=0) >= 1e9 else (" MB", 1e6)
     memory = tuple(
-        (at, None if value is None else value / 1e9) for at, value in zip(history.at_ns, held, strict=True)
+        (at, None if value is None else value / size) for at, value in zip(history.at_ns, held, strict=True)
     )
     name = "memory on accelerators" if on_device else "memory"
     series = (
         Series("cpu", " %", "primary", nice_top(max(100.0, _most(cpu))), cpu),
-        Series(
-            name, " GB", "warn", nice_top(_most(memory) * 1.1 or 1.0) if _most(memory) > 1 else 1.0, memory
-        ),
+        Series(name, unit, "warn", nice_top(_most(memory) * 1.1 or 1.0), memory),
     )
     return ChartView(series, now_ns, minutes * MINUTE_NS)
 
