@@ -141,7 +141,20 @@ def read(
 def _job_faults(config: DeskConfig) -> list[Fault]:
     from nightdesk.core.job_rules import find_job_faults
 
-    return find_job_faults(config)
+    return [*find_job_faults(config), *_pattern_faults(config)]
+
+
+def _pattern_faults(config: DeskConfig) -> list[Fault]:
+    if not config.progress.patterns:
+        return []
+    from nightdesk.core.faults import Fault
+    from nightdesk.core.progress import compiled_patterns
+
+    try:
+        compiled_patterns(config.progress.patterns)
+    except ValueError as fault:
+        return [Fault(("progress", "patterns"), str(fault).removesuffix("."))]
+    return []
 
 
 def _sound(tables: dict[str, Json], faults: list[Fault]) -> dict[str, Json]:

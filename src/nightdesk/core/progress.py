@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
-from statistics import median
+from math import sqrt
+from statistics import mean, median, stdev
 from typing import Literal, NamedTuple
 
 from nightdesk.core.foreign import safe_line
+from nightdesk.core.media_progress import MediaReader, Position, may_tell_position
 from nightdesk.model.logs import Progress
 
 _LINE_LIMIT = 2000
@@ -21,12 +24,17 @@ _LINE_LIMIT = 2000
 _ITEM_LIMIT = 200
 _RECENT = 12
 """Steps from which the rate is taken."""
+_RANGE_STEPS = 3
+"""Steps that must be known before a range is told."""
+_FOUR_OF_FIVE = 1.28
+"""Standard deviations on either side that hold four fifths of a normal distribution."""
+_PATTERN_LIMIT = 400
 _SIGHTINGS = 3
 """How often an unknown form must be seen growing."""
 SECOND = 1_000_000_000
 
-Source = Literal["counter", "tqdm", "percent"]
-_RANK = {"counter": 2, "tqdm": 1, "percent": 0}
+Source = Literal["counter", "tqdm", "percent", "position", "pattern"]
+_RANK = {"pattern": 3, "counter": 2, "tqdm": 1, "percent": 0, "position": 0}
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _STAMP = re.compile(
@@ -111,7 +119,11 @@ class _Reading(NamedTuple):
 class ProgressReader:
     """Follows the progress of one log. Feed it lines in order; it keeps a few numbers, never lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, patterns: tuple[re.Pattern[str], ...] = ()) -> None:
+        """``patterns`` are the user's, with groups ``done`` and, where there are any, ``total`` and ``item``."""
+        self._patterns = patterns
+        self._media = MediaReader()
+        self._fell: str | None = None
         self._current: _Reading | None = None
         self._progress: Progress | None = None
         self._steps: deque[tuple[int, float, bool]] = deque(maxlen=_RECENT)
@@ -129,10 +141,10 @@ class ProgressReader:
 
         ``at_ns`` is when the line came. Where lines bear time stamps, the rate is taken from those.
         """
-        if not may_tell(line):
+        if not self._patterns and not may_tell(line):
             return None
         text = _ANSI.sub("", line[:_LINE_LIMIT])
-        reading = _read(text)
+        reading = _of_patterns(text, self._patterns) or _of_position(self._media.feed(text)) or _read(text)
         if reading is None or not self._believed(reading) or not self._leads(reading):
             return None
         stamp = _stamp(text)
@@ -169,6 +181,7 @@ class ProgressReader:
     def _note(self, reading: _Reading, at_ns: int, stamped: bool) -> None:
         current = self._current
         same = current is not None and current.series == reading.series and reading.done >= current.done
+        self._fell = _fall(self._progress, reading, self._fell)
         if not same:
             self._steps.clear()
         if not self._steps or self._steps[-1][1] != reading.done:
@@ -179,11 +192,15 @@ class ProgressReader:
 
     def _built(self, reading: _Reading, at_ns: int) -> Progress:
         assert self._current is not None
-        rate = reading.rate if reading.source == "tqdm" else self._rate()
+        rate = reading.rate if reading.source == "tqdm" or reading.rate is not None else self._rate()
         left = reading.left_ns
         if left is None and rate and reading.total is not None:
             left = int(max(reading.total - reading.done, 0) / rate * SECOND)
+        low, high = self._range(reading, left)
         return Progress(
+            eta_low_ns=low,
+            eta_high_ns=high,
+            note=self._fell,
             done=reading.done,
             total=reading.total,
             unit=reading.unit,
@@ -196,18 +213,97 @@ class ProgressReader:
 
     def _rate(self) -> float | None:
         """Units a second: the median over the last steps, so that one long pause does not spoil it."""
-        steps = list(self._steps)
-        spans = [
+        spans = self._spans()
+        return SECOND / median(spans) if spans else None
+
+    def _spans(self) -> list[float]:
+        """Nanoseconds a unit took, of the newest steps."""
+        return [
             (later[0] - sooner[0]) / (later[1] - sooner[1])
-            for sooner, later in pairwise(steps)
+            for sooner, later in pairwise(self._steps)
             if later[0] > sooner[0] and later[1] > sooner[1] and later[2] == sooner[2]
         ]
-        return SECOND / median(spans) if spans else None
+
+    def _range(self, reading: _Reading, left: int | None) -> tuple[int | None, int | None]:
+        """Between what the time left lies in about four of five nights, if the units to come vary as the newest did."""
+        spans = self._spans()
+        if left is None or reading.total is None or len(spans) < _RANGE_STEPS:
+            return None, None
+        units = max(reading.total - reading.done, 0)
+        middle, spread = mean(spans), stdev(spans)
+        width = _FOUR_OF_FIVE * spread * sqrt(units + units * units / len(spans))
+        low, high = max(units * middle - width, 0.0), units * middle + width
+        return int(min(low, left)), int(max(high, left))
+
+
+def _fall(before: Progress | None, reading: _Reading, told: str | None) -> str | None:
+    """Why less is done than was told before; None where it is not less. What was said stays while that is so."""
+    if before is None or before.total is None or reading.total is None:
+        return None
+    was, now = before.done / before.total, reading.done / reading.total
+    if now < was:
+        counted = f"{before.done:g} of {before.total:g}"
+        again = before.total == reading.total and before.source == reading.source
+        return (
+            f"the count began again after {counted}"
+            if again
+            else f"another count than before, which was at {counted}"
+        )
+    return told if told is not None and now < 1 else None
+
+
+def compiled_patterns(texts: Iterable[str]) -> tuple[re.Pattern[str], ...]:
+    """The user's patterns. Raises ValueError that names the pattern and what is wrong with it."""
+    found = []
+    for text in texts:
+        try:
+            pattern = re.compile(text)
+        except (re.error, OverflowError, RecursionError) as fault:
+            raise ValueError(f"The pattern {text!r} can't be read: {fault}.") from fault
+        if "done" not in pattern.groupindex:
+            raise ValueError(f"The pattern {text!r} has no group (?P<done>...).")
+        found.append(pattern)
+    return tuple(found)
+
+
+def _of_patterns(text: str, patterns: tuple[re.Pattern[str], ...]) -> _Reading | None:
+    for number, pattern in enumerate(patterns):
+        if (match := pattern.search(text[:_PATTERN_LIMIT])) is not None:
+            groups = match.groupdict()
+            done, total = _number(groups["done"]), _number(groups.get("total"))
+            item = safe_line(groups.get("item") or "", _ITEM_LIMIT) or None
+            if done is not None and (total is None or 0 < total >= done):
+                return _Reading("pattern", f"pattern {number} {total}", done, total, "it", item)
+    return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        found = float((text or "").replace(",", ""))
+    except ValueError:
+        return None
+    return found if 0 <= found < 1e15 else None
+
+
+def _of_position(position: Position | None) -> _Reading | None:
+    if position is None:
+        return None
+    left = None if position.left_s is None else int(position.left_s * SECOND)
+    return _Reading(
+        "position",
+        position.series,
+        position.done,
+        position.total,
+        position.unit,
+        position.item,
+        position.rate,
+        left,
+    )
 
 
 def may_tell(line: str) -> bool:
     """A cheap look: most lines of a log say nothing about progress."""
-    return _HINT.search(line) is not None
+    return _HINT.search(line) is not None or may_tell_position(line)
 
 
 def _read(text: str) -> _Reading | None:

@@ -32,6 +32,7 @@ from nightdesk.engine.jobs.handover import DeviceMemory, ModelHandover
 from nightdesk.engine.jobs.memory import MemoryWatch, device_memory
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.logs.follow import LogFollower
+from nightdesk.engine.logs.state_files import StateFiles
 from nightdesk.engine.processes import signals
 from nightdesk.engine.processes.care import ProcessCare, device_use, recorded
 from nightdesk.engine.processes.sampler import ProcessWatch
@@ -121,6 +122,7 @@ class Service:
         self.logs = LogFollower(
             desk.config.watch.logs, desk.folder, self.bus.publish, self.supervisor.set_progress
         )
+        self.logs.set_forms(desk.config.progress.patterns)
         self.processes = ProcessWatch(
             desk.config.watch.processes,
             self._active_runs,
@@ -166,6 +168,7 @@ class Service:
             ("processes", self._watch_processes),
             ("jobs", self.supervisor.run),
             ("logs", self.logs.run),
+            ("states", StateFiles(lambda: self.desk, self.supervisor.runs, self.supervisor.set_progress).run),
             ("servers", self.servers.run),
             ("traffic", self.traffic.flush_often),
             ("alarms", self.traffic.watch_often),
@@ -330,6 +333,7 @@ class Service:
             self.supervisor.replace_config(self.desk)
             self.processes.set_words(desk.config.watch.processes)
             self.logs.set_patterns(desk.config.watch.logs)
+            self.logs.set_forms(desk.config.progress.patterns)
             self.awake.look()
         self.bus.publish(DeskChanged(desk=self.desk_info(), jobs=self.supervisor.jobs()))
 

@@ -205,11 +205,18 @@ class JobSection(Section, frozen=True, kw_only=True):
     retry: Retry = Retry()
     fallback: Fallback | None = None
     progress: str | None = None
-    """A JSON file with the keys done and total that the command writes."""
+    """A file in which the command keeps its state: JSON or JSON Lines; or ``file.db: SELECT done, total, item ...``."""
     record: Literal["full", "metadata", "none"] | None = None
     folder: str = "."
     """Working folder, relative to the desk's folder."""
     env: dict[str, str] = {}
+
+
+class ProgressSection(Section, frozen=True, kw_only=True):
+    """``[progress]``"""
+
+    patterns: tuple[str, ...] = ()
+    """Regular expressions with a group ``done`` and, if there are any, ``total`` and ``item``: read before others."""
 
 
 class DeskConfig(Section, frozen=True, kw_only=True):
@@ -218,6 +225,7 @@ class DeskConfig(Section, frozen=True, kw_only=True):
     desk: DeskSection = DeskSection()
     capture: CaptureSection = CaptureSection()
     watch: WatchSection = WatchSection()
+    progress: ProgressSection = ProgressSection()
     sensors: SensorsSection = SensorsSection()
     energy: EnergySection = EnergySection()
     store: StoreSection = StoreSection()

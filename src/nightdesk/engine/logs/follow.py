@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import glob
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nightdesk.core.progress import compiled_patterns
 from nightdesk.engine.logs.tail import Tail, log_id
 from nightdesk.engine.logs.window import read_lines
 from nightdesk.model.desk import Change, LogChanged, LogGone
@@ -39,6 +41,7 @@ class LogFollower:
         self, patterns: Iterable[str], base: Path, publish: Publish, on_progress: OnProgress | None = None
     ) -> None:
         """``patterns`` are globs below ``base``. ``on_progress`` gets the run's id and its newest progress."""
+        self._forms: tuple[re.Pattern[str], ...] = ()
         self._patterns = tuple(patterns)
         self._endings = _endings(self._patterns)
         self._base = base
@@ -74,6 +77,13 @@ class LogFollower:
         """Patterns that match no file at the moment."""
         return self._empty
 
+    def set_forms(self, forms: Iterable[str]) -> None:
+        """Reads progress by these patterns of the user first, in files that are followed from now on."""
+        try:
+            self._forms = compiled_patterns(forms)
+        except ValueError:
+            self._forms = ()
+
     def set_patterns(self, patterns: Iterable[str]) -> None:
         """Follows other patterns from the next look on; files that only matched old ones are let go."""
         self._patterns = tuple(patterns)
@@ -86,7 +96,7 @@ class LogFollower:
         path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links, the id is the path's
         known = self._tails.get(log_id(path))
         if known is None:
-            known = self._tails[log_id(path)] = Tail(path, "run", run_id, started_ns)
+            known = self._tails[log_id(path)] = Tail(path, "run", run_id, started_ns, self._forms)
             self._check([known.id])
         known.origin, known.run = "run", run_id
         self._place()
@@ -279,7 +289,7 @@ class LogFollower:
         self._empty = empty
         for path in found:
             if log_id(path) not in self._tails:
-                self._tails[log_id(path)] = Tail(path, "watch", None, None)
+                self._tails[log_id(path)] = Tail(path, "watch", None, None, self._forms)
         kept = {log_id(path) for path in found}
         self._show_all(await asyncio.to_thread(self._check_changed, list(self._tails.values())))
         now_ns = time.time_ns()

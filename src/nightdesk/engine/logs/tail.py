@@ -44,8 +44,15 @@ class Tail:
     """One followed file. Blocking; used by one thread at a time."""
 
     def __init__(
-        self, path: Path, origin: Literal["watch", "run"], run: str | None, started_ns: int | None
+        self,
+        path: Path,
+        origin: Literal["watch", "run"],
+        run: str | None,
+        started_ns: int | None,
+        forms: tuple[re.Pattern[str], ...] = (),
     ) -> None:
+        """``forms`` are the user's own patterns of progress lines."""
+        self._forms = forms
         self.path = path
         self.id = log_id(path)
         self.origin = origin
@@ -62,7 +69,7 @@ class Tail:
         self._state: Literal["live", "gone", "failed"] = "live"
         self._message: str | None = None
         self._splitter = LineSplitter()
-        self._reader = ProgressReader()
+        self._reader = ProgressReader(self._forms)
         self.checked_ns = 0
         self.gone_ns: int | None = None
         self.progressed = False
@@ -160,7 +167,7 @@ class Tail:
         self._errors = 0
         self._last_line = ""
         self._splitter = LineSplitter()
-        self._reader = ProgressReader()
+        self._reader = ProgressReader(self._forms)
 
     def _read(self, descriptor: int, size: int, at_ns: int) -> None:
         if self._offset == 0 and size > HISTORY:
@@ -194,7 +201,7 @@ class Tail:
         lines = self._splitter.feed(block)
         if pending := self._splitter.pending:
             lines.append(pending)
-        for line in _candidates(lines):
+        for line in lines[-_CANDIDATES:] if self._forms else _candidates(lines):
             self.progressed = self._reader.feed(line, at_ns) is not None or self.progressed
         newest = next((line for line in reversed(lines) if line and not line.isspace()), None)
         if newest is not None:
