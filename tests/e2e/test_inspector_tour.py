@@ -1,0 +1,141 @@
+"""Traffic list and inspector in a real terminal, driven as a user would: a recorded capture, and the demo."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.world import NIGHTDESK, Screen, World, until
+
+RECORDED = Path(__file__).parents[2].parent / "shared" / "fixtures" / "ollama"
+CAPTURE = RECORDED / "01-generate-stream.pcap"
+
+
+class Step(NamedTuple):
+    """Keys, and what is on the screen then, or no more."""
+
+    keys: tuple[str, ...]
+    shows: tuple[str, ...]
+    hides: str = ""
+
+
+def walk(screen: Screen, *steps: Step) -> None:
+    """Take the steps one after another; the screen is read after each."""
+    for step in steps:
+        screen.press(*step.keys)
+        screen.wait_for(*step.shows)
+        if step.hides:
+            until(gone(screen, step.hides), f"“{step.hides}” to go after {step.keys}")
+
+
+def gone(screen: Screen, words: str) -> Callable[[], bool]:
+    return lambda: words not in screen.text()
+
+
+@pytest.mark.skipif(not CAPTURE.exists(), reason="the recorded captures are not here")
+def test_a_recorded_capture_is_listed_inspected_compared_and_copied(world: World) -> None:
+    screen = world.screen(160, 48)
+    screen.type(f"{NIGHTDESK} open {shlex.quote(str(CAPTURE))}")
+    screen.wait_for("11 exchanges", "q leave", "▲ reply cut")
+    assert "runs go on" not in screen.text()
+    walk(
+        screen,
+        Step(("/", *"model:tiny-th"), ("tiny-think",)),
+        Step(("Tab", "Enter"), ("2 found", "/model:tiny-think")),
+        Step(("Escape",), ("11 exchanges",)),
+        Step(("o",), ("11 exchanges",), hides="time▼"),
+        Step(("w",), ("█",)),
+        Step(("w", "t", "t"), ("2 tagged",)),
+        Step(("Escape",), ("11 exchanges",)),
+        Step(("c",), ("Columns of traffic",)),
+        Step(("Escape",), ("11 exchanges",), hides="Columns of traffic"),
+        Step(("v", "Enter"), ("[1 Overview]", "▲ reply cut", "→")),
+    )
+    read_pages(screen)
+    copy_and_save(screen, world)
+    walk(
+        screen,
+        Step(("]",), ("Exchange 8 ",)),
+        Step(("[",), ("Exchange 5 ",)),
+        Step(("Escape",), ("11 exchanges",)),
+        Step(("Home", "Space"), ("◆",)),
+        Step(("Down", "d"), ("Timing", "next difference")),
+        Step(("Escape",), ("11 exchanges",), hides="next difference"),
+        Step(("+",), ("marked good",)),
+        Step(("C",), ("one connection",)),
+        Step(("Escape",), ("11 exchanges",), hides="one connection"),
+        Step(("P",), ("by model", "tiny-slow")),
+        Step(("Escape",), ("11 exchanges",), hides="by model"),
+        Step(("q",), ("capture closed",)),
+    )
+
+
+def read_pages(screen: Screen) -> None:
+    """Turn the pages of the inspector, fold and search."""
+    walk(
+        screen,
+        Step(("2",), ("── prompt", "[2 Prompt]")),
+        Step(("f",), ("▸",)),
+        Step(("f", "3"), ("── text",)),
+        Step(("4",), ('"model"', "[4 JSON]")),
+        Step(("/", *"stream", "Enter"), ("stream 1 of",)),
+        Step(("Escape",), ("[4 JSON]",), hides="1 of"),
+        Step(("5",), ("by the server's own clock",)),
+        Step(("6",), ("Transfer-Encoding: chunked", "sha256")),
+        Step(("7",), ("[verdicts]",)),
+    )
+
+
+def copy_and_save(screen: Screen, world: World) -> None:
+    """To tmux's buffer, and to a file."""
+    walk(screen, Step(("y",), ("request as curl",)), Step(("c",), ("tmux's buffer",)))
+    assert screen.tmux("show-buffer").startswith("curl ")
+    walk(screen, Step(("3",), ("── text",)), Step(("w",), ("Save reply",)))
+    file = world.folder / "reply.txt"
+    walk(screen, Step(("C-u",), ("Save reply",), hides="exchange-"))
+    screen.tmux("send-keys", "-l", str(file))
+    screen.wait_for(f"{file.name} ")
+    walk(screen, Step(("Enter",), ("saved as",)))
+    until(file.exists, "the saved reply")
+    assert file.read_text().strip()
+
+
+def test_in_the_demo_a_request_is_sent_again_compared_cancelled_and_exported(world: World) -> None:
+    world.env["VISUAL"] = "sed -i s/interview/postcard/"
+    desk = world.folder / "newsroom"
+    screen = world.screen(160, 48)
+    screen.type(f"{NIGHTDESK} demo --folder {shlex.quote(str(desk))}")
+    screen.wait_for("3 Ollama traffic", seconds=60)
+    walk(
+        screen,
+        Step(("T",), ("time▼", "exchanges ·")),
+        Step(("/", *"model:qwen2.5 op:chat", "Enter"), ("/model:qwen2.5 op:chat", "✓")),
+        Step(("Down", "Up", "r"), ("temperature", "num_ctx")),
+        Step(("Enter",), ("Replay", "original", "replay")),
+        Step(("d",), ("Timing", "next difference")),
+        Step(("Escape",), ("original",), hides="next difference"),
+        Step(("Escape",), ("found",), hides="original"),
+        Step(("r",), ("temperature", "num_ctx")),
+        Step(("e",), ("postcard",)),
+        Step(("Enter",), ("original", "replay")),
+        Step(("x",), ("End exchange",)),
+        Step(("y",), ("ended",)),
+        Step(("Escape",), ("original",), hides="End exchange"),
+        Step(("Escape",), ("found",), hides="original"),
+        Step(("R",), ("Compare models on the request",)),
+        Step(("Space", "Space"), ("2 chosen",)),
+        Step(("Enter",), ("verdicts", "tokens")),
+        Step(("Escape",), ("found",), hides="Models on"),
+        Step(("+",), ("marked good",)),
+        Step(("a", *"wellsaid", "Enter"), ("noted",)),
+        Step(("q",), ("$",)),
+    )
+    printed = world.run("export", "--dataset", cwd=desk).stdout
+    chat = json.loads(printed.splitlines()[0])
+    assert [one["role"] for one in chat["messages"]][-2:] == ["user", "assistant"]
+    world.run("demo", "--folder", str(desk), "--stop")
