@@ -33,8 +33,15 @@ class Rotation:
     def step(self, store: StoreSection, active: Collection[str], now_ns: int) -> tuple[str, ...]:
         """Remove a few of the folders that are outdated; ids of their runs. Blocks while it looks and removes.
 
-        Never one of ``active``, and never one whose keeper lives.
+        Never one of ``active``, and never one whose keeper lives. What the disk refuses is tried again next time.
         """
+        try:
+            return self._step(store, active, now_ns)
+        except OSError as fault:
+            logger.warning("Old runs can't be removed now: %s", fault)
+            return ()
+
+    def _step(self, store: StoreSection, active: Collection[str], now_ns: int) -> tuple[str, ...]:
         self._finish()
         broken = []
         for folder in run_folders(self._runs):
