@@ -270,3 +270,35 @@ def test_a_clean_up_ends_only_orphans(engine: Engine, start: Start) -> None:
     report = engine.clean((ProcessKey(pid=entry.pid, started_ns=entry.started_ns),))
     assert report.signalled == ()
     assert bystander.poll() is None
+
+
+def test_the_commands_name_who_listens_and_refuse_to_end_anything_unasked(
+    engine: Engine, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "x").touch()
+    server = start(SERVES, str(tmp_path / "x"))
+    port = said(server)
+
+    def nightdesk(*words: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "nightdesk.cli.main", "--desk", str(tmp_path), *words]
+        return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+
+    found = nightdesk("ps", "--port", port)
+    assert found.returncode == 0 and str(server.pid) in found.stdout
+    assert f"pid:{server.pid}"[4:] in nightdesk("ps", "--filter", f"pid:{server.pid}").stdout
+    server.kill()
+    server.wait()
+    nobody = nightdesk("ps", "--port", port)
+    assert nobody.returncode == 1 and f"listens on TCP port {port}" in nobody.stdout
+    wrong = nightdesk("ps", "--filter", "cpu:5")
+    assert wrong.returncode == 2 and "cpu>50" in wrong.stderr
+    assert nightdesk("stop").returncode == 2
+    assert nightdesk("stop", "x", "--all").returncode == 2
+    run = engine.start(StartRun(job="hard"))
+    refused = nightdesk("stop", "--all")
+    assert refused.returncode == 1 and "--yes" in refused.stderr
+    assert engine.run(run.id).state == "running"
+    ended = nightdesk("stop", "--all", "--yes")
+    assert ended.returncode == 0 and "1 run stopped: 0 ended, 2 had to be killed, 0 left" in ended.stdout
+    missing = nightdesk("clean", str(os.getpid()), "--yes")
+    assert missing.returncode == 2 and "No orphan has the number" in missing.stderr

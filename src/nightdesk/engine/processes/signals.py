@@ -327,9 +327,9 @@ class _Signalling:
         if self._rescan:
             found += self._rescan()
         allowed = (member for member in found if member.key.pid not in self._forbidden)
-        fresh = self._admit(allowed, table)
-        self._grew = self._grew or bool(fresh)
-        return fresh
+        admitted = self._admit(allowed, table)
+        self._grew = self._grew or bool(admitted)
+        return admitted
 
     def _abandoned(self) -> list[ProcessKey]:
         """Newcomers without a living parent among us. One with a parent may be its clean-up and is left in peace."""
