@@ -183,3 +183,24 @@ def _seen(frames: list[tuple[int, int, bytes]], found: Exchange) -> list[int]:
             times += [at_ns] * waits.count(mark)
             waits = waits[waits.rfind(mark) + len(mark) if mark in waits else 0 :]
     return times
+
+
+def test_a_document_in_many_pieces_is_read_like_one_in_single_pieces() -> None:
+    body = b'{"model":"m","message":{"role":"assistant","content":"' + b"a" * 4000 + b'"},"done":true}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    answer = head + body
+    pieces = [answer[at : at + 500] for at in range(0, len(answer), 500)]
+    times = list(range(1_000, 1_000 + len(pieces)))
+    times[3], times[5] = times[5], times[3]
+    found = []
+    for cuts in ([pieces], [[one] for one in pieces]):
+        assembler, events, clock = Assembler(frozenset({11434}), grow_every_ns=None), [], iter(times)
+        ask = b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        assembler.feed_pieces(1, "127.0.0.1:5", "127.0.0.1:11434", "request", [900], [ask])
+        for part in cuts:
+            stamps = [next(clock) for _ in part]
+            events += assembler.feed_pieces(1, "127.0.0.1:5", "127.0.0.1:11434", "response", stamps, part)
+        found += [event.exchange for event in events if isinstance(event, ExchangeSeen)]
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert found[0].text == "a" * 4000

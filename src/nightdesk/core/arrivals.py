@@ -44,6 +44,10 @@ class Arrival:
         """Time of the piece that holds the byte before ``offset``."""
         return self._times[self._piece(offset)] if len(self._times) > 1 else self._times[0]
 
+    def latest(self, offset: int) -> int:
+        """Time of the newest of the pieces up to that one: captures deliver packets out of order."""
+        return max(self._times[: self._piece(offset) + 1]) if len(self._times) > 1 else self._times[0]
+
     def parts(self, body: Body) -> tuple[list[bytes], list[int]]:
         """A body as parts that came at one time each: its chunks, or what of it lay in each piece."""
         if body.chunks is not None:

@@ -167,17 +167,21 @@ class Connection:
         """Bytes of the server; ``place`` is the sequence number of the first."""
         if self._client_left_ns and not self._waiting:
             return
-        draft = self._waiting[0] if self._waiting else None
-        if len(pieces) == 1 or (draft is not None and draft.first_token_ns is None):
+        if len(pieces) == 1 or (self._waiting and self._awaits_token()):
             # Piece by piece until the first token, for its exact time.
             for index, piece in enumerate(pieces):
-                if index and self._waiting and self._waiting[0].first_token_ns is not None:
+                if index and self._waiting and not self._awaits_token():
                     self._feed(pieces[index:], times[index:], place)
                     return
                 self._feed([piece], [times[index]], place)
                 place = (place + len(piece)) & MASK
             return
         self._feed(pieces, times, place)
+
+    def _awaits_token(self) -> bool:
+        """The first token may come in the middle of what comes next."""
+        draft = self._waiting[0]
+        return draft.first_token_ns is None and (len(self._waiting) > 1 or draft.may_begin)
 
     def _feed(self, pieces: list[bytes], times: list[int], place: int) -> None:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -296,7 +300,7 @@ class Connection:
             case Body():
                 draft = self._answering(at_ns)
                 if clock is None or clock.is_one or draft.stream_format is None:
-                    draft.take_response_body(event.data, at_ns)
+                    draft.take_response_body(event.data, clock.latest(event.at) if clock else at_ns)
                 else:
                     draft.take_response_parts(event.data, *clock.parts(event))
                 self._progress(draft, draft.last_ns, False)

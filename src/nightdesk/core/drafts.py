@@ -11,7 +11,7 @@ from nightdesk.core.arrivals import Pace
 from nightdesk.core.codings import CodingError, Decoder, decoder_for
 from nightdesk.core.dialects.choice import GuessingReader, choose
 from nightdesk.core.dialects.prompts import read_prompt, without_images
-from nightdesk.core.dialects.reader import ReplyReader, fragments_in
+from nightdesk.core.dialects.reader import PlainReader, ReplyReader, fragments_in
 from nightdesk.core.dialects.reply import Reply
 from nightdesk.core.heads import Head
 from nightdesk.core.sides import Bytes, Headers, Side, masked, size_of, value_of
@@ -106,6 +106,13 @@ class Draft:
     def keep_limit(self) -> int:
         """Bytes of each body that stay in the record."""
         return self.limit if self.record == "full" else 0
+
+    @property
+    def may_begin(self) -> bool:
+        """A token may come before the response is over: not in a document, and in no stream but a model's."""
+        if not self.answered or self.status is None:
+            return True
+        return self.stream_format is not None and type(self.reader) is not PlainReader
 
     # The request.
 
