@@ -49,7 +49,7 @@ _AMERICAN = re.compile(r"(?P<mo>\d\d)/(?P<d>\d\d)/(?P<y>\d\d(?:\d\d)?) (?P<h>\d\
 _WEB = re.compile(
     r"(?P<d>\d\d)/(?P<mon>[A-Z][a-z]{2})/(?P<y>\d{4}):(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d) (?P<z>[+-]\d{4})"
 )
-_SYSLOG = re.compile(r"^(?P<mon>[A-Z][a-z]{2}) [ \d](?P<d>\d) (?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)")
+_SYSLOG = re.compile(r"^(?P<mon>[A-Z][a-z]{2}) (?P<d>[ \d]\d) (?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)")
 _KLOG = re.compile(r"^[EWID](?P<mo>\d\d)(?P<d>\d\d) (?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)\.(?P<f>\d+)")
 _CLOCK = re.compile(r"^\[?(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?\]?(?=[\s|:]|$)")
 _EPOCH = re.compile(r"^[\[(]?(?P<n>1\d{9})(?P<f>\.\d{1,9})?[\])]?(?=[\s:,]|$)")

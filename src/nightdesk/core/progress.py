@@ -63,6 +63,7 @@ _PERCENT_DONE = re.compile(
 _PERCENT_BAR = re.compile(
     r"^(?P<label>.*?)\s*(?:[━╸╺─█▉▊▋▌▍▎▏░▒▓#=>-]{4,}\s*(?P<a>\d{1,3})%|(?P<b>\d{1,3})% ?[▕|\[])"
 )
+_COUNT_BAR = re.compile(r"^(?P<label>.*?)\s*[━╸╺]{4,}\s*(?P<n>\d{1,9})/(?P<m>\d{1,9})(?![\w/])")
 _PERCENT_ALONE = re.compile(r"^(?P<percent>\d{1,3}(?:\.\d+)?)\s?%\.*$")
 _BRACKET = re.compile(r"[\[(]\s*(?P<n>\d{1,9})\s*(?:/|of)\s*(?P<m>\d{1,9})\s*[\])](?P<rest>$|[\s:\-–].*)")
 _WORDED = re.compile(
@@ -173,6 +174,8 @@ class ProgressReader:
             return True
         if _RANK[reading.source] < _RANK[current.source]:
             return False
+        if current.total is None and reading.total is not None:
+            return True
         if reading.series != self._rival:
             self._rival, self._rival_ends = reading.series, 0
         self._rival_ends += _over(reading)
@@ -311,7 +314,14 @@ def _read(text: str) -> _Reading | None:
     if bar is not None:
         return bar
     body = _body(text)
-    return _bracket(body, text) or _worded(body) or _units(body) or _percent(body) or _loose(body)
+    return (
+        _count_bar(body)
+        or _bracket(body, text)
+        or _worded(body)
+        or _units(body)
+        or _percent(body)
+        or _loose(body)
+    )
 
 
 def _body(text: str) -> str:
@@ -376,6 +386,15 @@ def _clock_ns(text: str) -> int | None:
 def _counted(match: re.Match[str]) -> tuple[int, int] | None:
     n, m = int(match["n"]), int(match["m"])
     return (n, m) if 0 <= n <= m and m > 0 else None
+
+
+def _count_bar(body: str) -> _Reading | None:
+    """``files ━━━━━╸━━━━ 3/6``, as rich draws it."""
+    match = _COUNT_BAR.match(body)
+    if match is None or (numbers := _counted(match)) is None:
+        return None
+    label = safe_line(match["label"].strip(" :"), _ITEM_LIMIT)
+    return _counter(f"count bar {label}", numbers, "", ended=True, sure=True)._replace(item=label or None)
 
 
 def _bracket(body: str, text: str) -> _Reading | None:
