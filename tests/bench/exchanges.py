@@ -89,9 +89,9 @@ def filled(path: Path) -> tuple[History, float]:
     for number, one in enumerate(exchanges()):
         if number >= len(made):
             store.save_exchange(one)
-        if number % 5000 == 0:
+        # A full queue drops records, and a flush gives up after some seconds: on a busy machine that is too soon.
+        while number % 1000 == 999 and store._unsaved:
             store.flush()
-    store.flush()
     return store, took / len(made) * COUNT
 
 

@@ -143,7 +143,8 @@ class ConversationScreen(Sheet[None]):
         threads = len({turn.thread for turn in made.turns})
         dot = f"  {self.glyphs.dot}  "
         count = "1 exchange" if len(turns) == 1 else f"{len(turns)} exchanges"
-        words = "of one conversation" if self.thread is not None else f"in {threads} conversations"
+        in_all = "in 1 conversation" if threads == 1 else f"in {threads} conversations"
+        words = "of one conversation" if self.thread is not None else in_all
         if len(turns) == threads == len(made.turns) and len(turns) > 1:
             words = "that repeat nothing of each other"
         parts: list[Part] = [Cell(f"{count} {words}", "strong"), Cell(f"{dot}{TIES[made.tied_by]}", "muted")]

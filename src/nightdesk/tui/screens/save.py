@@ -38,7 +38,8 @@ class SaveScreen(Sheet[Target]):
     def on_mount(self) -> None:
         """Propose a name."""
         self.show_title(line("Save ", Cell(self.what, "strong")))
-        self.query_one(Input).focus()
+        # Widget.focus() takes effect later: keys typed meanwhile would be lost.
+        self.set_focus(self.query_one(Input))
         self._explain()
 
     @property
