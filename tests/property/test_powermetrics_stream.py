@@ -45,6 +45,7 @@ def read(reader: Any, parts: list[bytes]) -> list[Sample]:
     return [*samples, *reader.end(5)]
 
 
+@settings(deadline=None)
 @given(idle_ratios, st.lists(between, min_size=6, max_size=6), cuts)
 def test_a_plist_stream_gives_the_same_samples_however_it_is_cut(
     ratios: list[float], garbage: list[bytes], where: list[int]
@@ -56,6 +57,7 @@ def test_a_plist_stream_gives_the_same_samples_however_it_is_cut(
     assert read(PowermetricsReader(), [data[i : i + 1] for i in range(len(data))]) == whole
 
 
+@settings(deadline=None)
 @given(idle_ratios, st.data())
 def test_a_stream_that_begins_anywhere_loses_one_document_at_most(
     ratios: list[float], data: st.DataObject
@@ -69,6 +71,7 @@ def test_a_stream_that_begins_anywhere_loses_one_document_at_most(
     )
 
 
+@settings(deadline=None)
 @given(idle_ratios, st.data())
 def test_a_damaged_document_costs_itself_at_most(ratios: list[float], data: st.DataObject) -> None:
     documents = [document(ratio) for ratio in ratios]
@@ -99,7 +102,7 @@ ENDLESS = {
 }
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(sorted(ENDLESS)), max_size=30))
 def test_a_document_that_never_ends_never_eats_memory(parts: list[str]) -> None:
     reader = PowermetricsReader()
@@ -144,6 +147,7 @@ roots = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(roots)
 def test_any_property_list_gives_a_sample_that_can_be_sent_or_none(root: dict[str, Any]) -> None:
     for sample in read(PowermetricsReader(), [plistlib.dumps(root)]):
@@ -152,6 +156,7 @@ def test_any_property_list_gives_a_sample_that_can_be_sent_or_none(root: dict[st
             assert device.active_ratio is None or 0 <= device.active_ratio <= 1
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), cuts)
 def test_no_bytes_make_a_reader_fail(data: bytes, where: list[int]) -> None:
     for make in (PowermetricsReader, PowermetricsTextReader, MacmonReader):
@@ -188,6 +193,7 @@ GPU Power: 154 mW
 """
 
 
+@settings(deadline=None)
 @given(cuts, st.integers(1, 3))
 def test_a_text_recording_gives_the_same_samples_however_it_is_cut(where: list[int], count: int) -> None:
     data = TEXT.encode() * count
@@ -199,6 +205,7 @@ def test_a_text_recording_gives_the_same_samples_however_it_is_cut(where: list[i
 LINE = b'{"gpu_power":1.5,"cpu_power":2.0,"ane_power":0.0,"gpu_active_ratio":0.5,"memory":{"ram_total":8}}\n'
 
 
+@settings(deadline=None)
 @given(cuts, st.lists(st.sampled_from([b"", b"{}\n", b"error: no sensors\n", b"\xff\n"]), max_size=4))
 def test_macmon_lines_give_the_same_samples_however_they_are_cut(
     where: list[int], garbage: list[bytes]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightdesk.core.amdgpu_top import AmdgpuTopReader
@@ -130,6 +130,7 @@ objects = st.lists(st.sampled_from([b'{"a": {"b": "}{"}}', b'{"x": "\\"\\\\{"}',
 noise = st.sampled_from([b"", b"\n", b",", b"[", b"]\n", b"warning: x\n", b"\0", b"\xff"])
 
 
+@settings(deadline=None)
 @given(objects, noise, st.lists(st.integers(0, 200), max_size=9))
 def test_objects_are_found_however_the_stream_is_cut(
     found: list[bytes], between: bytes, where: list[int]
@@ -142,6 +143,7 @@ def test_objects_are_found_however_the_stream_is_cut(
     assert [one for at in range(len(data)) for one in bytewise.feed(data[at : at + 1])] == found
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_make_the_new_readers_fail(data: bytes) -> None:
     for reader in (MactopReader(), AmdgpuTopReader(), NvidiaCsvReader()):
