@@ -265,7 +265,7 @@ def test_the_machine_tells_its_memory_and_what_runs_hold() -> None:
         rss_bytes=5,
         run="a-1",
     )
-    memory = MemoryWatch().read((row, row), (), None)
+    memory = MemoryWatch(lambda: (row, row), tuple, tuple).read()
     assert memory is not None
     assert 0 < memory.free < memory.total
     assert memory.used == {"a-1": 10}

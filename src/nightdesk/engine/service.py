@@ -18,7 +18,6 @@ import msgspec
 
 from nightdesk import __version__
 from nightdesk.client.desk import Desk
-from nightdesk.core.admission import Memory
 from nightdesk.core.alarms import desk_alarms
 from nightdesk.engine.alarms import Judge
 from nightdesk.engine.awake import Awake
@@ -28,8 +27,8 @@ from nightdesk.engine.children import ChildProcess
 from nightdesk.engine.diagnostics import Diagnostics
 from nightdesk.engine.energy import keep_energy
 from nightdesk.engine.exchanges import Exchanges
-from nightdesk.engine.jobs.handover import DeviceMemory, ModelHandover
-from nightdesk.engine.jobs.memory import MemoryWatch, device_memory
+from nightdesk.engine.jobs.handover import ModelHandover
+from nightdesk.engine.jobs.memory import MemoryWatch
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.logs.state_files import StateFiles
@@ -102,23 +101,12 @@ class Service:
         self.ready = asyncio.Event()
         """Set when every question can be answered."""
         self._pace_ms = 0
-        self._memory_watch = MemoryWatch()
         self._attempt_logs: list[str] = []
-        handover = ModelHandover(lambda: self.desk.config.capture.ports, self._device_memory)
-        self.supervisor = Supervisor(
-            desk,
-            self._job_change,
-            now_ns=time.time_ns,
-            environment=self._job_environment,
-            on_run_log=self._follow_run,
-            on_attempt_log=self.follow_attempt,
-            traffic=lambda run_id: self.traffic.activity(run_id),
-            on_run_ended=self.store.save_run,
-            memory=self._memory,
-            free_models=handover.free,
-            on_signalled=lambda run_id, report: self.care.note(run_id, report),
-            on_attempt_failed=lambda ended: self.diagnostics.keep(ended),
+        self._memory = MemoryWatch(
+            lambda: self.processes.rows(), lambda: self.servers.servers, lambda: self._samples
         )
+        self._handover = ModelHandover(lambda: self.desk.config.capture.ports, self._memory.devices)
+        self.supervisor = self._make_supervisor()
         self.logs = LogFollower(
             desk.config.watch.logs, desk.folder, self.bus.publish, self.supervisor.set_progress
         )
@@ -131,20 +119,13 @@ class Service:
             lambda: device_use(self._samples),
         )
         self.care = ProcessCare(
-            self.processes, self.supervisor, self._sample_processes, handover.free, self._section_of
+            self.processes, self.supervisor, self._sample_processes, self._handover.free, self._section_of
         )
         self.awake = Awake(self._is_working, lambda *said: self._tell_source("awake", *said))
         self.servers = ServerWatch(
             desk.config.capture.ports, self._servers_changed, self.bus.pause, self.processes.listener
         )
-        self.traffic = TrafficBook(
-            self.bus.publish,
-            lambda exchange, searchable: self.store.save_exchange(exchange, searchable=searchable),
-            self.store.next_exchange_id(),
-            self.supervisor.run_of,
-            self._record_of,
-            Judge(lambda: self.desk.config.verdicts, lambda: self.servers.servers),
-        )
+        self.traffic = self._make_traffic()
         self.traffic.load(self.store.newest(200))
         self.exchanges = Exchanges(self.traffic, self.store)
         self.energy = keep_energy(self)
@@ -157,6 +138,32 @@ class Service:
         )
         self._capture = ChildProcess("capture", self._capture_argv(), self._capture_line, self._capture_ended)
         self._sensors = ChildProcess("sensors", self._sensor_argv(), self._sensor_line, self._sensors_ended)
+
+    def _make_supervisor(self) -> Supervisor:
+        return Supervisor(
+            self.desk,
+            self._job_change,
+            now_ns=time.time_ns,
+            environment=self._job_environment,
+            on_run_log=self._follow_run,
+            on_attempt_log=self.follow_attempt,
+            traffic=lambda run_id: self.traffic.activity(run_id),
+            on_run_ended=self.store.save_run,
+            memory=self._memory.read,
+            free_models=self._handover.free,
+            on_signalled=lambda run_id, report: self.care.note(run_id, report),
+            on_attempt_failed=lambda ended: self.diagnostics.keep(ended),
+        )
+
+    def _make_traffic(self) -> TrafficBook:
+        return TrafficBook(
+            self.bus.publish,
+            lambda exchange, searchable: self.store.save_exchange(exchange, searchable=searchable),
+            self.store.next_exchange_id(),
+            self.supervisor.run_of,
+            self._record_of,
+            Judge(lambda: self.desk.config.verdicts, lambda: self.servers.servers),
+        )
 
     async def run(self) -> None:
         """Work until told to stop. A part that fails is logged, shown as failed, and started again."""
@@ -409,15 +416,6 @@ class Service:
     def _job_environment(self) -> dict[str, str]:
         """Jobs go through the relay where there is one; nothing else has to opt in."""
         return {"OLLAMA_HOST": f"http://{self._relay}"} if self._relay else {}
-
-    def _memory(self) -> Memory | None:
-        return self._memory_watch.read(self.processes.rows(), self.servers.servers, self._newest_sample())
-
-    def _device_memory(self) -> DeviceMemory | None:
-        return device_memory(self._newest_sample())
-
-    def _newest_sample(self) -> Sample | None:
-        return self._samples[-1] if self._samples else None
 
     def _job_change(self, change: Change) -> None:
         if isinstance(change, RunChanged) and self._loop is not None:

@@ -154,7 +154,7 @@ class JobScreen(Sheet[None]):
 
     def feed(self, desk: Mirror | None, now_ns: int) -> None:
         """Draw the job as it is now."""
-        if desk is None or not self.query(Grid):
+        if desk is None or not self.query("#run-facts"):
             return  # not composed yet, or being taken down
         job = desk.jobs.get(self.job)
         self.show_title(line("Job ", Cell(self.job, "strong")))
