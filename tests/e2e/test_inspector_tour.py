@@ -1,8 +1,7 @@
-"""Traffic list and inspector in a real terminal, driven as a user would: a recorded capture, and the demo."""
+"""Traffic list and inspector in a real terminal, driven as a user would on a recorded capture."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -103,39 +102,3 @@ def copy_and_save(screen: Screen, world: World) -> None:
     walk(screen, Step(("Enter",), ("saved as",)))
     until(file.exists, "the saved reply")
     assert file.read_text().strip()
-
-
-def test_in_the_demo_a_request_is_sent_again_compared_cancelled_and_exported(world: World) -> None:
-    world.env["VISUAL"] = "sed -i s/interview/postcard/"
-    desk = world.folder / "newsroom"
-    screen = world.screen(160, 48)
-    screen.type(f"{NIGHTDESK} demo --folder {shlex.quote(str(desk))}")
-    screen.wait_for("3 Ollama traffic", seconds=60)
-    walk(
-        screen,
-        Step(("T",), ("time▼", "exchanges ·")),
-        Step(("/", *"model:qwen2.5 op:chat", "Enter"), ("/model:qwen2.5 op:chat", "✓")),
-        Step(("Down", "Up", "r"), ("temperature", "num_ctx")),
-        Step(("Enter",), ("Replay", "original", "replay")),
-        Step(("d",), ("Timing", "next difference")),
-        Step(("Escape",), ("original",), hides="next difference"),
-        Step(("Escape",), ("found",), hides="original"),
-        Step(("r",), ("temperature", "num_ctx")),
-        Step(("e",), ("postcard",)),
-        Step(("Enter",), ("original", "replay")),
-        Step(("x",), ("End exchange",)),
-        Step(("y",), ("ended",)),
-        Step(("Escape",), ("original",), hides="End exchange"),
-        Step(("Escape",), ("found",), hides="original"),
-        Step(("R",), ("Compare models on the request",)),
-        Step(("Space", "Space"), ("2 chosen",)),
-        Step(("Enter",), ("verdicts", "tokens")),
-        Step(("Escape",), ("found",), hides="Models on"),
-        Step(("+",), ("marked good",)),
-        Step(("a", *"wellsaid", "Enter"), ("noted",)),
-        Step(("q",), ("$",)),
-    )
-    printed = world.run("export", "--dataset", cwd=desk).stdout
-    chat = json.loads(printed.splitlines()[0])
-    assert [one["role"] for one in chat["messages"]][-2:] == ["user", "assistant"]
-    world.run("demo", "--folder", str(desk), "--stop")
