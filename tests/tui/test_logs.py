@@ -160,7 +160,7 @@ def test_a_file_of_blank_lines_is_asked_for_in_smaller_windows(tmp_path: Path) -
         ("UserWarning: FP16 is not supported", "warning"),
         ("DEBUG http: keep-alive", "debug"),
         ("0 errors found", ""),
-        ("INFO all is well", ""),
+        ("INFO all is well", "info"),
         ("", ""),
     ],
 )

@@ -22,6 +22,10 @@ from nightdesk.model.errors import NightdeskError
 Kind = Literal["editor", "pager"]
 _VARIABLES: dict[Kind, tuple[str, ...]] = {"editor": ("VISUAL", "EDITOR"), "pager": ("PAGER",)}
 _USUAL: dict[Kind, tuple[str, ...]] = {"editor": ("nano", "vim", "vi"), "pager": ("less", "more")}
+_TAKE_LINES = frozenset(
+    ("less", "more", "most", "nano", "pico", "vi", "vim", "nvim", "emacs", "micro", "kak", "joe", "ne")
+)
+"""Programs that take ``+LINE`` before the name of the file."""
 POLL_SECONDS = 0.2
 
 
@@ -96,13 +100,30 @@ def edited(app: App[object], command: tuple[str, ...], name: str, text: str) -> 
         raise NightdeskError(f"{command[0]} can't be used: {fault.strerror or fault}.") from fault
 
 
+def show_file(app: App[object], kind: Kind, command: tuple[str, ...], path: Path, line: int | None) -> str:
+    """Give the terminal to ``command`` with a file of the user, at ``line`` (from 1) where that is known.
+
+    What there is to say afterwards, or nothing. Raises NightdeskError where the program can't be started.
+    """
+    place = (f"+{line}",) if line is not None and Path(command[0]).name in _TAKE_LINES else ()
+    try:
+        with app.suspend():
+            status = _run((*command, *place, str(path)), kind)
+    except SuspendNotSupported as fault:
+        raise NightdeskError("This terminal can't be given to another program.") from fault
+    except OSError as fault:
+        raise NightdeskError(f"{command[0]} can't be started: {fault.strerror or fault}.") from fault
+    return f"{command[0]} ended with status {status}." if status else ""
+
+
 def _run(argv: tuple[str, ...], kind: Kind) -> int:
     """The exit status. A signal that is meant for the viewer ends the program first, then comes again."""
     pending: list[int] = []
     environment = dict(os.environ)
     if kind == "pager" and environment.get("LESS"):
         # Without this a short text is printed and gone before anybody has seen it.
-        environment["LESS"] += " -+F"
+        # Raw control characters of a log would be obeyed by the terminal.
+        environment["LESS"] += " -+F -+r"
     with _signals(lambda number, _: pending.append(number)):
         process = subprocess.Popen(argv, env=environment)
         while (status := _ended(process)) is None:

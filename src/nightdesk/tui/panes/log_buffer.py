@@ -5,6 +5,7 @@ Pure: it says what to ask for next and takes the answers. Memory is bounded by :
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 from nightdesk.model.logs import LogFile, LogWindow
@@ -24,6 +25,8 @@ class Request(NamedTuple):
     start: int | None = None
     end: int | None = None
     max_bytes: int = WINDOW_BYTES
+    alone: bool = False
+    """What comes takes the place of all that is held."""
 
 
 class LogBuffer:
@@ -34,6 +37,10 @@ class LogBuffer:
         self.generation: int | None = None
         self.size_bytes = 0
         self.lines: list[str] = []
+        self.offsets: list[int] = []
+        """Byte offset of each line held."""
+        self._numbers: list[int | None] = []
+        """Number of the first line of each window held, where it is known."""
         self._windows: list[tuple[int, int, int]] = []
         """(start, end, number of lines) of each window held."""
         self._unfinished: int | None = None
@@ -56,6 +63,11 @@ class LogBuffer:
         return bool(self._windows) and self.start > 0
 
     @property
+    def may_hold_more(self) -> bool:
+        """There are older lines and room for them."""
+        return self.has_older and len(self.lines) < LINES_KEPT - LINES_A_WINDOW
+
+    @property
     def has_newer(self) -> bool:
         """There are lines behind the last one held."""
         return self.end < self.size_bytes
@@ -71,6 +83,24 @@ class LogBuffer:
     def head(self) -> Request:
         """The beginning of the file."""
         return Request(self.log, start=0, max_bytes=self._bytes)
+
+    def jump(self, offset: int) -> Request:
+        """What lies from a line start on, wherever that is."""
+        return Request(self.log, start=offset, max_bytes=self._bytes, alone=True)
+
+    def number(self, index: int) -> int | None:
+        """The number, from 1, of a line held; None where the lines before it are not counted."""
+        first = 0
+        for (_, _, count), number in zip(self._windows, self._numbers, strict=True):
+            if index < first + count:
+                return None if number is None else number + index - first
+            first += count
+        return None
+
+    def index_of(self, offset: int) -> int | None:
+        """Which line held begins at ``offset``."""
+        at = bisect_left(self.offsets, offset)
+        return at if at < len(self.offsets) and self.offsets[at] == offset else None
 
     def older(self) -> Request | None:
         """What lies before the first line held."""
@@ -92,16 +122,18 @@ class LogBuffer:
         self.generation, self.size_bytes = window.generation, window.size_bytes
         if other and not self._is_tail(asked):
             return self.tail()
-        if self._is_tail(asked) or (asked.start == 0 and self.start > 0):
-            return self._take_alone(window)
+        if asked.alone or self._is_tail(asked) or (asked.start == 0 and self.start > 0):
+            return self.take_alone(window)
         return self._take_older(window) if asked.end is not None else self._take_newer(window)
 
     @staticmethod
     def _is_tail(asked: Request) -> bool:
         return asked.start is None and asked.end is None
 
-    def _take_alone(self, window: LogWindow) -> int:
-        self._windows, self.lines = [], []
+    def take_alone(self, window: LogWindow) -> int:
+        """Hold this window and nothing else. No line is new at its top."""
+        self.generation, self.size_bytes = window.generation, window.size_bytes
+        self._windows, self.lines, self.offsets, self._numbers = [], [], [], []
         self._put(window, at=0)
         return 0
 
@@ -124,16 +156,21 @@ class LogBuffer:
 
     def _drop_last_line(self) -> None:
         start, _, count = self._windows.pop()
-        del self.lines[-1:]
+        number = self._numbers.pop()
+        del self.lines[-1:], self.offsets[-1:]
         if count > 1:
             self._windows.append((start, self._unfinished or start, count - 1))
+            self._numbers.append(number)
         elif not self._windows:
             self._windows.append((start, start, 0))
+            self._numbers.append(number)
 
     def _put(self, window: LogWindow, at: int) -> None:
         cut = [line[:LINE_CHARS] for line in window.lines]
         place = 0 if at == 0 else len(self.lines)
         self.lines[place:place] = cut
+        self.offsets[place:place] = _starts(window)
+        self._numbers.insert(at, window.first_line)
         self._windows.insert(at, (window.start, window.end, len(cut)))
         if at == len(self._windows) - 1:
             self._unfinished = window.unfinished
@@ -141,13 +178,21 @@ class LogBuffer:
     def _trim_newest(self) -> None:
         while len(self.lines) > LINES_KEPT and len(self._windows) > 1:
             _, _, count = self._windows.pop()
-            del self.lines[len(self.lines) - count :]
+            self._numbers.pop()
+            del self.lines[len(self.lines) - count :], self.offsets[len(self.offsets) - count :]
             self._unfinished = None
 
     def _trim_oldest(self) -> int:
         gone = 0
         while len(self.lines) > LINES_KEPT and len(self._windows) > 1:
             _, _, count = self._windows.pop(0)
-            del self.lines[:count]
+            self._numbers.pop(0)
+            del self.lines[:count], self.offsets[:count]
             gone += count
         return gone
+
+
+def _starts(window: LogWindow) -> list[int]:
+    """Where each line begins; an engine that does not say so gives them the beginning of the window."""
+    starts = window.starts if len(window.starts) == len(window.lines) else (0,) * len(window.lines)
+    return [window.start + start for start in starts]

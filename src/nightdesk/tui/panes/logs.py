@@ -25,7 +25,8 @@ from nightdesk.model.units import NS, format_bytes, format_duration
 from nightdesk.tui.asks import Ask
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.log_buffer import LogBuffer, Request
-from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
+from nightdesk.tui.panes.log_deeds import PATTERN, LogDeeds
+from nightdesk.tui.panes.pane import LIVE, Heading, Look
 from nightdesk.tui.text import Cell, Part, Tone, line
 from nightdesk.tui.widgets.loglines import LogLines
 from nightdesk.tui.widgets.meter import format_rate, is_percent, progress_bar
@@ -125,15 +126,24 @@ def progress_parts(progress: Progress, left_ns: int | None, width: int, glyphs: 
         of = f"/{progress.total:g}" if progress.total else ""
         words.append(f"{progress.done:g}{of} {progress.unit}")
     if left_ns is not None and progress.done != progress.total:
-        words.append(f"ETA {format_duration(left_ns)}" if left_ns > NS else "ETA now")
+        words.append(f"ETA {format_duration(left_ns)}{_range(progress)}" if left_ns > NS else "ETA now")
     if progress.rate_per_s and not is_percent(progress):
         words.append(format_rate(progress.rate_per_s, progress.unit))
     told = f" {glyphs.dot} ".join(words)
     bar = progress_bar(ratio, max(6, min(32, width // 3, width - 1 - cell_len(told))), glyphs)
-    return [bar, " ", Cell(told), Cell(f"  {progress.item}" if progress.item else "", "muted")]
+    why = Cell(f"  {glyphs.warn} {progress.note}" if progress.note else "", "warn")
+    return [bar, " ", Cell(told), why, Cell(f"  {progress.item}" if progress.item else "", "muted")]
 
 
-class LogsPane(Pane[LogsView]):
+def _range(progress: Progress) -> str:
+    """Between what the time left lies, where that is far enough apart to matter."""
+    low, high = progress.eta_low_ns, progress.eta_high_ns
+    if low is None or high is None or high - low < max(low // 5, 30 * NS):
+        return ""
+    return f" ({format_duration(low // NS * NS)} to {format_duration(high // NS * NS)})"
+
+
+class LogsPane(LogDeeds[LogsView]):
     """One log at a time; follows its end until the user looks back."""
 
     NUMBER = 5
@@ -151,7 +161,12 @@ The lines are read from the file itself, in windows around what you look at; not
 The end is **followed** until you scroll up; `G` follows again. Errors (✗) and warnings (⚠) are marked at the left.
 A progress bar that overwrites itself shows its newest state only. Left and right move along lines that are too long.
 
-`/` marks a word; `n` and `N` go to the next line that holds it, also into older parts of the file.
+`/` marks a word, `~` in front makes it a pattern; `n` and `N` go to the next line that holds it, anywhere in the file;
+how many lines hold it stands below. `:` goes to a line, a time or a share of the file.
+
+`X` lists the errors, alike ones together; `l` shows warnings and errors only; `h` shows levels along the file. `w`
+wraps long lines. `m` puts a bookmark, `'` goes to the next one. `t` shows the exchanges of a line's moment. `y` copies
+the lines on the screen, `e` and `|` open the file in your editor and pager.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right_square_bracket", "file(1)", "next file", key_display="]", id="logs.next_file"),
@@ -159,24 +174,29 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
         Binding("F", "follow", "follow", id="logs.follow", tooltip="Stay at the end of the file"),
     ]
     DEFAULT_CSS = """
-    LogsPane { & #log-names, & #log-progress { height: 1; padding: 0 1; text-wrap: nowrap; } }
-    LogsPane #log-progress.-none { display: none; }
+    LogsPane { & #log-names, & #log-progress, & #log-levels { height: 1; padding: 0 1; text-wrap: nowrap; } }
+    LogsPane #log-progress.-none, LogsPane #log-levels { display: none; }
+    LogsPane #log-levels.-open { display: block; }
     LogsPane.-one #log-names { display: none; }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.chosen: str | None = None
-        self.buffer: LogBuffer | None = None
         self._asked: Request | None = None
         self._problem: str | None = None
-        self._finding = 0
+
+    @property
+    def shown_file(self) -> LogFile | None:
+        """The file on the screen."""
+        return self.view.file if self.view is not None else None
 
     def compose_body(self) -> ComposeResult:
         """Names, progress, lines."""
         yield Vertical(
             Static(id="log-names", markup=False),
             Static(id="log-progress", markup=False),
+            Static(id="log-levels", markup=False),
             LogLines(id="log-lines"),
         )
 
@@ -218,7 +238,9 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
             return "stopped"
         share = (lines.scroll_offset.y + lines.size.height / 2) / lines.count
         at = buffer.start + share * (buffer.end - buffer.start)
-        return f"at {min(1.0, at / file.size_bytes) * 100:.0f} %, G follows"
+        number = buffer.number(lines.current)
+        told = f"line {number:,}, " if number is not None else ""
+        return f"{told}at {min(1.0, at / file.size_bytes) * 100:.0f} %, G follows"
 
     def draw(self, view: LogsView, old: LogsView | None) -> None:
         """Names and progress; lines are asked for."""
@@ -233,8 +255,10 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
             parts = progress_parts(view.file.progress, view.left_ns, width, self.glyphs)
             bar.update(line(*parts), layout=False)
         lines = self.query_one(LogLines)
-        lines.needle = view.needle
+        lines.needle = "" if view.needle.startswith(PATTERN) else view.needle
         self._keep_up(view.file)
+        self.count_matches()
+        self.survey(self.now_ns)
 
     def on_resize(self) -> None:
         """Names and bar have another width."""
@@ -250,7 +274,8 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
         """Ask for the end when the file has changed and its end is looked at."""
         lines = self.query_one(LogLines)
         if self.buffer is None or self.buffer.log != file.id:
-            self.buffer, self._asked, self._finding = LogBuffer(file.id), None, 0
+            self.buffer, self._asked = LogBuffer(file.id), None
+            self.begin_file()
             self._tell(None)
             lines.following, lines.column = True, 0
             lines.show(())
@@ -259,15 +284,16 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
         if self.buffer.generation not in (None, file.generation):
             lines.following = True
         if lines.following and (self.buffer.is_behind(file) or self.buffer.has_newer):
-            self._ask(self.buffer.tail())
+            self.ask_lines(self.buffer.tail())
         elif not lines.following:
             self.buffer.size_bytes = max(self.buffer.size_bytes, file.size_bytes)
 
-    def _ask(self, request: Request | None) -> None:
-        if request is None or self._asked is not None:
+    def ask_lines(self, request: Request | None) -> None:
+        """Ask for a window; one question at a time, but a jump takes the place of others."""
+        if request is None or (self._asked is not None and not request.alone):
             return
         self._asked = request
-        name, start, end, most = request
+        name, start, end, most, _ = request
         self.post_message(
             Ask(
                 lambda engine: engine.log_window(name, start=start, end=end, max_bytes=most),
@@ -285,16 +311,20 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
         self._tell(None)
         taken = self.buffer.take(asked, answer)
         if isinstance(taken, Request):
-            self._ask(taken)
+            self.ask_lines(taken)
             return
         lines = self.query_one(LogLines)
+        self.show_marks()
         lines.show(self.buffer.lines, taken)
-        if asked.start == 0 and not lines.following:
+        if asked.alone:
+            lines.point_at(self.buffer.index_of(asked.start or 0) or 0)
+            self.ask_lines(self.buffer.older())
+        elif asked.start == 0 and not lines.following:
             lines.scroll_to(y=0, animate=False, immediate=True)
         if self.view is not None:
             self._show_heading(self.heading(self.view))
-        if self._finding:
-            self._find_on()
+        self.fill()
+        self.count_matches()
 
     def _tell(self, problem: str | None) -> None:
         """A window that can't be had is said at the progress line's place."""
@@ -317,32 +347,16 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
             return
         if event.place == "beginning":
             self._asked = None
-            self._ask(self.buffer.head() if self.buffer.has_older else None)
+            self.ask_lines(self.buffer.head() if self.buffer.has_older else None)
         elif event.place == "top":
-            self._ask(self.buffer.older())
+            self.ask_lines(self.buffer.older())
         elif event.place == "end":
             if self.buffer.has_newer and not event.lines.following:
-                self._ask(self.buffer.newer())
+                self.ask_lines(self.buffer.newer())
             else:
                 event.lines.following = True
                 self._keep_up(self.view.file)
         self._show_heading(self.heading(self.view))
-
-    @on(LogLines.NotFound)
-    def _not_found(self, event: LogLines.NotFound) -> None:
-        """Look on in older or newer parts of the file."""
-        assert self.buffer is not None
-        request = self.buffer.older() if event.step < 0 else self.buffer.newer()
-        if request is None or self._asked is not None:
-            self._finding = 0
-            self.notify(f"No more matches {'above' if event.step < 0 else 'below'}.", markup=False)
-            return
-        self._finding = event.step
-        self._ask(request)
-
-    def _find_on(self) -> None:
-        step, self._finding = self._finding, 0
-        self.query_one(LogLines).action_find(step)
 
     # Keys
 

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Literal, TypeAlias
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from nightdesk.core.log_formats import Level, level_of, read_log_line
 from nightdesk.tui.glyphs import UNICODE, Glyphs
 from nightdesk.tui.text import Tone
-from nightdesk.tui.widgets.lines import LineView, Pieces
+from nightdesk.tui.widgets.lines import LineView, Pieces, wrap
 
-Level: TypeAlias = Literal["error", "warning", "debug", ""]
 Place: TypeAlias = Literal["beginning", "top", "middle", "end"]
 
 _DYE = re.compile("\x1b\\[[0-9;:]*[mK]")
 """Colours and "clear the rest of the line": left out. Any other control stays visible as a replacement sign."""
-_LEVEL = re.compile(
-    r"(?P<error>\b(?:ERROR|CRITICAL|FATAL|PANIC|SEVERE)\b|^Traceback \(most recent|^\s*[\w.]*(?:Error|Exception): "
-    r"|level=(?:error|fatal)|^E\d{4} )"
-    r"|(?P<warning>\b(?:WARN|WARNING)\b|\w*Warning: |level=warn|^W\d{4} )"
-    r"|(?P<debug>\b(?:DEBUG|TRACE)\b|level=debug)"
-)
 _STAMP = re.compile(
-    r"\[?(?:time=)?\"?\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\"?\]?\s?"
+    r"\[?(?:time=)?\"?\d{4}[-/]\d\d[-/]\d\d(?:[ T]| - )\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\"?\]?\s?"
     r"|\[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]?\s"
 )
-LOOKED_AT = 300
-"""Characters of a line in which a level is looked for."""
-TONES: dict[Level, Tone] = {"error": "bad", "warning": "warn", "debug": "faint", "": ""}
+TONES: dict[Level, Tone] = {"error": "bad", "warning": "warn", "debug": "faint", "info": "", "": ""}
+LEAST: tuple[Level, ...] = ("", "warning", "error")
+"""What can be chosen as the least level that is shown."""
+WRAPPED_MOST = 2_000
+"""Characters of a line that are wrapped; the rest is cut."""
 
 
 def undyed(line: str) -> str:
@@ -39,30 +37,31 @@ def undyed(line: str) -> str:
     return _DYE.sub("", line) if "\x1b" in line else line
 
 
-def level_of(line: str) -> Level:
-    """What a line says of its weight: the first level word, exception or key near its beginning."""
-    found = _LEVEL.search(line[:LOOKED_AT])
-    match found.lastgroup if found else None:
-        case "error":
-            return "error"
-        case "warning":
-            return "warning"
-        case "debug":
-            return "debug"
-        case _:
-            return ""
-
-
-def log_pieces(line: str, glyphs: Glyphs) -> Pieces:
-    """Sign, time and text of a line."""
+def log_pieces(line: str, glyphs: Glyphs, marked: bool = False) -> Pieces:
+    """Sign, time and text of a line; of a JSON line its message and fields. A bookmark stands before the sign."""
     text = undyed(line)
+    flag = glyphs.picked if marked else ""
+    if text.startswith("{"):
+        read = read_log_line(text)
+        sign = flag or _sign(read.level, glyphs)
+        clock = f"{datetime.fromtimestamp(read.at_ns / 1e9):%H:%M:%S} " if read.at_ns is not None else ""
+        return (f"{sign} ", TONES[read.level]), (clock, "muted"), (read.text, TONES[read.level])
     level = level_of(text)
-    sign = {"error": glyphs.fail, "warning": glyphs.warn}.get(level, " ")
-    tone = TONES[level]
+    sign, tone = flag or _sign(level, glyphs), TONES[level]
     stamp = _STAMP.match(text)
     if stamp is None:
         return (f"{sign} ", tone), (text, tone)
     return (f"{sign} ", tone), (stamp.group(), "muted"), (text[stamp.end() :], tone)
+
+
+def _sign(level: Level, glyphs: Glyphs) -> str:
+    return {"error": glyphs.fail, "warning": glyphs.warn}.get(level, " ")
+
+
+def is_shown(line: str, least: Level) -> bool:
+    """Whether a line matters enough."""
+    level = level_of(undyed(line)) if least else ""
+    return not least or level == "error" or (least == "warning" and level == "warning")
 
 
 class LogLines(LineView):
@@ -81,8 +80,8 @@ class LogLines(LineView):
         place: Place
 
     @dataclass
-    class NotFound(Message):
-        """No loaded line in that direction holds the needle."""
+    class Find(Message):
+        """The user wants the next line that holds the needle, in a direction."""
 
         step: int
 
@@ -90,7 +89,15 @@ class LogLines(LineView):
         super().__init__(id=id)
         self.lines: Sequence[str] = ()
         self.following = True
+        self.marked: Set[int] = frozenset()
+        """Indexes of lines with a bookmark."""
+        self.wrapping = False
+        self.least: Level = ""
         self._found: int | None = None
+        self._width = 2
+        """Cells for which the rows were laid out."""
+        self._rows: list[tuple[int, int]] | None = None
+        """(line, part of it) of each row, where rows are not lines: wrapped, or with lines left out."""
 
     @property
     def glyphs(self) -> Glyphs:
@@ -99,26 +106,94 @@ class LogLines(LineView):
 
     @property
     def count(self) -> int:
-        """Loaded lines."""
-        return len(self.lines)
+        """Rows."""
+        return len(self.lines) if self._rows is None else len(self._rows)
+
+    @property
+    def current(self) -> int:
+        """The line that keys are about: the one found last while it is on the screen, else the topmost."""
+        top = self.line_at(self.scroll_offset.y)
+        bottom = self.line_at(self.scroll_offset.y + max(self.size.height, 1) - 1)
+        return self._found if self._found is not None and top <= self._found <= bottom else top
+
+    def line_at(self, row: int) -> int:
+        """The line in a row; the last one where there are fewer rows."""
+        if self._rows is None:
+            return max(0, min(row, len(self.lines) - 1))
+        return self._rows[max(0, min(row, len(self._rows) - 1))][0] if self._rows else 0
+
+    def row_of(self, index: int) -> int:
+        """The row in which a line begins, or that of the next line shown."""
+        return index if self._rows is None else bisect_left(self._rows, (index, 0))
 
     def pieces(self, index: int) -> Pieces:
-        """One line."""
-        return log_pieces(self.lines[index], self.glyphs)
+        """One row."""
+        if self._rows is None:
+            return log_pieces(self.lines[index], self.glyphs, index in self.marked)
+        at, part = self._rows[index]
+        whole = log_pieces(self.lines[at], self.glyphs, at in self.marked)
+        return self._wrapped(whole)[part] if self.wrapping else whole
+
+    def _wrapped(self, pieces: Pieces) -> list[Pieces]:
+        return wrap(tuple((text[:WRAPPED_MOST], tone) for text, tone in pieces), self._width)
+
+    def _lay_out(self) -> None:
+        if not self.wrapping and not self.least:
+            self._rows = None
+            return
+        shown = [at for at, text in enumerate(self.lines) if is_shown(text, self.least)]
+        if not self.wrapping:
+            self._rows = [(at, 0) for at in shown]
+            return
+        width = self._width = max(self.size.width, 2)
+        self._rows = []
+        for at in shown:
+            short = len(self.lines[at]) < width // 2 - 2
+            parts = 1 if short else len(self._wrapped(log_pieces(self.lines[at], self.glyphs)))
+            self._rows += [(at, part) for part in range(parts)]
+
+    def arrange(self, *, wrapping: bool, least: Level) -> None:
+        """Wrap lines or not, leave out lines that matter less than ``least``; the place stays."""
+        top = self.current
+        self.wrapping, self.least = wrapping, least
+        self.column = 0
+        self._lay_out()
+        self.show_count()
+        self.call_after_refresh(self._to_row, self.row_of(top))
+
+    def _to_row(self, row: int) -> None:
+        self.scroll_to(
+            y=self.max_scroll_y if self.following else row, animate=False, immediate=True, force=True
+        )
 
     def show(self, lines: Sequence[str], shift: int = 0) -> None:
         """Show ``lines``; ``shift`` of them are new above the ones shown before (negative: gone)."""
+        top, rest = self.line_at(self.scroll_offset.y), self.scroll_offset.y
+        rest -= self.row_of(top)
         self.lines = lines
         if self._found is not None:
             self._found += shift
+        self._lay_out()
         self.show_count()
         if self.following:
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
         elif shift:
-            self.scroll_to(y=max(0, self.scroll_offset.y + shift), animate=False, immediate=True, force=True)
+            row = self.row_of(max(0, top + shift)) + rest
+            self.scroll_to(y=max(0, row), animate=False, immediate=True, force=True)
+
+    def point_at(self, index: int) -> None:
+        """Bring a line into the middle; it is the one that was found."""
+        self.following = False
+        self._found = index
+        row = max(0, self.row_of(index) - self.size.height // 2)
+        self.scroll_to(y=row, animate=False, immediate=True, force=True)
+        self.refresh()
 
     def on_resize(self) -> None:
-        """The end is elsewhere."""
+        """The end is elsewhere, and wrapped lines have other rows."""
+        if self.wrapping:
+            self._lay_out()
+            self.show_count()
         if self.following:
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
 
@@ -173,18 +248,30 @@ class LogLines(LineView):
 
     def action_find(self, step: int) -> None:
         """To the next line that holds the needle."""
-        if not self.needle:
-            return
-        index = self._next(step)
-        if index is None:
-            self.post_message(self.NotFound(step))
-            return
-        self._found = index
-        self.scroll_to(y=max(0, index - self.size.height // 2), animate=False)
+        self.post_message(self.Find(step))
 
-    def _next(self, step: int) -> int | None:
+    def find(self, step: int) -> int | None:
+        """The next loaded line that holds the needle, as a row of the screen would come to it."""
         needle = self.needle.casefold()
-        bottom = min(self.count, self.scroll_offset.y + self.size.height)
-        start = self._found if self._found is not None else (bottom if step < 0 else self.scroll_offset.y - 1)
-        around = range(start + 1, self.count) if step > 0 else range(min(start, self.count) - 1, -1, -1)
-        return next((at for at in around if needle in self.lines[at].casefold()), None)
+        bottom = min(self.count, self.scroll_offset.y + self.size.height) - 1
+        if self._found is not None:
+            start = self._found
+        elif step < 0:
+            start = self.line_at(bottom) + 1
+        else:
+            start = self.line_at(self.scroll_offset.y) - 1
+        last = len(self.lines)
+        around = range(start + 1, last) if step > 0 else range(min(start, last) - 1, -1, -1)
+        return next(
+            (
+                at
+                for at in around
+                if needle in self.lines[at].casefold() and is_shown(self.lines[at], self.least)
+            ),
+            None,
+        )
+
+    @property
+    def from_line(self) -> int | None:
+        """The line that was found last."""
+        return self._found
