@@ -97,7 +97,7 @@ class ItemDetailScreen(Sheet[None]):
         self.post_message(Ask(lambda engine: engine.item_detail(run, index), self._take))
 
     def _take(self, answer: ItemDetail | NightdeskError) -> None:
-        if not self.is_mounted:
+        if not self.query(Page):
             return
         if isinstance(answer, NightdeskError):
             self._show_lines([((answer.message, "warn"),)])

@@ -168,6 +168,8 @@ class JobScreen(Sheet[None]):
 
     @on(Grid.Moved)
     def _show_run(self) -> None:
+        if not self.query("#run-facts"):
+            return  # being taken down
         run = self._run
         facts = run_facts(run) if run else [("", Cell("It has not run yet.", "muted"))]
         self.query_one("#run-facts", Static).update(table(facts))

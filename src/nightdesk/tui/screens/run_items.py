@@ -141,7 +141,7 @@ new run of just those items.
     @on(Grid.Scrolled)
     @on(Grid.Resized)
     def _look_around(self) -> None:
-        if not self.is_mounted:
+        if not self.query(Grid):
             return
         lines = range(1) if self._from_top else self.grid.lines_in_view
         while self._asking < 2 and (wanted := self.window.wanted(lines.start, max(0, lines.stop - 1))):
@@ -153,7 +153,7 @@ new run of just those items.
 
         def take(answer: Any) -> None:
             self._asking -= 1
-            if self.is_mounted and window is self.window:
+            if self.query(Grid) and window is self.window:
                 self._take(answer)
 
         call = lambda engine: engine.item_page(run, **wanted._asdict())  # noqa: E731 - it has to be given twice its values
@@ -213,6 +213,8 @@ new run of just those items.
 
     @on(Grid.Moved)
     def _show_remark(self) -> None:
+        if not self.query("#item-remark"):
+            return  # being taken down
         if self._fault:
             self._show_fault()
             return
@@ -353,7 +355,7 @@ new run of just those items.
     def _moved(self, answer: Run | NightdeskError) -> None:
         if isinstance(answer, NightdeskError):
             self._tell(answer)
-        elif self.is_mounted:
+        elif self.query(Grid):
             self._renew()
 
     def _tell(self, error: NightdeskError) -> None:

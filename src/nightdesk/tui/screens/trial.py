@@ -138,7 +138,7 @@ class TrialScreen(Sheet[None]):
             self.post_message(Ask(lambda engine: engine.comparison(run.id), self._take_comparison))
 
     def _take_log(self, answer: LogWindow | NightdeskError) -> None:
-        if not self.is_mounted:
+        if not self.query("#trial-log"):
             return
         page = self.query_one("#trial-log", Page)
         if isinstance(answer, NightdeskError):
@@ -152,7 +152,7 @@ class TrialScreen(Sheet[None]):
             page.scroll_end(animate=False)
 
     def _take_comparison(self, answer: ItemComparison | NightdeskError) -> None:
-        if self.is_mounted and not isinstance(answer, NightdeskError):
+        if self.query(DiffView) and not isinstance(answer, NightdeskError):
             self._compared = answer
             self._show_comparison()
 
@@ -187,6 +187,8 @@ class TrialScreen(Sheet[None]):
         self.query_one(TabStrip).show(names, self.page)
 
     def _show_comparison(self) -> None:
+        if not self.query(DiffView):
+            return  # being taken down
         view = self.query_one(DiffView)
         if self._compared is None:
             view.show([])
