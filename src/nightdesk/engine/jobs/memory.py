@@ -48,7 +48,9 @@ class MemoryWatch:
         used = [
             device.memory_used_bytes
             for device in (sample.devices if sample else ())
-            if device.memory_total_bytes is not None and device.memory_used_bytes is not None
+            if device.memory_total_bytes is not None
+            and device.memory_used_bytes is not None
+            and not device.shares_memory
         ]
         return DeviceMemory(sample.at_ns, sum(used)) if sample and used else None
 
