@@ -1,7 +1,7 @@
 """A model server that sends as fast as it is asked to: tokens, one a segment, or bodies of a megabyte.
 
-It prints its port. ``GET /tokens?RATE&SECONDS`` streams NDJSON at so many lines a second (0: as fast as it can), and
-any other path answers with embeddings.
+It prints its port. ``POST /api/generate?RATE&SECONDS`` streams NDJSON at so many lines a second (0: as fast as it
+can), and any other path answers with embeddings.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _serve(connection: socket.socket) -> None:
     with connection:
         while request := connection.recv(65_536):
             path, _, wish = request.split(b" ", 2)[1].partition(b"?")
-            if path == b"/tokens":
+            if path == b"/api/generate":
                 rate, _, seconds = wish.partition(b"&")
                 _stream(connection, int(rate), float(seconds))
             else:

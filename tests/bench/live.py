@@ -30,6 +30,8 @@ TOP_ROUNDS = 5
 REQUESTS = 500
 RATES = (800, 40_000, 160_000)
 BODIES_PER_SECOND = 1_000
+TOKENS = b'POST /api/generate?%d&%f HTTP/1.1\r\nHost: bench\r\nContent-Length: 13\r\n\r\n{"model":"m"}'
+"""Asks the burst server for so many tokens a second, for so many seconds."""
 
 
 def measure() -> list[tuple[str, ...]]:
@@ -141,7 +143,7 @@ def _ask_tokens(port: int, rate: int, seconds: float) -> tuple[int, float]:
     """Tokens that the server sent, and in how many seconds."""
     buffer, end = bytearray(1 << 20), b""
     with socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"GET /tokens?%d&%f HTTP/1.1\r\nHost: bench\r\n\r\n" % (rate, seconds))
+        client.sendall(TOKENS % (rate, seconds))
         while not end.endswith(b"0\r\n\r\n"):
             size = client.recv_into(buffer)
             end = (end + bytes(buffer[max(0, size - 256) : size]))[-256:]
@@ -231,7 +233,7 @@ def _relay_row(name: str, taken: dict[str, list[float]]) -> tuple[str, ...]:
 def _request_ms(port: int) -> float:
     """Median of small requests on one connection."""
     taken = []
-    request = b"GET /tokens?1&0 HTTP/1.1\r\nHost: bench\r\n\r\n"
+    request = TOKENS % (1, 0.0)
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(REQUESTS):
