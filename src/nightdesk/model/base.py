@@ -23,7 +23,8 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def prepare_nouns() -> None:
     """Let msgspec look at all nouns that are loaded, before threads do.
 
-    msgspec (0.22) reads a type when it meets it first, without a lock: two threads at once end the process by signal 11.
+    msgspec (0.22) reads a type when it meets it first, without a lock: two threads at once end the process by
+    signal 11.
     """
     waiting = [Noun]
     while waiting:
