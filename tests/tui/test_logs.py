@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nightdesk.core.foreign import safe
+from nightdesk.core.log_formats import level_of
 from nightdesk.engine.logs.window import read_lines
 from nightdesk.model.desk import LogChanged, SourceState
 from nightdesk.model.errors import NightdeskError
@@ -18,7 +19,7 @@ from nightdesk.tui.glyphs import UNICODE
 from nightdesk.tui.panes.log_buffer import LINES_KEPT, LogBuffer, Request
 from nightdesk.tui.panes.logs import LogsPane, progress_parts, select, selector
 from nightdesk.tui.text import line
-from nightdesk.tui.widgets.loglines import LogLines, level_of, log_pieces
+from nightdesk.tui.widgets.loglines import LogLines, log_pieces
 from tests.support.viewer import NOW, FakeEngine, mirror, replaced, run, screen_text, snapshot, until, viewer
 
 NS = 10**9

@@ -21,14 +21,14 @@ class Progress(Noun, frozen=True, kw_only=True):
     eta_ns: int | None = None
     """Time left, as a length. Absent while no rate is known."""
     eta_low_ns: int | None = None
-    """The time left lies between this and :attr:`eta_high_ns` in about four of five cases. Absent while little is known."""
+    """Between this and :attr:`eta_high_ns` lies the time left in about four of five cases."""
     eta_high_ns: int | None = None
     note: str | None = None
     """Why less is done than was told before."""
     at_ns: int
     """When the newest progress line came."""
     source: str
-    """Which kind of line this was read from: ``counter``, ``tqdm``, ``percent``, ``position``, ``pattern``, ``state`` …"""
+    """What this was read from: ``counter``, ``tqdm``, ``percent``, ``position``, ``pattern``, ``state`` …"""
 
     def done_of_whole(self, ended_well: bool) -> float:
         """Units finished; after a good end also the one that the last counter line had only begun."""

@@ -303,13 +303,13 @@ class LogDeeds(Pane[View]):
     def action_wrap(self) -> None:
         """Wrap long lines, or cut them again."""
         lines = self.log_lines
-        lines.arrange(wrapping=not lines.wrapping, least=lines.least)
+        lines.choose_looks(wrapping=not lines.wrapping, least=lines.least)
 
     def action_level(self) -> None:
         """The next choice of levels."""
         lines = self.log_lines
         least = LEAST[(LEAST.index(lines.least) + 1) % len(LEAST)]
-        lines.arrange(wrapping=lines.wrapping, least=least)
+        lines.choose_looks(wrapping=lines.wrapping, least=least)
         self.fill()
         self.show_remark()
 

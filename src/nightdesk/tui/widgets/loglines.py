@@ -152,7 +152,7 @@ class LogLines(LineView):
             parts = 1 if short else len(self._wrapped(log_pieces(self.lines[at], self.glyphs)))
             self._rows += [(at, part) for part in range(parts)]
 
-    def arrange(self, *, wrapping: bool, least: Level) -> None:
+    def choose_looks(self, *, wrapping: bool, least: Level) -> None:
         """Wrap lines or not, leave out lines that matter less than ``least``; the place stays."""
         top = self.current
         self.wrapping, self.least = wrapping, least
