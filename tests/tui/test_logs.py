@@ -293,19 +293,6 @@ async def test_g_goes_to_the_beginning_of_the_file_and_on_from_there(path: Path)
         assert numbers == list(range(len(numbers)))
 
 
-async def test_a_mark_is_found_in_parts_of_the_file_that_were_not_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "long.log"
-    path.write_text("x\n" * 10 + "the needle\n" + "".join(f"line {n:06} of the night\n" for n in range(9000)))
-    app = viewer(LogEngine(path), mode="logs")
-    async with app.run_test(size=(120, 30), notifications=True) as pilot:
-        await until(pilot, lambda: "line 008999" in screen_text(app))
-        await pilot.press("slash", *"needle", "enter", "N")
-        await until(pilot, lambda: "the needle" in screen_text(app))
-        assert "/needle" in screen_text(app)
-        await pilot.press("N")
-        await until(pilot, lambda: "No more matches above." in screen_text(app))
-
-
 async def test_brackets_change_the_file_and_a_job_can_open_its_log(tmp_path: Path) -> None:
     one, two = written(tmp_path, 5, "one.log"), written(tmp_path, 5, "two.log")
     engine = LogEngine(one)
