@@ -102,7 +102,7 @@ def test_what_does_not_exist_is_named(world: World) -> None:
         ("logs", "nolog"): "nolog",
         ("run", "\udcff"): "not UTF-8",
         ("run", "each", "--item", "\udcff.mp3"): "not UTF-8",
-        ("traffic", "--text", "\udcff"): "not UTF-8",
+        ("traffic", "--text", "\udcff"): "no word in",
         ("stop", "\udcff"): "no run or job",
     }
     for words, expected in cases.items():

@@ -253,7 +253,7 @@ TOUR: dict[str, tuple[str, list[tuple[bytes, str]]]] = {
     "traffic": (
         "1 done",
         [(b"\r", "Exchange 1"), (b"1", ""), (b"2", ""), (b"3", "thinking"), (b"4", "stream"),
-         (b"5", ""), (b"6", "Host: x"), ESCAPE],
+         (b"5", ""), (b"6", "connection"), ESCAPE],
     ),
     "jobs": (
         "each (1)",

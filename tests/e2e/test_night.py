@@ -43,7 +43,9 @@ def test_the_demo_shows_five_live_panes_and_an_exchange_while_it_streams(world: 
         for line in world.run("--desk", str(demo_folder(world)), "traffic", "--json").stdout.splitlines()
     ]
     answered = [row for row in rows if row["state"] == "complete" and row["operation"] != "embed"]
-    assert answered and all((row["job"], row["item"][:9]) == ("synthesize", "interview") for row in answered)
+    assert answered and all(
+        (row["job"], Path(row["item"]).name[:9]) == ("synthesize", "interview") for row in answered
+    )
     assert all(row["process"]["pid"] and row["reply_tokens"] for row in answered)
     world.run("demo", "--stop", "--folder", str(demo_folder(world)))
 

@@ -16,6 +16,7 @@ from nightdesk.client.desk import find_desk
 from nightdesk.client.engine import Engine
 from nightdesk.client.launch import is_answering
 from nightdesk.demo.background import running_server
+from nightdesk.model.job import ENDED
 
 DEMO = [sys.executable, "-m", "nightdesk.cli.main", "demo"]
 
@@ -45,10 +46,17 @@ def test_the_demo_runs_its_jobs_and_ends_with_everything_it_started(tmp_path: Pa
             assert folder.stat().st_mode & 0o077 == 0
             socket = find_desk(folder).socket
             engine = Engine(socket)
-            wait_until(lambda: all(run.state == "done" for run in engine.runs()), "all runs should end well")
-            assert {run.job for run in engine.runs()} == {"prepare", "transcribe", "synthesize", "report"}
+            wait_until(lambda: all(run.state in ENDED for run in engine.runs()), "all runs should end")
+            states = {run.job: run.state for run in engine.runs()}
+            # One recording is damaged.
+            assert states == {
+                "prepare": "done",
+                "transcribe": "failed",
+                "synthesize": "done",
+                "report": "done",
+            }
             assert len(list((folder / "output").glob("*.json"))) == 51
-            assert len(list((folder / "transcripts").glob("*.json"))) == 52
+            assert len(list((folder / "transcripts").glob("*.json"))) == 51
             assert (folder / "report.md").read_text().startswith("# interview_01")
             worker = int((folder / "state" / "whisper_worker.pid").read_text())
             assert is_running(worker)
