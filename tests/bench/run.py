@@ -1,6 +1,6 @@
 """``make bench``: measures side by side in one run and writes docs/performance.md.
 
-``python tests/bench/run.py viewer logs`` measures only these sections and prints them.
+``make bench B="viewer logs"`` measures only these sections; the others stay on the page as they were measured before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.bench import (  # noqa: E402 - the path must be set first
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
 
-Written by `make bench`, never by hand. Absolute figures belong to the machine named below; ratios travel better.
+Written by `make bench`, never by hand. Absolute figures belong to the machine named with them; ratios travel better.
 
 """
 
@@ -59,15 +59,30 @@ SECTIONS: dict[str, tuple[str, Callable[[], Rows]]] = {
 
 
 def main(wanted: Sequence[str]) -> None:
-    """Measure everything and write the page, or the wanted sections only."""
+    """Measure everything, or the wanted sections, and write the page after each of them."""
+    known = sections_of(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    text = HEAD + f"Measured on {datetime.date.today():%Y-%m-%d}, {machine}.\n"
     for name in wanted or SECTIONS:
         title, measure = SECTIONS[name]
-        text += f"\n## {title}\n\n" + table(TITLES, measure())
-    if not wanted:
-        PAGE.write_text(text, encoding="utf-8")
-    print(text)  # noqa: T201 - the bench's output
+        load = os.getloadavg()[0]
+        body = table(TITLES, measure())
+        when = f"{datetime.date.today():%Y-%m-%d}, {machine}, load {load:.1f} before it began"
+        known[title] = f"Measured on {when}.\n\n{body}"
+        write_page(known)
+        print(f"## {title}\n\n{known[title]}", flush=True)  # noqa: T201 - the bench's output
+
+
+def sections_of(page: str) -> dict[str, str]:
+    """What stands below each title of the page."""
+    parts = (part.partition("\n") for part in page.split("\n## ")[1:])
+    return {title: body.strip() + "\n" for title, _, body in parts}
+
+
+def write_page(known: dict[str, str]) -> None:
+    """All sections that were ever measured, in their usual order."""
+    titles = [title for title, _ in SECTIONS.values() if title in known]
+    text = HEAD + "\n".join(f"## {title}\n\n{known[title]}" for title in titles)
+    PAGE.write_text(text, encoding="utf-8")
 
 
 def table(titles: tuple[str, ...], rows: Rows) -> str:
