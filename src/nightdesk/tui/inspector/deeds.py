@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -112,9 +113,9 @@ class Deeds(Sheet[None]):
     page: int
 
     @property
+    @abstractmethod
     def view(self) -> FoldView:
         """*override*: the page that keys act on."""
-        raise NotImplementedError
 
     @property
     def viewer(self) -> Viewer:

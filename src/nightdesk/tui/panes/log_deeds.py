@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -62,13 +63,13 @@ class LogDeeds(Pane[View]):
         self._surveyed_ns = 0
 
     @property
+    @abstractmethod
     def shown_file(self) -> LogFile | None:
         """*override*: the file on the screen."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask_lines(self, request: Request | None) -> None:
         """*override*: ask for a window."""
-        raise NotImplementedError
 
     @property
     def log_lines(self) -> LogLines:

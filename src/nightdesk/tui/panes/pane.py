@@ -6,7 +6,7 @@ It asks by messages (``nightdesk.tui.asks``); screens and the app decide, the li
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -165,17 +165,15 @@ class Pane(Vertical, Generic[View]):
 
     # Override
 
+    select: Callable[[Mirror, int], View]
+    """*override* as a method of (desk, now_ns): the frozen view. Calls the module's pure select function with the
+    pane's settings."""
+    draw: Callable[[View, View | None], None]
+    """*override* as a method of (view, old): bring the widgets up to ``view``; touch only what differs from ``old``."""
+
     def compose_body(self) -> ComposeResult:
         """*override*: the widgets of the live look; the pane gives them the class ``body``."""
         yield from ()
-
-    def select(self, desk: Mirror, now_ns: int) -> View:
-        """*override*: the frozen view. Calls the module's pure select function with the pane's settings."""
-        raise NotImplementedError
-
-    def draw(self, view: View, old: View | None) -> None:
-        """*override*: bring the widgets up to ``view``; touch only what differs from ``old``."""
-        raise NotImplementedError
 
     def look(self, view: View) -> Look:
         """*override*: empty (say why, and what to do) or failed instead of live."""

@@ -6,6 +6,7 @@ like: lines that look the same are not drawn again. 10,000 rows are fine.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
@@ -56,9 +57,9 @@ class Row(NamedTuple):
 class RowList(Sequence[Row]):
     """Rows that know where a key stands, for lists that are too long to be searched."""
 
+    @abstractmethod
     def place_of(self, key: Hashable) -> int | None:
         """*override*: the index of the row with this key; None where it is not known."""
-        raise NotImplementedError
 
 
 class Grid(ScrollView, can_focus=True):

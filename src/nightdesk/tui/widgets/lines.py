@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar, TypeAlias
 
 from rich.cells import cell_len
@@ -60,9 +61,9 @@ class LineView(ScrollView, can_focus=True):
         """*override*: number of lines."""
         return 0
 
+    @abstractmethod
     def pieces(self, index: int) -> Pieces:
         """*override*: what line ``index`` holds."""
-        raise NotImplementedError
 
     def show_count(self) -> None:
         """Take over a changed number of lines."""
