@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from nightdesk.model.config import SENSOR_SOURCES
+
 if TYPE_CHECKING:
     from nightdesk.model.sample import Device, Sample, SensorLine
 
-SOURCES = (
-    "auto",
-    "powermetrics",
-    "macmon",
-    "mactop",
-    "asitop",
-    "ioreg",
-    "nvml",
-    "nvidia-smi",
-    "amd",
-    "host",
-)
+SOURCES = tuple(name for name in SENSOR_SOURCES if name != "off")
 _CHUNK = 65_536
 
 

@@ -115,11 +115,6 @@ class MessageReader:
         return self._state == IDLE and not self._held
 
     @property
-    def ends_with_connection(self) -> bool:
-        """The body of the message in work has no other end than the connection's."""
-        return self._state == CLOSE
-
-    @property
     def held_bytes(self) -> int:
         """Bytes kept until more come."""
         return len(self._held)

@@ -38,8 +38,3 @@ TCPDUMP_ARGV_MACOS: Final = ("/usr/sbin/tcpdump", "-i", "lo0", *_OPTIONS, *_FILT
 def tcpdump_argv(platform: str) -> tuple[str, ...]:
     """The permitted tcpdump command line on ``platform`` (as ``sys.platform`` names it), without ``sudo -n``."""
     return TCPDUMP_ARGV_MACOS if platform == "darwin" else TCPDUMP_ARGV_LINUX
-
-
-def powermetrics_argv(platform: str) -> tuple[str, ...] | None:
-    """The permitted powermetrics command line, without ``sudo -n``; None where the system has no such program."""
-    return POWERMETRICS_ARGV if platform == "darwin" else None

@@ -86,11 +86,6 @@ class Query:
 
     terms: tuple[Term, ...] = ()
 
-    @property
-    def needs_text(self) -> bool:
-        """Whether prompts and replies must be looked at."""
-        return any(isinstance(term.condition, Phrase | Word) for term in self.terms)
-
     def matches(self, row: ExchangeRow, now_ns: int, text: Callable[[], str] | None = None) -> bool:
         """Whether a row in memory matches. ``text`` gives prompt and reply; the row's tail stands in for it."""
         return all(holds(term.condition, row, now_ns, text) is not term.negated for term in self.terms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -64,22 +64,26 @@ class WatchSection(Section, frozen=True, kw_only=True):
     interval: Span = "1s"
 
 
+SensorSource = Literal[
+    "auto",
+    "powermetrics",
+    "macmon",
+    "mactop",
+    "asitop",
+    "ioreg",
+    "nvml",
+    "nvidia-smi",
+    "amd",
+    "host",
+    "off",
+]
+SENSOR_SOURCES: tuple[str, ...] = get_args(SensorSource)
+
+
 class SensorsSection(Section, frozen=True, kw_only=True):
     """``[sensors]``"""
 
-    source: Literal[
-        "auto",
-        "powermetrics",
-        "macmon",
-        "mactop",
-        "asitop",
-        "ioreg",
-        "nvml",
-        "nvidia-smi",
-        "amd",
-        "host",
-        "off",
-    ] = "auto"
+    source: SensorSource = "auto"
     interval: Span = "1s"
 
 

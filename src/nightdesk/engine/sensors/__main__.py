@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from nightdesk.engine.sensors.choice import SOURCES, choose
+from nightdesk.engine.sensors.choice import choose
 from nightdesk.engine.sensors.host import open_host
 from nightdesk.engine.sensors.loop import SensorLoop
 from nightdesk.engine.sensors.signals import StopOnSignals
+from nightdesk.model.config import SENSOR_SOURCES
 from nightdesk.model.sample import SensorLine, SensorStatus, sensor_encoder
 
 SHORTEST_MS, LONGEST_MS = 100, 3_600_000
@@ -78,7 +79,7 @@ def _write(data: bytes) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the sensor process. Raises SystemExit 2 for arguments that make no sense."""
     parser = argparse.ArgumentParser(prog="nightdesk-sensors", description=__doc__)
-    parser.add_argument("--source", choices=SOURCES, default="auto")
+    parser.add_argument("--source", choices=SENSOR_SOURCES, default="auto")
     parser.add_argument("--interval-ms", type=int, default=1000, help=f"{SHORTEST_MS} to {LONGEST_MS}")
     given = parser.parse_args(argv)
     _serve(given.source, _within(given.interval_ms))

@@ -8,21 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nightdesk.engine.sensors.source import Extra, Polled, Streaming
+from nightdesk.model.config import SENSOR_SOURCES
 from nightdesk.model.errors import UsageError
 
-SOURCES = (
-    "auto",
-    "powermetrics",
-    "macmon",
-    "mactop",
-    "asitop",
-    "ioreg",
-    "nvml",
-    "nvidia-smi",
-    "amd",
-    "host",
-    "off",
-)
 NO_GPU = "No GPU was found."
 NO_SOURCE = 'Only the machine\'s own counters are read, because the source is "host".'
 NO_IOREG = "ioreg, a part of macOS, tells of no GPU here."
@@ -53,7 +41,9 @@ def choose(name: str, interval_ms: int, platform: str = sys.platform) -> Choice:
         "host": lambda _: Choice(no_devices=NO_SOURCE),
     }
     if name not in choices:
-        raise UsageError(f"There is no sensor source named {name!r}.", f"Sources: {', '.join(SOURCES)}.")
+        raise UsageError(
+            f"There is no sensor source named {name!r}.", f"Sources: {', '.join(SENSOR_SOURCES)}."
+        )
     choice = choices[name](interval_ms)
     if name != "host" and platform == "linux":
         choice.extras.append(_rapl())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from nightdesk.core.powermetrics import PowermetricsReader
 from nightdesk.core.privileged import POWERMETRICS_ARGV, SUDO
@@ -29,11 +28,6 @@ def powermetrics_source(
     direct = (program, *POWERMETRICS_ARGV[1:])
     argv = direct if as_root else (sudo, *SUDO[1:], *direct)
     return Program("powermetrics", lambda: argv, PowermetricsReader, explain_powermetrics, limits)
-
-
-def has_powermetrics() -> bool:
-    """True where the system has the program at all."""
-    return Path(POWERMETRICS_ARGV[0]).exists()
 
 
 def explain_powermetrics(complaint: str, code: int | None) -> Failure:
