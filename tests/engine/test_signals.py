@@ -168,8 +168,10 @@ def test_pause_catches_children_that_appear_while_it_works(
     root = key_of(start(BREEDER))
     signals.signal_members(signals.tree_of(root)[:1], "pause")
     tree = signals.tree_of(root)
-    eventually(lambda: all(state_of(member.key) == "T" for member in tree))
+    # A parent that is caught within vfork waits ("D") for its child, which is stopped, and stops as soon as it may.
+    eventually(lambda: all(state_of(member.key) in "TD" for member in tree))
     assert [m.key for m in signals.tree_of(root)] == [m.key for m in tree]
+    assert all(state_of(member.key) == "T" for member in tree[-1:])
 
 
 def test_stop_ends_a_paused_tree_without_waiting_for_the_grace(

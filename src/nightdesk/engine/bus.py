@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from nightdesk.model.desk import Change, Snapshot, change_encoder
 
@@ -58,6 +58,8 @@ class Bus:
 
     def __init__(self) -> None:
         self.seq = 0
+        self.arrivals = 0
+        """How many viewers ever came."""
         self._subscribers: set[Subscriber] = set()
         self._closed = False
         self._arrival = asyncio.Event()
@@ -91,10 +93,11 @@ class Bus:
         for subscriber in self._subscribers:
             subscriber.put(b"")
 
-    async def events(self, snapshot: Callable[[], Snapshot]) -> AsyncIterator[bytes]:
+    async def events(self, snapshot: Callable[[], Snapshot]) -> AsyncGenerator[bytes, None]:
         """Server-sent events for one subscriber: a snapshot first, and again after loss."""
         subscriber = Subscriber()
         self._subscribers.add(subscriber)
+        self.arrivals += 1
         self._arrival.set()
         try:
             while not self._closed:

@@ -27,9 +27,11 @@ async def end_unviewed(bus: Bus, stop: Callable[[], None]) -> None:
     """Call ``stop`` when no viewer has looked for some seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + ARRIVAL_SECONDS
+    known = 0
     while loop.time() < until:
-        if bus.subscribers:
-            until = loop.time() + LINGER_SECONDS
+        # One that came and was killed between two looks was there all the same.
+        if bus.subscribers or bus.arrivals != known:
+            until, known = loop.time() + LINGER_SECONDS, bus.arrivals
         await asyncio.sleep(LOOK_SECONDS)
     stop()
 
