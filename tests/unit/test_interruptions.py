@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from nightdesk.core.jobs import next_deadline_ns
 from nightdesk.core.run_events import (
     Admitted,
     Asked,
     Ended,
     EngineRestarted,
+    ItemsMoved,
     KeeperLost,
     Launch,
     Launched,
     NeverBegan,
     Paused,
+    Resumed,
     Signal,
+    Stalled,
     Swept,
     Ticked,
 )
@@ -69,6 +73,54 @@ def test_a_pause_that_an_engine_did_not_finish_is_known_to_the_next() -> None:
     assert commands == (Signal("pause"),) and now.ledger.pausing
     now, _ = go(now, Paused(6 * S))
     assert not now.ledger.pausing and now.run.state == "paused"
+
+
+def test_time_in_which_an_engine_died_while_it_paused_does_not_count_towards_the_limit() -> None:
+    now, _ = go(running(items=("a",), timeout_ns=3 * S), Asked("pause", 3 * S), EngineRestarted(60 * S))
+    assert now.run.state == "running" and next_deadline_ns(now) is None
+    assert go(now, Ticked(61 * S))[1] == ()
+    now, _ = go(now, Paused(62 * S), EngineRestarted(90 * S), Resumed(100 * S))
+    assert now.ledger.attempts[0].still_ns == 97 * S
+    assert next_deadline_ns(now) == (now.ledger.attempts[0].launched_ns + 100 * S)
+    now, _ = go(now, Asked("pause", 101 * S), Paused(102 * S), Resumed(110 * S))
+    assert now.ledger.attempts[0].still_ns == (97 + 9) * S
+
+
+def test_a_pause_of_an_earlier_attempt_is_no_time_of_the_next() -> None:
+    now, _ = go(running(attempts=2, timeout_ns=3 * S), Asked("pause", 2 * S), Paused(2 * S))
+    now, _ = go(now, Ended(1, 4 * S, failure=BROKEN), Asked("resume", 90 * S), Admitted(), *begin(91 * S, 2))
+    now, _ = go(now, Asked("pause", 92 * S), Paused(92 * S), Resumed(95 * S))
+    assert now.ledger.attempts[0].still_ns == 3 * S
+
+
+def test_what_is_being_paused_can_not_stall() -> None:
+    now, _ = go(running(items=("a",), stall_ns=3 * S), Asked("pause", 3 * S), EngineRestarted(60 * S))
+    now, commands = go(now, Stalled(1, "nothing", 61 * S))
+    assert commands == () and now.ledger.attempts[0].asked is None
+
+
+def test_resume_takes_back_a_pause_that_an_engine_did_not_finish() -> None:
+    now, _ = go(running(items=("a", "b")), Asked("pause", 3 * S), EngineRestarted(60 * S))
+    now, commands = go(now, Asked("resume", 61 * S))
+    assert commands == (Signal("resume"),) and not now.ledger.pausing
+    now, _ = go(now, Resumed(62 * S))
+    assert (now.run.state, now.ledger.attempts[0].still_ns) == ("running", 59 * S)
+
+
+def test_an_item_that_ended_during_an_unfinished_pause_leaves_a_run_that_stands_still_and_says_why() -> None:
+    now, _ = go(running(items=("a", "b")), Asked("pause", 3 * S), EngineRestarted(60 * S))
+    now, _ = go(now, Ended(1, 5 * S, exit_status=0))
+    assert (now.run.state, now.ledger.pausing) == ("paused", False)
+    assert now.run.reason == "The engine was restarted; resume goes on with 1 item."
+
+
+def test_a_run_that_stands_still_counts_the_items_that_are_put_back_or_passed_over() -> None:
+    now, _ = go(running(items=("a", "b", "c", "d")), Paused(5 * S), Ended(1, 6 * S, exit_status=0))
+    assert now.run.reason == "It was paused; resume goes on with 3 items."
+    now, _ = go(now, ItemsMoved((0,), "again", 7 * S))
+    assert now.run.reason == "It was paused; resume goes on with 4 items."
+    now, _ = go(now, ItemsMoved((1, 2, 3), "skip", 8 * S))
+    assert now.run.reason == "It was paused; resume goes on with 1 item." and now.run.paused_ns == 5 * S
 
 
 def test_an_item_waits_for_room_on_the_disk_and_loses_no_try() -> None:

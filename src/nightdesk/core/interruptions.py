@@ -22,7 +22,13 @@ def stand_still(work: Work, why: str, at_ns: int) -> Work:
     work = work.with_run(
         state="paused", paused_ns=work.run.paused_ns or at_ns, reason=f"{why}; resume {what}."
     )
-    return work.with_ledger(admitted=False, holding=False, unloading=False)
+    return work.with_ledger(admitted=False, holding=False, unloading=False, pausing=False, frozen_ns=None)
+
+
+def recounted(work: Work, at_ns: int) -> Work:
+    """The same, where what stands still says how many items are left: they may have become more or fewer."""
+    why, counts, _ = (work.run.reason or "").partition("; resume goes on with ")
+    return stand_still(work, why, at_ns) if counts and work.run.state == "paused" else work
 
 
 def put_back(work: Work, event: NeverBegan) -> Work:
@@ -73,6 +79,6 @@ def paused_by_restart(work: Work, at_ns: int, said: str) -> Work:
 
 def resumed_attempts(work: Work, at_ns: int) -> Work:
     """The time of the pause does not count for the attempts in work."""
-    still = max(0, at_ns - (work.run.paused_ns or at_ns))
+    still = max(0, at_ns - (work.ledger.frozen_ns or work.run.paused_ns or at_ns))
     attempts = tuple(replace(each, still_ns=each.still_ns + still) for each in work.ledger.attempts)
-    return work.with_ledger(attempts=attempts)
+    return work.with_ledger(attempts=attempts, frozen_ns=None)

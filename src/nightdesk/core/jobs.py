@@ -15,6 +15,7 @@ from nightdesk.core.interruptions import (
     RESTARTED,
     paused_by_restart,
     put_back,
+    recounted,
     resumed_attempts,
     stand_still,
     swept_after,
@@ -110,8 +111,7 @@ def _advanced(work: Work, event: Event) -> Step:
         case Asked():
             return _asked(work, event)
         case Paused():
-            work = work.with_ledger(pausing=False)
-            return work.with_run(state="paused", paused_ns=event.at_ns, reason=None), ()
+            return _paused(work, event), ()
         case Resumed():
             return _resumed(work, event)
         case Ticked():
@@ -190,6 +190,7 @@ def _launched(work: Work, event: Launched) -> Work:
     )
     delayed = tuple(each for each in ledger.delayed if each is not before)
     work = work.with_ledger(serial=attempt.serial, attempts=(*ledger.attempts, attempt), delayed=delayed)
+    work = work.with_ledger(frozen_ns=None)
     if event.index is not None and before is None:
         work = work.with_queue(pending=work.queue.without([event.index]))
     return work.with_run(command=event.command)
@@ -313,7 +314,7 @@ def _then(step: Step, at_ns: int) -> Step:
     if not work.remaining:
         return _finished(work, at_ns), commands
     if not ledger.admitted:
-        return work, commands
+        return recounted(work, at_ns), commands
     if ledger.restarted:
         return stand_still(work, RESTARTED, at_ns), commands
     if work.run.state == "paused" or ledger.holding:
@@ -389,7 +390,8 @@ def _ask_pause(work: Work, at_ns: int) -> Step:
     if work.run.state == "paused":
         return work, ()
     if work.in_flight:
-        return work.with_ledger(pausing=True), (Signal("pause"),)
+        frozen_ns = work.ledger.frozen_ns or at_ns
+        return work.with_ledger(pausing=True, frozen_ns=frozen_ns), (Signal("pause"),)
     held = work.with_run(state="paused", paused_ns=at_ns, reason=HELD)
     return held.with_ledger(admitted=False, unloading=False), ()
 
@@ -401,8 +403,8 @@ def _ask_hold(work: Work, at_ns: int) -> Step:
 
 
 def _ask_resume(work: Work, at_ns: int) -> Step:
-    paused = work.run.state == "paused"
-    work = work.with_ledger(restarted=False, holding=False)
+    paused = work.run.state == "paused" or work.ledger.pausing
+    work = work.with_ledger(restarted=False, holding=False, pausing=False)
     if work.in_flight:
         if paused:
             return work, (Signal("resume"),)
@@ -418,6 +420,12 @@ def _ask_end(work: Work, action: Literal["stop", "kill"], at_ns: int) -> Step:
     if not work.in_flight:
         return _finished(work, at_ns, "stopped"), ()
     return work.with_run(state="stopping", reason=None).with_ledger(ending=action), (Signal(action),)
+
+
+def _paused(work: Work, event: Paused) -> Work:
+    frozen_ns = work.ledger.frozen_ns or event.at_ns
+    work = work.with_ledger(pausing=False, frozen_ns=frozen_ns)
+    return work.with_run(state="paused", paused_ns=event.at_ns, reason=None)
 
 
 def _resumed(work: Work, event: Resumed) -> Step:
@@ -444,7 +452,7 @@ def _ticked(work: Work, event: Ticked) -> Step:
 
 def _stalled(work: Work, event: Stalled) -> Step:
     attempt = work.ledger.attempt(event.serial)
-    if attempt is None or attempt.asked or work.ledger.ending or work.run.state != "running":
+    if attempt is None or attempt.asked or work.ledger.ending or not _goes_on(work):
         return work, ()
     reason = f"Is being ended: {event.evidence}"
     stalled = replace(attempt, asked="stalled", evidence=event.evidence)
@@ -460,9 +468,14 @@ def _serial(work: Work, attempt: Attempt) -> int | None:
 def _limit_ns(work: Work, attempt: Attempt) -> int | None:
     """When the attempt has used up its time. Time in which it was paused does not count."""
     timeout = work.plan.timeout_ns
-    if timeout is None or work.run.state != "running" or attempt.asked or attempt.started_ns is None:
+    if timeout is None or not _goes_on(work) or attempt.asked or attempt.started_ns is None:
         return None
     return attempt.launched_ns + attempt.still_ns + timeout
+
+
+def _goes_on(work: Work) -> bool:
+    """Its attempts run. While it is being paused they may stand still already."""
+    return work.run.state == "running" and not work.ledger.pausing
 
 
 def _restarted(work: Work, event: EngineRestarted) -> Step:

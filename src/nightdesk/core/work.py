@@ -77,6 +77,8 @@ class Ledger(Noun, frozen=True, kw_only=True):
     """The user wants it to stand still after the items in work."""
     pausing: bool = False
     """The user wants it to stand still at once, and not all of its processes may do so yet."""
+    frozen_ns: int | None = None
+    """Since when processes of it may stand still: from then on no time of its attempts counts."""
     sweeps: tuple[Sweep, ...] = ()
     ending: Literal["stop", "kill"] | None = None
     """The user ended the run."""
@@ -172,7 +174,9 @@ class Work:
         ledger = self.ledger
         if self.run.state in ENDED or self.run.state in ("paused", "stopping") or not ledger.admitted:
             return 0
-        if ledger.restarted or ledger.holding or ledger.ending or ledger.doomed or ledger.unloading:
+        if ledger.restarted or ledger.holding or ledger.pausing or ledger.ending or ledger.doomed:
+            return 0
+        if ledger.unloading:
             return 0
         return max(0, self.plan.parallel - len(ledger.attempts))
 

@@ -444,6 +444,8 @@ class RunDriver:
         return self.apply(event)
 
     async def _signal(self, command: Signal) -> None:
+        if command.action == "pause" and not (self.work.ledger.pausing or self.work.run.state == "paused"):
+            return  # the user has taken it back, or nothing is in work any more
         run, grace_s = self.work.run, self.work.plan.grace_ns / 1e9
         if command.serial is None:
             roots = [each.process or each.keeper for each in self.work.ledger.attempts]

@@ -69,7 +69,8 @@ class StallWatch:
         traffic = self._traffic(run.id)
         if before is None:
             return _Life(now_ns, now_ns, size, 0, traffic)
-        if run.state != "running" or size != before.log_bytes or traffic != before.traffic:
+        stands = run.state != "running" or driver.work.ledger.pausing
+        if stands or size != before.log_bytes or traffic != before.traffic:
             return _Life(now_ns, now_ns, size, before.cpu_ns, traffic)
         # Only now, as reading the environments of all processes is dear.
         cpu = self._cpu_ns(run.id, attempt)
