@@ -38,7 +38,7 @@ def test_each_job_has_a_line_that_tells_its_state() -> None:
     assert lines() == [
         "▶ transcribe █████▊░░ ███████████▍░░░░ 37/52 ETA 1h12m · 13 file/h",
         "◷ synthesize waits for transcribe",
-        "✗ report oom: out of memory",
+        "✗ report out of memory",
     ]
 
 

@@ -48,7 +48,7 @@ async def test_each_item_has_a_line_with_its_state_and_the_counts_stand_above() 
             f"part_{n:06}": next(x for x in lines if f"part_{n:06}" in x) for n in (1, 11, 13, 16, 17, 18)
         }
         assert "✓" in by_name["part_000001"] and "1m30s" not in by_name["part_000001"]
-        assert "oom: CUDA out of memory at item 11" in by_name["part_000011"]
+        assert "CUDA out of memory at item 11" in by_name["part_000011"]
         assert "passed over" in by_name["part_000013"]
         assert "5.0s" in by_name["part_000016"] and "▶" in by_name["part_000016"]
         assert "again in 1m30s" in by_name["part_000017"]
@@ -148,7 +148,7 @@ async def test_enter_shows_an_item_in_full_and_from_there_its_log_and_its_exchan
             pilot, lambda: isinstance(app.screen, ItemDetailScreen) and "Transcribing" in screen_text(app)
         )
         text = screen_text(app)
-        assert "oom" in text and "CUDA out of memory at item 11" in text
+        assert "out of memory" in text and "CUDA out of memory at item 11" in text
         assert "2, 3.1k prompt and 812 reply tokens" in text
         await pilot.press("l")
         await until(pilot, lambda: app.screen is app.desk_screen)

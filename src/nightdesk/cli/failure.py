@@ -64,9 +64,16 @@ def failure(
 
 def _print_list(failed: Sequence[FailedAttempt]) -> None:
     from nightdesk.cli.output import print_table
+    from nightdesk.core.failure_advice import class_words
 
     rows = [
-        (str(each.serial), each.item or "", _clock(each.ended_ns), each.failure.kind, each.failure.evidence)
+        (
+            str(each.serial),
+            each.item or "",
+            _clock(each.ended_ns),
+            class_words(each.failure.kind),
+            each.failure.evidence,
+        )
         for each in failed
     ]
     print_table(("ATTEMPT", "ITEM", "AT", "CLASS", "EVIDENCE"), rows)
@@ -74,12 +81,15 @@ def _print_list(failed: Sequence[FailedAttempt]) -> None:
 
 def _print(found: Diagnosis) -> None:
     from nightdesk.cli.output import print_line
+    from nightdesk.core.failure_advice import advice, class_words
     from nightdesk.model.units import format_duration
 
     what = found.what
     item = f" › {what.item}" if what.item else ""
     print_line(f"{what.job}{item}  {what.run}, attempt {what.serial} (try {what.attempt})")
-    print_line(f"{what.failure.kind}: {what.failure.evidence}")
+    print_line(f"{class_words(what.failure.kind)}: {what.failure.evidence}")
+    if said := advice(what.failure.kind):
+        print_line(said)
     took = format_duration(max(0, what.ended_ns - (found.started_ns or found.launched_ns)))
     print_line(f"ended {_clock(what.ended_ns)} after {took}, {_end_words(found)}")
     print_line(f"command  {' '.join(found.command)}")

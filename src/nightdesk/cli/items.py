@@ -107,9 +107,10 @@ def _rows(engine: Engine, run: Run, states: str, text: str, sort: str) -> Iterat
 
 
 def _cells(row: ItemRow) -> tuple[str, ...]:
+    from nightdesk.core.failure_advice import failure_words
     from nightdesk.model.units import format_duration
 
-    note = f"{row.failure.kind}: {row.failure.evidence}" if row.failure else row.reason or ""
+    note = failure_words(row.failure) if row.failure else row.reason or ""
     took = format_duration(row.took_ns) if row.took_ns is not None else ""
     return str(row.index + 1), row.state, str(row.attempts or ""), took, row.item, note
 

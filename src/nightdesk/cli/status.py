@@ -99,7 +99,9 @@ def outcome(run: Run) -> str:
 
         return waiting_words(run, time.time_ns())
     if run.failure:
-        return f"{run.failure.kind}: {run.failure.evidence}"
+        from nightdesk.core.failure_advice import failure_words
+
+        return failure_words(run.failure)
     if run.signal is not None:
         return f"signal {run.signal}"
     if run.exit_status is not None:

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.failure_advice import failure_words
 from nightdesk.core.start_times import waiting_words
-from nightdesk.model.job import ENDED, Failure, JobView, Run
+from nightdesk.model.job import ENDED, JobView, Run
 from nightdesk.model.units import NS, format_duration
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.text import Cell, Tone, shortened
@@ -169,11 +170,6 @@ def note_of(run: Run, now_ns: int, glyphs: Glyphs, *, brief: bool = False) -> Ce
             return Cell(why, "bad")
         case _:
             return _ended_note(run)
-
-
-def failure_words(failure: Failure) -> str:
-    """Class and evidence of a failure; an error is its evidence."""
-    return failure.evidence if failure.kind == "error" else f"{failure.kind}: {failure.evidence}"
 
 
 def _running_note(run: Run, now_ns: int, glyphs: Glyphs, brief: bool) -> Cell:

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.failure_advice import failure_words
 from nightdesk.model.job import ENDED, RunAction, RunMode, StartRun
 from nightdesk.tui.asks import (
     OpenGraph,
@@ -108,7 +109,7 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         if run is None or run.state in ("running", "done"):
             return ""
         if run.failure is not None:
-            return Cell(f"{run.failure.kind}: {run.failure.evidence}", "bad")
+            return Cell(failure_words(run.failure), "bad")
         return Cell(run.reason or "", "muted") if run.reason else ""
 
     def draw(self, view: JobsView, old: JobsView | None) -> None:

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.failure_advice import failure_words
 from nightdesk.core.job_graph import graph_of, run_shown
 from nightdesk.core.start_times import waiting_words
 from nightdesk.model.job import ENDED, JobView, Run, StartRun
@@ -44,7 +45,7 @@ def words_of(job: JobView, run: Run | None, needed_by: tuple[str, ...], now_ns: 
     elif run.state == "waiting":
         state = Cell(waiting_words(run, now_ns))
     elif run.failure is not None and run.state in ENDED:
-        state = Cell(f"{run.state}: {run.failure.kind}: {run.failure.evidence}", "bad")
+        state = Cell(f"{run.state}: {failure_words(run.failure)}", "bad")
     else:
         state = Cell(run.state, "", ((f": {run.reason}" if run.reason else "", "muted"),))
     said = [f"priority {job.priority}"]

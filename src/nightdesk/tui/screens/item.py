@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.failure_advice import class_words
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemDetail, ItemRow
 from nightdesk.model.job import Run, StartRun
@@ -29,7 +30,10 @@ def facts(detail: ItemDetail) -> list[tuple[str, Cell]]:
     row = detail.row
     told = [("state", Cell(row.state + (f": {row.reason}" if row.reason else ""), "strong"))]
     if row.failure is not None:
-        told += [("failure", Cell(row.failure.kind, "bad")), ("evidence", Cell(row.failure.evidence, "bad"))]
+        told += [
+            ("failure", Cell(class_words(row.failure.kind), "bad")),
+            ("evidence", Cell(row.failure.evidence, "bad")),
+        ]
     began = moment(row.started_ns) if row.started_ns else UNKNOWN
     took = format_duration(row.took_ns) if row.took_ns is not None else UNKNOWN
     told.append(("began", Cell(f"{began}, took {took}, tries {row.attempts}")))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
+from nightdesk.core.failure_advice import failure_words
 from nightdesk.model.items import ItemRow, ItemStage
 from nightdesk.model.job import ENDED, Run
 from nightdesk.model.units import NS, UNKNOWN, format_count, format_duration
 from nightdesk.tui.glyphs import Glyphs
-from nightdesk.tui.panes.job_lines import clock, failure_words
+from nightdesk.tui.panes.job_lines import clock
 from nightdesk.tui.text import Cell, Part, Tone
 from nightdesk.tui.widgets.grid import Column, Row
 

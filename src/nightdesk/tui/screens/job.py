@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.failure_advice import class_words
 from nightdesk.model.job import ENDED, JobView, Run
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_duration
 from nightdesk.tui.asks import FeedRequested, OpenItems, OpenLog, OpenTrial
@@ -101,7 +102,7 @@ def run_facts(run: Run) -> list[tuple[str, Cell]]:
         spent = format_duration(run.usage.user_ns + run.usage.system_ns)
         facts.append(("used", Cell(f"{spent} of CPU, at most {format_bytes(run.usage.max_rss_bytes)}")))
     if run.failure is not None:
-        facts.append(("failure", Cell(run.failure.kind, "bad")))
+        facts.append(("failure", Cell(class_words(run.failure.kind), "bad")))
         facts.append(("evidence", Cell(run.failure.evidence, "bad")))
     return facts
 

@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.failure_advice import failure_words
 from nightdesk.core.query import quoted
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemPage, ItemRow
@@ -20,7 +21,7 @@ from nightdesk.model.job import ENDED, ItemMove, Run, StartRun
 from nightdesk.model.logs import LogFile
 from nightdesk.model.units import NS
 from nightdesk.tui.asks import Ask, FilterTraffic, OpenLog, RetryRequested, StartRequested
-from nightdesk.tui.panes.job_lines import bar_of, failure_words
+from nightdesk.tui.panes.job_lines import bar_of
 from nightdesk.tui.panes.traffic_window import Pending, WindowRows
 from nightdesk.tui.screens.item_rows import (
     COLUMN_OF_SORT,

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.failure_advice import failure_words
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemComparison
 from nightdesk.model.job import ENDED, Run, StartRun
@@ -27,7 +28,7 @@ from nightdesk.tui.asks import (
     RunActionRequested,
     StartRequested,
 )
-from nightdesk.tui.panes.job_lines import failure_words, state_cell
+from nightdesk.tui.panes.job_lines import state_cell
 from nightdesk.tui.screens.trial_pages import (
     EXCHANGE_COLUMNS,
     accelerator_lines,

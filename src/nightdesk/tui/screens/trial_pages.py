@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from nightdesk.core.diff import diff_texts
+from nightdesk.core.failure_advice import failure_words
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.items import ItemComparison, ItemOutcome
 from nightdesk.model.job import Run
@@ -19,7 +20,7 @@ from nightdesk.model.units import (
     format_watts,
 )
 from nightdesk.tui.glyphs import Glyphs
-from nightdesk.tui.panes.job_lines import clock, failure_words
+from nightdesk.tui.panes.job_lines import clock
 from nightdesk.tui.text import Cell, Tone
 from nightdesk.tui.widgets.diffview import DiffRow, Look, text_rows
 from nightdesk.tui.widgets.grid import Column, Row
