@@ -305,3 +305,10 @@ def test_where_the_size_demands_it_what_has_feedback_goes_last(
     assert page_ids(store, limit=100) == []
     fill(store, ALL[:2])
     assert page_ids(store, "lantern") == [2, 1]
+
+
+def test_the_newest_come_whole_without_those_that_are_large(store: History) -> None:
+    words = " ".join(str(number * number) for number in range(60_000))
+    fill(store, (*ALL[:10], exchange(11, text=words)))
+    assert [one.id for one in store.recent(limit=3)] == [10, 9, 8]
+    assert store.recent(limit=3)[0].prompt == ALL[9].prompt

@@ -171,3 +171,28 @@ def test_thresholds_of_a_new_configuration_hold_at_once() -> None:
     assert judge.limits.slow_first_token_ns == 20 * 10**9
     section = VerdictsSection(slow_first_token="5s")
     assert judge.limits.slow_first_token_ns == 5 * 10**9
+
+
+def test_a_new_engine_knows_what_was_usual_before_it_and_asks_only_once() -> None:
+    asked = []
+    second = 10**9
+
+    def at(began_ns: int, first_ns: int) -> Exchange:
+        return msgspec.structs.replace(
+            RUNNING,
+            state="complete",
+            started_ns=began_ns,
+            first_token_ns=began_ns + first_ns,
+            ended_ns=began_ns + first_ns + second,
+        )
+
+    def past() -> list[Exchange]:
+        asked.append(1)
+        return [at(10**18 + number * 10 * second, 2 * second) for number in (2, 1, 0)]
+
+    judge = Judge(past=past)
+    assert asked == []
+    for number in (10, 20):
+        late = judge.ended(at(10**18 + number * 10 * second, 40 * second), quote=True)
+        assert "usual for this model 2.0s" in late.verdicts[0].evidence
+    assert asked == [1]

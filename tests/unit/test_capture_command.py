@@ -10,10 +10,11 @@ from pathlib import Path
 from tests.support.wire import LAST, STREAM_HEAD, Talk, pcap, piece, request
 
 
-def run(*argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run(*argv: str, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [Path(sys.executable).with_name("nightdesk"), "capture", *argv],
         input=stdin,
+        cwd=cwd,
         capture_output=True,
         timeout=60,
     )
@@ -61,3 +62,17 @@ def test_a_missing_file_is_one_sentence() -> None:
     done = run("nowhere.pcap")
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_verdicts_obey_the_desk_of_the_folder_and_a_broken_one_hides_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "nightdesk.toml"
+    talk = Talk(40_003).open().send(request({"model": "late", "prompt": "x"}))
+    talk.at_ns += 5 * 10**9
+    late = pcap(talk.answer(STREAM_HEAD + piece("It is a") + LAST).frames)
+    config.write_text("[verdicts]\nslow_first_token = '2s'\n")
+    strict = run("-", stdin=late, cwd=tmp_path)
+    config.write_text("[verdicts]\nslow_first_token = 'many'\n")
+    broken = run("-", stdin=late, cwd=tmp_path)
+    assert b"slow first token" in strict.stdout and strict.stderr == b""
+    assert b"slow first token" not in broken.stdout and b"complete" in broken.stdout
+    assert broken.returncode == 0 and b"The usual limits of verdicts are in force" in broken.stderr

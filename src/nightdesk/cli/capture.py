@@ -11,8 +11,11 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Protocol
 
 import click
 
+from nightdesk.cli.desk import DeskChoice, pass_choice
+
 if TYPE_CHECKING:
     from nightdesk.core.exchanges import Assembler, CaptureEvent
+    from nightdesk.core.verdicts import Thresholds
     from nightdesk.model.exchange import Exchange
 
 BLOCK_BYTES = 1 << 20
@@ -44,12 +47,26 @@ def parse_ports(_: click.Context, __: click.Parameter, value: str | None) -> fro
     metavar="PORT[,PORT…]",
     help="Ports of the model servers; guessed where absent.",
 )
-def capture(file: Path, as_json: bool, ports: frozenset[int] | None) -> None:
+@pass_choice
+def capture(choice: DeskChoice, file: Path, as_json: bool, ports: frozenset[int] | None) -> None:
     """Print the exchanges in a capture FILE (pcap or pcapng; - reads standard input).
 
     They come in the order in which their requests began. What was read before a fault in the file is printed.
     """
-    write_in_order(InOrder(sys.stdout.buffer), ended_exchanges(file, ports), lambda one: _line(one, as_json))
+    exchanges = ended_exchanges(file, ports, thresholds(choice))
+    write_in_order(InOrder(sys.stdout.buffer), exchanges, lambda one: _line(one, as_json))
+
+
+def thresholds(choice: DeskChoice) -> Thresholds:
+    """When the desk of this folder gives a verdict; the usual limits where its configuration can't be read."""
+    from nightdesk.core.verdicts import DEFAULTS, thresholds_of
+    from nightdesk.model.errors import ConfigError
+
+    try:
+        return thresholds_of(choice.desk().config.verdicts)
+    except ConfigError as fault:
+        click.echo(f"{fault.message} The usual limits of verdicts are in force.", err=True)
+        return DEFAULTS
 
 
 def write_in_order(
@@ -67,7 +84,9 @@ def write_in_order(
     lines.close()
 
 
-def ended_exchanges(file: Path, ports: frozenset[int] | None) -> Iterator[Exchange]:
+def ended_exchanges(
+    file: Path, ports: frozenset[int] | None, limits: Thresholds | None = None
+) -> Iterator[Exchange]:
     """The exchanges in a capture file (``-``: standard input) as they end; their ids tell the order of their begin.
 
     What was read before a fault in the file comes first. Raises CaptureError.
@@ -75,7 +94,7 @@ def ended_exchanges(file: Path, ports: frozenset[int] | None) -> Iterator[Exchan
     from nightdesk.core.exchanges import Assembler
     from nightdesk.model.errors import CaptureError
 
-    judged = Judged()
+    judged = Judged(limits)
     try:
         with _opened(file) as source:
             for events in _events(source, Assembler(ports, grow_every_ns=None)):
@@ -112,22 +131,23 @@ def _block(source: BinaryIO) -> bytes:
 class Judged:
     """Gives ended exchanges their verdicts; what one teaches about its model helps to judge the next."""
 
-    def __init__(self) -> None:
-        from nightdesk.core.verdicts import Known
+    def __init__(self, limits: Thresholds | None = None) -> None:
+        from nightdesk.core.verdicts import DEFAULTS, Known
 
+        self._limits = limits or DEFAULTS
         self._known = Known()
 
     def exchanges(self, events: list[CaptureEvent]) -> Iterator[Exchange]:
         """The ended exchanges among ``events``, in the order in which they ended."""
         import msgspec
 
-        from nightdesk.core.verdicts import DEFAULTS, verdicts_of
+        from nightdesk.core.verdicts import verdicts_of
         from nightdesk.model.exchange import ExchangeSeen
 
         for event in events:
             if isinstance(event, ExchangeSeen) and event.exchange.state != "running":
-                verdicts = verdicts_of(event.exchange, DEFAULTS, self._known)
-                self._known.learn(event.exchange)
+                verdicts = verdicts_of(event.exchange, self._limits, self._known)
+                self._known.learn(event.exchange, self._limits.reload_ns)
                 yield msgspec.structs.replace(event.exchange, verdicts=verdicts)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nightdesk.core.query import Query
     from nightdesk.export.formats import Format
     from nightdesk.export.redaction import Redactor
+    from nightdesk.model.config import VerdictsSection
     from nightdesk.model.errors import CaptureError
     from nightdesk.model.exchange import Exchange
 
@@ -83,12 +84,13 @@ def export(
     if form == "dataset" and source is None and not wanted.text:
         wanted = Choice(MARKED_GOOD, "", {})
     query = wanted.read()
-    redactor = Redactor(choice.desk().config.export.redact, built_in=redact)
+    config = choice.desk().config
+    redactor = Redactor(config.export.redact, built_in=redact)
     fault: CaptureError | None = None
     with _opened(output) as out:
         writer = Writer(out, {"jsonl": JSONL, "har": HAR, "dataset": DATASET}[form], redactor)
         if source is not None:
-            fault = _from_capture(writer, source, ports, query)
+            fault = _from_capture(writer, source, ports, query, config.verdicts)
         else:
             for document in choice.running().documents(wanted.text):
                 writer.put_document(document)
@@ -149,11 +151,12 @@ def _terminal_safe(piece: bytes) -> bytes:
 
 
 def _from_capture(
-    writer: Writer, source: Path, ports: frozenset[int] | None, query: Query
+    writer: Writer, source: Path, ports: frozenset[int] | None, query: Query, verdicts: VerdictsSection
 ) -> CaptureError | None:
     """Write the exchanges of a capture. The fault at which reading ended, if any: what came before it is whole."""
     from nightdesk.cli.capture import InOrder, ended_exchanges, write_in_order
     from nightdesk.core.searched import searched_text
+    from nightdesk.core.verdicts import thresholds_of
     from nightdesk.model.errors import CaptureError
     from nightdesk.model.exchange import row_of
 
@@ -164,7 +167,7 @@ def _from_capture(
         return (writer.encoded(exchange) if found else None) or b""
 
     try:
-        write_in_order(InOrder(writer), ended_exchanges(source, ports), piece_of)
+        write_in_order(InOrder(writer), ended_exchanges(source, ports, thresholds_of(verdicts)), piece_of)
     except CaptureError as fault:
         return fault
     return None

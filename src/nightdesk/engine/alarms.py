@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -13,15 +13,19 @@ from nightdesk.model.exchange import Exchange, ExchangeGrew, Verdict
 
 
 class Judge:
-    """Used from the event loop only. ``section`` and ``servers`` give configuration and servers as they are now."""
+    """Used from the event loop only. ``section`` and ``servers`` give configuration and servers as they are now,
+    ``past`` some ended exchanges from before, so that a new engine knows what is usual. It is asked once, late.
+    """
 
     def __init__(
         self,
         section: Callable[[], VerdictsSection] = VerdictsSection,
         servers: Callable[[], tuple[ModelServer, ...]] = tuple,
+        past: Callable[[], Iterable[Exchange]] = tuple,
     ) -> None:
         self._section = section
         self._servers = servers
+        self._past: Callable[[], Iterable[Exchange]] | None = past
         self._read: VerdictsSection | None = None
         self._limits: Thresholds | None = None
         self._known = Known()
@@ -36,6 +40,16 @@ class Judge:
             self._read, self._limits = section, thresholds_of(section)
         return self._limits
 
+    def _remember(self) -> None:
+        """Learn from the exchanges of before; not at the start, which waits for nothing."""
+        past, self._past = self._past, None
+        for exchange in sorted(past() if past else (), key=lambda one: one.ended_ns or one.started_ns):
+            self._learn(exchange)
+
+    def _learn(self, exchange: Exchange) -> None:
+        if exchange.replay_of is None:
+            self._known.learn(exchange, self.limits.reload_ns)
+
     def _ask_servers(self) -> None:
         """Which contexts the servers gave to the models that they hold."""
         for server in self._servers():
@@ -45,6 +59,7 @@ class Judge:
 
     def begun(self, exchange: Exchange, quote: bool) -> None:
         """Watch a running exchange, or know one better that is watched. With all its content."""
+        self._remember()
         watcher = self._watchers.get(exchange.id)
         if watcher is None:
             self._watchers[exchange.id] = Watcher(exchange, self.limits, self._known, quote=quote)
@@ -61,10 +76,10 @@ class Judge:
         """The exchange with its verdicts. Without ``quote`` they hold no word of its content."""
         self._watchers.pop(exchange.id, None)
         self._alarms.pop(exchange.id, None)
+        self._remember()
         self._ask_servers()
         verdicts = verdicts_of(exchange, self.limits, self._known, quote=quote)
-        if exchange.replay_of is None:
-            self._known.learn(exchange, self.limits.reload_ns)
+        self._learn(exchange)
         return msgspec.structs.replace(exchange, verdicts=verdicts) if verdicts else exchange
 
     def alarms(self, exchange_id: int) -> tuple[Verdict, ...]:

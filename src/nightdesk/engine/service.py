@@ -162,7 +162,7 @@ class Service:
             self.store.next_exchange_id(),
             self.supervisor.run_of,
             self._record_of,
-            Judge(lambda: self.desk.config.verdicts, lambda: self.servers.servers),
+            Judge(lambda: self.desk.config.verdicts, lambda: self.servers.servers, self.store.recent),
         )
 
     async def run(self) -> None:

@@ -263,6 +263,13 @@ class History:
             row = reader.execute("SELECT content FROM exchanges WHERE id = ?", (exchange_id,)).fetchone()
         return unpacked(row[0]) if row else None
 
+    def recent(self, limit: int = 100, max_bytes: int = 64_000) -> tuple[Exchange, ...]:
+        """The newest exchanges with their bodies, newest first, without those that lie there with more bytes."""
+        wanted = "SELECT content FROM exchanges WHERE length(content) <= ? ORDER BY id DESC LIMIT ?"
+        with self._reading() as reader:
+            rows = reader.execute(wanted, (max_bytes, limit)).fetchall()
+        return tuple(unpacked(content) for (content,) in rows)
+
     def newest(self, limit: int) -> tuple[ExchangeRow, ...]:
         """The newest rows, oldest first, also of what is not upgraded yet."""
         with self._reading() as reader:
