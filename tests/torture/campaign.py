@@ -9,16 +9,20 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
+from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED, Run, RunAction, StartRun
 from tests.torture.place import Place, quietly, until
 from tests.torture.truth import Round, faults_of
 
 KINDS = ("ok", "ok", "ok", "slow", "slow", "tree", "bad", "flaky", "invalid")
 LONGEST_PAUSE = 0.4
+LOOK_PAUSE = 0.05
+"""Between two questions after a run: who asks all the time only slows the machine."""
 WEIGHTS = {"command killed": 9, "keeper killed": 6, "keeper and engine killed": 4, "paused, engine killed": 3}
 """Beside the 2 of all others: what ends processes of the run is what it is about."""
 
@@ -35,13 +39,25 @@ class Report:
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    def add(self, other: Report) -> None:
+        """What another campaign saw meanwhile."""
+        self.rounds += other.rounds
+        self.strikes.update(other.strikes)
+        self.ends.update(other.ends)
+        self.items.update(other.items)
+        self.executions += other.executions
+        self.faults += other.faults
+        self.seconds = max(self.seconds, other.seconds)
+
 
 class Campaign:
     """Rounds in one place, repeatable as far as the moments of processes are."""
 
-    def __init__(self, place: Place, seed: int) -> None:
+    def __init__(self, place: Place, seed: int, keep: Path | None = None) -> None:
+        """``keep`` gets the folder of each run that broke a promise, and the engine's log beside it."""
         self.place = place
         self.report = Report()
+        self._keep = keep
         self._seed = seed
         self._chance = random.Random(seed)
         self._viewers: list[subprocess.Popen[bytes]] = []
@@ -68,19 +84,25 @@ class Campaign:
         if place.no_disk:
             self._strikes = {word: call for word, call in self._strikes.items() if "disk" not in word}
 
-    def play(self, rounds: int, seconds: float = 3600) -> Report:
-        """So many rounds, fewer where the time is over before."""
+    def play(self, numbers: Iterable[int], seconds: float = 3600) -> Report:
+        """The rounds with these numbers, fewer where the time is over before."""
         began = time.monotonic()
         self.place.up()
-        while self.report.rounds < rounds and time.monotonic() - began < seconds:
-            self._chance = random.Random(f"{self._seed}/{self.report.rounds}")
-            self._round()
-        self.report.seconds = time.monotonic() - began
+        for number in numbers:
+            if time.monotonic() - began > seconds:
+                break
+            self._chance = random.Random(f"{self._seed}/{number - 1}")
+            try:
+                self._round(number)
+            except (AssertionError, NightdeskError) as fault:
+                self.report.faults.append(f"round {number} {fault}")
+                break
+            finally:
+                self.report.seconds = time.monotonic() - began
         return self.report
 
-    def _round(self) -> None:
+    def _round(self, number: int) -> None:
         chance = self._chance
-        number = self.report.rounds + 1
         items = [f"{kind}-{at}" for at, kind in enumerate(chance.choices(KINDS, k=chance.randint(5, 9)))]
         if chance.random() < 0.1:
             items.append("hang-99")
@@ -90,12 +112,14 @@ class Campaign:
         job = chance.choice(("serial", "wide"))
         run = self.place.ask(lambda: self.place.engine.start(StartRun(job=job)))
         this = Round(run.id, tuple(items))
-        for word in self._words(chance):
-            time.sleep(chance.random() * LONGEST_PAUSE)
-            this.strikes.append(word)
-            self._strikes[word](this)
-        ended = self._to_the_end(run.id)
-        this.ended = ended
+        try:
+            for word in self._words(chance):
+                time.sleep(chance.random() * LONGEST_PAUSE)
+                this.strikes.append(word)
+                self._strikes[word](this)
+            this.ended = self._to_the_end(run.id)
+        except (AssertionError, NightdeskError) as fault:
+            raise AssertionError(f"({', '.join(this.strikes)}): {fault}") from fault
         self._judge(number, this)
 
     def _words(self, chance: random.Random) -> list[str]:
@@ -117,14 +141,14 @@ class Campaign:
             return run if run.state in ENDED else None
 
         try:
-            return until(look, f"the end of {run_id}")
+            return until(look, f"the end of {run_id}", pause=LOOK_PAUSE)
         except AssertionError as fault:
             run = self.place.ask(lambda: engine.run(run_id))
             raise AssertionError(f"{fault}; it is {run.state}: {run.reason}; {run.flights}") from fault
 
     def _judge(self, number: int, this: Round) -> None:
         report = self.report
-        report.rounds = number
+        report.rounds += 1
         report.strikes.update(this.strikes)
         assert this.ended
         report.ends[this.ended.state] += 1
@@ -132,6 +156,8 @@ class Campaign:
         report.executions += this.executions
         report.items.update(this.states)
         report.faults += [f"round {number} ({', '.join(this.strikes)}): {fault}" for fault in faults]
+        if faults and self._keep:
+            self.place.keep(this.run_id, self._keep / f"seed {self._seed} round {number}")
 
     # strikes
 

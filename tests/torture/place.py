@@ -34,12 +34,14 @@ CHECK = "import sys; sys.exit(0 if open(sys.argv[1]).read().startswith('done ') 
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
+def until(
+    condition: Callable[[], T | None], what: str, seconds: float = PATIENCE, *, pause: float = 0.01
+) -> T:
     """The first true value of ``condition``. Raises AssertionError where it does not come in time."""
     limit = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < limit, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.01)
+        time.sleep(pause)
     return value
 
 
@@ -108,6 +110,13 @@ class Place:
         if not self.no_disk:
             subprocess.run(["umount", "-l", str(self.folder)], check=False)
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def keep(self, run_id: str, folder: Path) -> None:
+        """Copy what is known of a run to where it stays: its folder, what its items noted, the engine's log."""
+        shutil.copytree(self.desk.runs / run_id, folder / run_id, dirs_exist_ok=True)
+        for path in (self.side / f"{run_id}.log", self.desk.engine_log):
+            with contextlib.suppress(OSError):
+                shutil.copy(path, folder)
 
     # bystanders
 

@@ -10,10 +10,14 @@ import argparse
 import datetime
 import os
 import platform
+import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import TypeAlias
 
-from nightdesk.model.errors import NightdeskError
+import msgspec
+
 from tests.torture.campaign import Campaign, Report
 from tests.torture.place import Place
 
@@ -38,13 +42,14 @@ After each round:
 """
 
 
-def page(report: Report, seed: int, no_disk: str | None) -> str:
+def page(report: Report, seed: int, places: int, no_disk: str | None) -> str:
     """The page of a campaign."""
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     verdict = "no promise was broken" if not report.faults else f"{len(report.faults)} promises were broken"
     text = HEAD + (
         f"{datetime.date.today():%Y-%m-%d}, {machine}, seed {seed}: **{report.rounds} rounds,"
-        f" {sum(report.strikes.values())} strikes, {verdict}**, in {report.seconds / 60:.0f} minutes.\n\n"
+        f" {sum(report.strikes.values())} strikes, {verdict}**, in {report.seconds / 60:.0f} minutes"
+        f"{f', {places} desks at the same time' if places > 1 else ''}.\n\n"
         f"Items: {_sums(report.items)}; {report.executions} executions. Runs: {_sums(report.ends)}.\n"
     )
     if no_disk:
@@ -60,26 +65,62 @@ def _sums(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
 
 
+Played: TypeAlias = tuple[Report, str | None]
+"""What the rounds on one desk gave, and why its disk was never full."""
+
+
 def main() -> int:
     """Run the campaign and write the page; 1 where a promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture.run", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--first", type=int, default=1, help="number of the first round: repeats one of a page"
+    )
+    parser.add_argument("--places", type=int, default=2, help="desks that are struck at the same time")
+    parser.add_argument("--keep", type=Path, help="folder for the runs that broke a promise")
     parser.add_argument("--no-page", action="store_true", help="print only")
+    parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    place = Place()
-    campaign = Campaign(place, asked.seed)
-    try:
-        campaign.play(asked.rounds)
-    except (AssertionError, NightdeskError) as fault:
-        campaign.report.faults.append(f"round {campaign.report.rounds + 1}: {fault}")
-    finally:
-        place.close()
-    text = page(campaign.report, asked.seed, place.no_disk)
+    if asked.part is not None:
+        sys.stdout.buffer.write(msgspec.json.encode(play(asked)))
+        return 0
+    report, no_disk = together(asked)
+    text = page(report, asked.seed, asked.places, no_disk)
     if not asked.no_page:
         PAGE.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
-    return 1 if campaign.report.faults else 0
+    return 1 if report.faults else 0
+
+
+def play(asked: argparse.Namespace) -> Played:
+    """The rounds that are the share of one desk."""
+    place = Place()
+    campaign = Campaign(place, asked.seed, asked.keep)
+    try:
+        campaign.play(range(asked.first + asked.part, asked.first + asked.rounds, asked.places))
+    finally:
+        place.close()
+    return campaign.report, place.no_disk
+
+
+def together(asked: argparse.Namespace) -> Played:
+    """All desks, each with a process of its own."""
+    words = [sys.executable, "-m", "tests.torture.run", *sys.argv[1:], "--part"]
+    parts = [subprocess.Popen([*words, str(part)], stdout=subprocess.PIPE) for part in range(asked.places)]
+    whole, no_disk = Report(), None
+    for number, part in enumerate(parts):
+        said, _ = part.communicate()
+        if part.returncode != 0:
+            whole.faults.append(f"desk {number + 1} came to no end: exit status {part.returncode}")
+            continue
+        report, no_disk = msgspec.json.decode(said, type=Played, dec_hook=_counter)
+        whole.add(report)
+    return whole, no_disk
+
+
+def _counter(kind: type[Counter[str]], value: dict[str, int]) -> Counter[str]:
+    return kind(value)
 
 
 if __name__ == "__main__":
