@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from nightdesk.model.inspection import OfferedModel
 from nightdesk.tui.asks import CancelRequested, MarkForDiff, OpenComparison, OpenDiff, OpenReplay
 from nightdesk.tui.screens.cancel import CancelScreen
 from nightdesk.tui.screens.comparison import ComparisonScreen, ModelsScreen
 from nightdesk.tui.screens.diff import DiffScreen
-from nightdesk.tui.screens.replay import ReplayScreen
+from nightdesk.tui.screens.replay import ReplayScreen, model_rows
 from nightdesk.tui.screens.replaying import ReplayingScreen
 from nightdesk.tui.widgets.diffview import DiffView
+from nightdesk.tui.widgets.grid import Grid
 from tests.support.desk import LiveDesk, live_desk
+from tests.support.replay import LLAMA
 from tests.support.viewer import screen_text, until
 
 
@@ -124,9 +127,25 @@ async def test_the_body_is_edited_in_the_editor_and_faults_lose_nothing(
         assert "changed" in screen_text(app) and "no JSON" not in screen_text(app)
         await pilot.press("u")
         await until(pilot, lambda: "Why?" in screen_text(app) and "as recorded" in screen_text(app))
+        monkeypatch.setenv("SUFFIX", 's/"model": "[^"]*"/"model": "unlisted:1b"/')
+        await pilot.press("e")
+        await until(pilot, lambda: "unlisted:1b" in screen_text(app))
+        assert app.screen.query_one(Grid).cursor_key == "unlisted:1b", "else the list's model would be sent"
+        await pilot.press("u")
+        await until(pilot, lambda: "unlisted:1b" not in screen_text(app))
+        assert app.screen.query_one(Grid).cursor_key == LLAMA
         monkeypatch.setenv("SUFFIX", "")
         await pilot.press("p")
         await until(pilot, lambda: "Wherefore?" in screen_text(app))
+
+
+def test_a_model_without_a_tag_and_its_latest_are_one() -> None:
+    models = (OfferedModel(name="gemma3:4b"), OfferedModel(name="nomic:latest", size_bytes=5, loaded=True))
+    rows = model_rows(models, "nomic")
+    assert [row.key for row in rows] == ["nomic", "gemma3:4b"]
+    assert rows[0].cells[2].text == "loaded"
+    assert [row.key for row in model_rows(models, "other")] == ["other", "gemma3:4b", "nomic:latest"]
+    assert [row.key for row in model_rows(models, None)] == ["gemma3:4b", "nomic:latest"]
 
 
 async def test_one_prompt_is_compared_on_several_models(desk: LiveDesk) -> None:

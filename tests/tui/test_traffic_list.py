@@ -11,13 +11,15 @@ import pytest
 from nightdesk.model.desk import ExchangeChanged, ExchangeCounts
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import ExchangeRow
-from nightdesk.model.inspection import ExchangePage, Feedback
+from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
 from nightdesk.tui import asks
 from nightdesk.tui.choices import choices_path, read_choices
 from nightdesk.tui.glyphs import UNICODE
 from nightdesk.tui.panes.traffic import TrafficPane
+from nightdesk.tui.panes.traffic_totals import totals_parts
 from nightdesk.tui.panes.traffic_waterfall import bar_cell, scale, span_of
 from nightdesk.tui.panes.traffic_window import BLOCK, Pending, Wanted, Window
+from nightdesk.tui.text import line
 from nightdesk.tui.widgets.grid import Grid
 from tests.support.viewer import (
     NOW,
@@ -227,6 +229,29 @@ async def test_o_goes_through_the_orders_and_the_title_shows_the_arrow(engine: F
         await until(pilot, lambda: "model▲" in screen_text(app))
 
 
+async def test_an_order_without_a_column_in_sight_is_named_in_the_heading(engine: FakeEngine) -> None:
+    engine.first = snapshot(exchanges=(row(1), row(2)))
+    app = viewer(engine, mode="traffic")
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until(pilot, lambda: "time▼" in screen_text(app))
+        assert "by time" not in screen_text(app)
+        await pilot.press("o")
+        await until(pilot, lambda: "by took▼" in screen_text(app))
+        assert "time▼" not in screen_text(app), "it is not sorted by time any more"
+        await pilot.press("O")
+        await until(pilot, lambda: "by took▲" in screen_text(app))
+        await pilot.press("o", "o", "o", "o")
+        await until(pilot, lambda: "reply▼" in screen_text(app) and " by " not in screen_lines(app)[1])
+
+
+def test_sums_of_what_nobody_told_are_unknown() -> None:
+    def words(**given: Any) -> str:
+        return line(*totals_parts(ExchangeTotals(**given), "exchanges", 120, UNICODE)).plain
+
+    assert words(count=1).startswith(" 1 exchange · ⇡– ⇣–")
+    assert words(count=2, prompt_tokens=5).startswith(" 2 exchanges · ⇡5 ⇣–")
+
+
 async def test_c_chooses_columns_and_the_next_viewer_knows_them(engine: FakeEngine) -> None:
     engine.first = snapshot(exchanges=(row(1),))
     app = viewer(engine, mode="traffic")
@@ -283,9 +308,9 @@ async def test_the_totals_are_of_the_list_of_the_found_and_of_the_tagged(engine:
     engine.first = snapshot(exchanges=tuple(row(number) for number in range(1, 21)))
     app = viewer(engine, mode="traffic")
     async with app.run_test(size=(120, 30)) as pilot:
-        await until(pilot, lambda: "20 exchanges · ⇡0 ⇣2.1k" in screen_text(app))
+        await until(pilot, lambda: "20 exchanges · ⇡– ⇣2.1k" in screen_text(app))
         await pilot.press("t", "t")
-        await until(pilot, lambda: "2 tagged · ⇡0 ⇣390" in screen_text(app))
+        await until(pilot, lambda: "2 tagged · ⇡– ⇣390" in screen_text(app))
         assert screen_text(app).count("▪") == 2
         await pilot.press("escape")
         await until(pilot, lambda: "20 exchanges" in screen_text(app) and "▪" not in screen_text(app))

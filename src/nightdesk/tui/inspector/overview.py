@@ -47,6 +47,8 @@ def overview(exchange: Exchange, setting: Setting) -> Lines:
     if exchange.note:
         yield fact("note", exchange.note, "warn")
     for name, reason in exchange.unknown.items():
+        if name == "process" and exchange.process is None:
+            continue  # said above, where the process would stand
         yield fact(safe_line(name, NAME - 1), UNKNOWN, "faint", reason)
 
 

@@ -30,12 +30,13 @@ from nightdesk.tui.panes.traffic_columns import (
     columns_for,
     first_direction,
     sort_of_column,
+    sort_words,
 )
 from nightdesk.tui.panes.traffic_keys import ExchangePane
 from nightdesk.tui.panes.traffic_listing import Listing, known_values
 from nightdesk.tui.panes.traffic_row import Style, blank_row, is_today, lead_of, row_of
 from nightdesk.tui.panes.traffic_totals import TotalsLine
-from nightdesk.tui.panes.traffic_window import Pending, WindowRows
+from nightdesk.tui.panes.traffic_window import NEWEST_FIRST, Pending, WindowRows
 from nightdesk.tui.text import Cell, Part
 from nightdesk.tui.widgets.grid import Grid, Row, layout_columns
 
@@ -257,6 +258,9 @@ holds, or the lines tagged with `t`.
         ]
         if view.newer:
             note.append(Cell(f"{gap}{self.glyphs.up} {view.newer} new", "accent"))
+        order = self.listing.window.sort
+        if order != NEWEST_FIRST and not self._sort_titles():
+            note.append(Cell(f"{gap}by {sort_words(order)}{self._sort_sign}", "accent"))
         return Heading(tuple(note), self._source_words())
 
     def _source_words(self) -> tuple[Cell, ...]:
@@ -289,14 +293,19 @@ holds, or the lines tagged with `t`.
         self.call_after_refresh(self._fit)
 
     def _show_sort(self, grid: Grid) -> None:
-        order = self.listing.window.sort
-        shown = {column.key for column in grid.columns}
-        sign = self.glyphs.descending if order.startswith("-") else self.glyphs.ascending
-        for key in SORT_COLUMNS[order.removeprefix("-")]:
-            if key in shown:
-                grid.show_sort(key, sign)
-                if not key.startswith("for"):
-                    return
+        grid.show_sort(next(iter(self._sort_titles()), ""), self._sort_sign)
+
+    @property
+    def _sort_sign(self) -> str:
+        falls = self.listing.window.sort.startswith("-")
+        return self.glyphs.descending if falls else self.glyphs.ascending
+
+    def _sort_titles(self) -> list[str]:
+        """The columns in sight whose title can show the order; none where the heading has to."""
+        grid = self.grid
+        placed = layout_columns(self._style.columns, grid.room, len(grid.sign))
+        keys = SORT_COLUMNS[self.listing.window.sort.removeprefix("-")]
+        return [column.key for _, column, _ in placed if column.key in keys]
 
     def _show_totals(self) -> None:
         totals, listing = self.query_one(TotalsLine), self.listing

@@ -118,6 +118,12 @@ def _columns(wanted: Iterable[Column], needs: Needs, bars: str) -> Iterator[Colu
         yield Column(BARS, bars, flex=1)
 
 
+def sort_words(sort: str) -> str:
+    """What an order goes by, in words."""
+    name = sort.removeprefix("-")
+    return {"started": "time", "rate": "t/s"}.get(name, name)
+
+
 def sort_of_column(key: str) -> str | None:
     """The order that a click on the title of ``key`` asks for."""
     return next((sort for sort, keys in SORT_COLUMNS.items() if key in keys and sort != "tokens"), None)

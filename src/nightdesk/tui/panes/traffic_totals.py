@@ -32,11 +32,8 @@ def totals_parts(totals: ExchangeTotals, of: str, width: int, glyphs: Glyphs) ->
     """``of`` says what was summed up; what does not fit into ``width`` cells is left out from the end."""
     rate = UNKNOWN if totals.tokens_per_s is None else f"{totals.tokens_per_s:.0f}"
     groups: list[tuple[str, str]] = [
-        ("", f"{format_count(totals.count)} {of}"),
-        (
-            "",
-            f"{glyphs.up}{format_count(totals.prompt_tokens)} {glyphs.down}{format_count(totals.reply_tokens)}",
-        ),
+        ("", f"{format_count(totals.count)} {'exchange' if (of, totals.count) == ('exchanges', 1) else of}"),
+        ("", f"{glyphs.up}{_told(totals.prompt_tokens)} {glyphs.down}{_told(totals.reply_tokens)}"),
         ("", f"{rate} t/s"),
         ("first ", _spread(totals.first_token)),
         ("took ", _spread(totals.duration)),
@@ -55,6 +52,11 @@ def totals_parts(totals: ExchangeTotals, of: str, width: int, glyphs: Glyphs) ->
         ]
         left -= size
     return parts
+
+
+def _told(tokens: int) -> str:
+    """A sum of what servers told; none has told anything where it is 0."""
+    return format_count(tokens or None)
 
 
 def _spread(spread: Spread) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, get_args
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
@@ -22,7 +21,8 @@ class NoteScreen(Sheet[Feedback]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab,up", "turn", "mark", key_display="tab", id="note.mark", tooltip="Good, bad, no mark"),
-        Binding("enter", "save", "save", id="note.save", tooltip="Save mark and note"),
+        # Before the field's own enter, which the line of keys would not show.
+        Binding("enter", "save", "save", id="note.save", tooltip="Save mark and note", priority=True),
         Binding("escape", "close", "back", key_display="esc", id="note.close", tooltip="Leave it as it was"),
     ]
     DEFAULT_CSS = """
@@ -67,10 +67,6 @@ class NoteScreen(Sheet[Feedback]):
         """The next mark."""
         self.mark = MARKS[(MARKS.index(self.mark) + 1) % len(MARKS)]
         self._show_mark()
-
-    @on(Input.Submitted)
-    def _submitted(self) -> None:
-        self.action_save()
 
     def action_save(self) -> None:
         """Answer with mark and note."""

@@ -7,6 +7,7 @@ import os
 import shutil
 from typing import Any, ClassVar
 
+import msgspec
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -60,11 +61,13 @@ async def request_of(engine: Engine, number: int) -> Known:
 
 def model_rows(models: tuple[OfferedModel, ...], current: str | None) -> list[Row]:
     """The models of a server; the one of the exchange first."""
-    names = [model.name for model in models]
     listed = list(models)
-    if current and current not in names:
-        listed.insert(0, OfferedModel(name=current))
-    listed.sort(key=lambda model: model.name != current)
+    if current:
+        # A server lists a model that was asked for without a tag as "latest": one model, named as it was asked for.
+        same = (current, f"{current}:latest")
+        own = next((model for model in models if model.name in same), OfferedModel(name=current))
+        others = [model for model in models if model is not own]
+        listed = [msgspec.structs.replace(own, name=current), *others]
     return [
         Row(
             model.name,
@@ -142,13 +145,18 @@ class ReplayScreen(Sheet[ReplayRequest]):
         """The request as it was."""
         exchange = self.exchange
         self.show_title(line("Replay of exchange ", Cell(str(exchange.id), "strong")))
-        models = () if isinstance(self.models, NightdeskError) else self.models
-        grid = self.query_one(Grid)
-        grid.show_rows(model_rows(models, exchange.model))
-        grid.focus()
+        self._show_models(exchange.model)
+        self.query_one(Grid).focus()
         if isinstance(self.models, NightdeskError):
             self._tell(self.models.message)
         self._show_body()
+
+    def _show_models(self, current: str | None) -> None:
+        """The models, with the cursor on ``current``, also where the server does not list it."""
+        models = () if isinstance(self.models, NightdeskError) else self.models
+        grid = self.query_one(Grid)
+        grid.show_rows(model_rows(models, current))
+        grid.cursor = 0
 
     def _show_body(self) -> None:
         exchange, body = self.exchange, self.body
@@ -219,6 +227,7 @@ class ReplayScreen(Sheet[ReplayRequest]):
         """Back to what was recorded."""
         self.body, self.draft = self.recorded, None
         self._tell("")
+        self._show_models(self.exchange.model)
         self._show_body()
 
     def action_edit_body(self) -> None:
@@ -236,7 +245,7 @@ class ReplayScreen(Sheet[ReplayRequest]):
         self._show_body()
         model = self.body.get("model", self.body.get("name"))
         if isinstance(model, str):
-            self.query_one(Grid).select_key(model)
+            self._show_models(model)
 
     def action_edit_prompt(self) -> None:
         """The prompt's text alone."""
