@@ -20,14 +20,21 @@ def test_the_shipped_themes_are_whole() -> None:
     assert problems == []
 
 
+TONES = ("text-muted", "text-success", "text-warning", "text-error", "text-accent", "text-primary")
+
+
 @pytest.mark.parametrize("name", ["nightdesk-dark", "nightdesk-light", "nightdesk-contrast"])
-def test_texts_stand_out_from_the_background(name: str) -> None:
+def test_texts_stand_out_from_whatever_is_behind_them(name: str) -> None:
     theme = read_theme(shipped_folder() / f"{name}.toml")
-    background = Color.parse(theme.background or "")
+    page, sheet, bar = (Color.parse(back or "") for back in (theme.background, theme.surface, theme.panel))
+    cursor = page.blend(Color.parse(theme.primary), 0.2)
     least = 7.0 if name == "nightdesk-contrast" else 4.5
-    for tone in ("text-muted", "text-success", "text-warning", "text-error", "text-accent"):
+    for tone in TONES:
         color = Color.parse(theme.variables[tone])
-        assert contrast(color, background) >= least, tone
+        assert min(contrast(color, back) for back in (page, sheet, bar, cursor)) >= least, tone
+    faint = Color.parse(theme.variables["text-disabled"])
+    assert min(contrast(faint, back) for back in (page, sheet)) >= 4.5
+    assert min(contrast(faint, back) for back in (bar, cursor)) >= 3.5
 
 
 def contrast(one: Color, other: Color) -> float:

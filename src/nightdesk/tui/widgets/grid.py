@@ -77,7 +77,7 @@ class Grid(ScrollView, can_focus=True):
     Grid {
         height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; background: transparent;
         & > .grid--header { color: $text-muted; text-style: none; }
-        & > .grid--cursor { background: $primary 30%; }
+        & > .grid--cursor { background: $primary 20%; }
         & > .grid--cursor-blurred { background: $foreground 7%; }
         & > .grid--match { color: $background; background: $accent; }
         &:ansi > .grid--cursor { background: ansi_default; text-style: reverse; }
