@@ -72,7 +72,6 @@ def run(
     """
     from nightdesk.cli.output import print_json, print_line
     from nightdesk.cli.status import outcome
-    from nightdesk.core.start_times import read_start_ns
     from nightdesk.model.errors import UsageError
     from nightdesk.model.job import StartRun
 
@@ -82,7 +81,7 @@ def run(
         raise UsageError(f"{chosen[0]} and {chosen[1]} exclude each other.")
     if only is not bool(items):
         raise UsageError("Items are named behind --items.", f"nightdesk run {job} --items ITEM ITEM")
-    at_ns = read_start_ns(at, time.time_ns()) if at is not None else None
+    at_ns = _start_ns(at) if at is not None else None
     engine = choice.started()
     mode: RunMode = "dry" if dry_run else "single" if item is not None else "full"
     started = engine.start(StartRun(job=job, mode=mode, item=item, items=items, retry=retry, at_ns=at_ns))
@@ -92,6 +91,12 @@ def run(
         print_line(f"{started.id} {started.state}" + (f": {outcome(started)}" if started.reason else ""))
     if waits:
         wait_for(engine, started, as_json)
+
+
+def _start_ns(at: str) -> int:
+    from nightdesk.core.start_times import read_start_ns
+
+    return read_start_ns(at, time.time_ns())
 
 
 @click.command()

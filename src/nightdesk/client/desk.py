@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nightdesk.core.configuration import parse_config, read
-from nightdesk.model.config import DeskConfig
 from nightdesk.model.errors import ConfigError, NightdeskError
+
+if TYPE_CHECKING:
+    from nightdesk.model.config import DeskConfig
 
 CONFIG_NAME = "nightdesk.toml"
 TEMPORARY_NAME = ".temporary"
@@ -174,6 +176,8 @@ def read_origins(desk: Desk) -> dict[str, str]:
 
     Raises ConfigError when the file has become invalid since.
     """
+    from nightdesk.core.configuration import read
+
     text, name = _text_of(desk.config_path)
     return read(text, os.environ, desk.overrides, name).origins
 
@@ -184,6 +188,9 @@ def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> DeskC
 
 
 def _parse(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, str] | None) -> DeskConfig:
+    # Not above: a verb that finds the engine at work reads no file, and need not learn how.
+    from nightdesk.core.configuration import parse_config
+
     text, name = _text_of(path)
     return parse_config(text, env, overrides, name)
 
