@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
+from nightdesk.core.objects import ObjectCutter
 from nightdesk.model.sample import Device, Sample
 
+_NS: Final = 1_000_000_000
 VENDOR: Final = "0x1002"
 FILES: Final = (
     "gpu_busy_percent",
@@ -101,6 +103,44 @@ def _number(files: Mapping[str, str], *names: str) -> int | None:
         if text.isascii() and text.lstrip("-").isdigit() and len(text) < 19:
             return int(text)
     return None
+
+
+class RocmReader:
+    """Finds the reports of ``rocm-smi --json`` one after another, with whatever warnings between them."""
+
+    def __init__(self, interval_ns: int = _NS) -> None:
+        self._cutter = ObjectCutter()
+        self._interval_ns = interval_ns
+        self._last_ns = 0
+        self._unread = 0
+
+    @property
+    def dropped(self) -> int:
+        """Objects that could not be read."""
+        return self._unread + self._cutter.dropped
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held for a report that has not ended yet."""
+        return self._cutter.buffered
+
+    def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
+        """Samples of the reports that end within ``data``. They carry no time of their own."""
+        return [sample for text in self._cutter.feed(data) for sample in self._report(text, at_ns)]
+
+    def end(self, at_ns: int | None = None) -> list[Sample]:
+        """Nothing more."""
+        self._cutter.end()
+        return []
+
+    def _report(self, text: bytes, at_ns: int | None) -> list[Sample]:
+        sample = rocm_sample(text, at_ns)
+        if sample is None:
+            self._unread += 1
+            return []
+        before_ns, self._last_ns = self._last_ns, sample.at_ns
+        elapsed_ns = sample.at_ns - before_ns if before_ns else self._interval_ns
+        return [msgspec.structs.replace(sample, elapsed_ns=max(0, elapsed_ns))]
 
 
 def rocm_sample(document: bytes, at_ns: int | None) -> Sample | None:

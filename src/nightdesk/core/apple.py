@@ -21,8 +21,10 @@ CPU_HIDDEN: Final = (
     "The system hides this counter: it reads exactly 0 while cores work (macOS 27 without root)."
 )
 NO_PROCESSOR: Final = "The processor section is missing; it needs the cpu_power sampler."
+INTEL: Final = "This is an Intel Mac: its packages and C-states are not read, only Apple's chips are."
 NO_GPU: Final = "The gpu section is missing; it needs the gpu_power sampler."
 NO_COUNTER: Final = "This sample has no such counter."
+NO_CORES: Final = "This sample does not say how many cores a tier has."
 NO_THERMAL: Final = "The thermal pressure is missing; it needs the thermal sampler."
 SHARED_MEMORY: Final = "The GPU shares the machine's memory; its part is not reported here."
 NO_TEMPERATURE: Final = "This source reports no GPU temperature."
@@ -42,9 +44,12 @@ class AppleCounters:
 
     elapsed_ns: int
     has_processor: bool = True
+    no_processor: str = NO_PROCESSOR
     has_gpu: bool = True
     tiers: tuple[CpuTier, ...] = ()
     cores: tuple[CoreTimes, ...] = ()
+    clusters: tuple[float | None, ...] = ()
+    """Share of time in which any core of a cluster ran: no measure of load, only a sign that something worked."""
     cpu_w: float | None = None
     gpu_w: float | None = None
     ane_w: float | None = None
@@ -123,6 +128,8 @@ def build_sample(counters: AppleCounters, *, source: str, at_ns: int) -> Sample:
     package_w = None if hidden else _package_w(counters)
     if package_w is None:
         unknown["package_power_w"] = CPU_HIDDEN if hidden else NO_COUNTER
+    if not all(tier.cores for tier in counters.tiers):
+        unknown["cpu.tiers.cores"] = NO_CORES
     if counters.thermal is None:
         unknown["thermal"] = counters.no_thermal
     return Sample(
@@ -153,12 +160,15 @@ def _derived(counters: AppleCounters, package_w: float | None) -> tuple[str, ...
 def _cpu_is_hidden(counters: AppleCounters) -> bool:
     busy = any(core.active is not None and core.active > BUSY_RATIO for core in counters.cores)
     busy = busy or any((tier.scaled_ratio or 0) > BUSY_RATIO for tier in counters.tiers)
+    if ratio_of(counters.cores) is None:
+        # Not beside known cores: on some chips the cluster's share is stuck at 1.
+        busy = busy or any((active or 0) > BUSY_RATIO for active in counters.clusters)
     return counters.cpu_w == 0 and busy
 
 
 def _cpu(counters: AppleCounters, hidden: bool, unknown: dict[str, str]) -> Cpu | None:
     if not counters.has_processor:
-        unknown["cpu"] = NO_PROCESSOR
+        unknown["cpu"] = counters.no_processor
         return None
     ratio = ratio_of(counters.cores)
     if ratio is None:
@@ -179,7 +189,7 @@ def _devices(counters: AppleCounters, hidden: bool, unknown: dict[str, str]) -> 
     if counters.has_processor:
         devices.append(_ane(counters.ane_w, hidden, from_energy=counters.from_energy))
     else:
-        unknown["devices.ane"] = NO_PROCESSOR
+        unknown["devices.ane"] = counters.no_processor
     if not devices:
         unknown["devices"] = "This sample has neither a processor nor a gpu section."
     return tuple(devices)

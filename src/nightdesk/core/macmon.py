@@ -99,11 +99,7 @@ def _sample(root: dict[str, Any], elapsed_ns: int, at_ns: int) -> Sample:
         fans=read_fans(root),
         system_w=finite(root.get("sys_power")) or None,
     )
-    sample = build_sample(counters, source="macmon", at_ns=at_ns)
-    if all(tier.cores for tier in tiers):
-        return sample
-    reason = "This macmon does not say how many cores a tier has."
-    return msgspec.structs.replace(sample, unknown={**sample.unknown, "cpu.tiers.cores": reason})
+    return build_sample(counters, source="macmon", at_ns=at_ns)
 
 
 def _dict(root: dict[str, Any], key: str) -> dict[str, Any]:

@@ -23,10 +23,12 @@ def smi_sample(document: bytes, at_ns: int | None) -> Sample | None:
 
     The schema of versions 11, 12 and 13 is understood; "N/A" and its relatives become unknown.
     """
-    if b"<!ENTITY" in document:
+    # Warnings may stand before it, and the beginning of a report that was cut off.
+    start = document.rfind(b"<nvidia_smi_log")
+    if start < 0 or b"<!ENTITY" in document:
         return None
     try:
-        root = ElementTree.fromstring(document)  # noqa: S314 - entities are refused above
+        root = ElementTree.fromstring(document[start:])  # noqa: S314 - entities are refused above
     except (ElementTree.ParseError, ValueError, LookupError):
         return None
     if root.tag != "nvidia_smi_log":
@@ -54,7 +56,11 @@ def _smi_device(index: int, gpu: ElementTree.Element) -> Device:
         "active_ratio": _scaled(gpu, ("utilization/gpu_util",), 0.01),
         "memory_used_bytes": _bytes(gpu, "fb_memory_usage/used"),
         "memory_total_bytes": _bytes(gpu, "fb_memory_usage/total"),
-        "power_w": _scaled(gpu, ("gpu_power_readings/instant_power_draw", *_power_paths("power_draw")), 1),
+        "power_w": _scaled(
+            gpu,
+            ("gpu_power_readings/instant_power_draw", *_power_paths("power_draw", "average_power_draw")),
+            1,
+        ),
         "power_limit_w": _scaled(
             gpu, _power_paths("current_power_limit", "enforced_power_limit", "power_limit"), 1
         ),
@@ -191,7 +197,7 @@ class NvidiaCsvReader:
         self._buffer = b""
         self._names: list[str] = []
         self._cards: dict[str, Device] = {}
-        self._at_ns = 0
+        self._at_ns = self._last_ns = 0
 
     def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
         """Samples that are complete now; ``at_ns`` None takes the column ``timestamp`` where there is one."""
@@ -234,7 +240,9 @@ class NvidiaCsvReader:
         cards, self._cards = tuple(self._cards.values()), {}
         if not cards:
             return None
-        return Sample(at_ns=self._at_ns, elapsed_ns=self._interval_ns, source="nvidia-smi", devices=cards)
+        before_ns, self._last_ns = self._last_ns, self._at_ns
+        elapsed_ns = self._at_ns - before_ns if before_ns else self._interval_ns
+        return Sample(at_ns=self._at_ns, elapsed_ns=max(0, elapsed_ns), source="nvidia-smi", devices=cards)
 
 
 def _row_ns(text: str) -> int:

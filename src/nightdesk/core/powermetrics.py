@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import datetime
 import plistlib
+import re
 from typing import Any, Final
 from xml.parsers.expat import ExpatError
 
 from nightdesk.core.apple import (
+    INTEL,
+    NO_PROCESSOR,
     AppleCounters,
     CoreTimes,
     build_sample,
@@ -94,13 +97,28 @@ class PowermetricsReader:
 
 def sample_of_document(document: bytes, at_ns: int | None = None) -> Sample | None:
     """The sample in one plist document; None where it is damaged or not a document of powermetrics."""
+    root = _root(document)
+    if root is None and (mended := _mended(document)) != document:
+        root = _root(mended)
+    if root is None or not _KNOWN_KEYS & root.keys():
+        return None
+    return build_sample(_counters(root), source="powermetrics", at_ns=_time(root, at_ns))
+
+
+def _root(document: bytes) -> dict[str, Any] | None:
     try:
         root = plistlib.loads(document, fmt=plistlib.FMT_XML)
     except (ExpatError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
         return None
-    if not isinstance(root, dict) or not _KNOWN_KEYS & root.keys():
-        return None
-    return build_sample(_counters(root), source="powermetrics", at_ns=_time(root, at_ns))
+    return root if isinstance(root, dict) else None
+
+
+_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def _mended(document: bytes) -> bytes:
+    """``document`` with what XML forbids replaced: the names of tasks are cut within a character, or hold controls."""
+    return _FORBIDDEN.sub("\ufffd", document.decode("utf-8", "replace")).encode()
 
 
 def _time(root: dict[str, Any], at_ns: int | None) -> int:
@@ -117,17 +135,21 @@ def _counters(root: dict[str, Any]) -> AppleCounters:
     processor = _section(root, "processor")
     gpu = _section(root, "gpu")
     elapsed_ns = max(0, int(finite(root.get("elapsed_ns")) or 0))
-    clusters = [_cluster(entry) for entry in _dicts(processor, "clusters")]
+    entries = _dicts(processor, "clusters")
+    clusters = [_cluster(entry) for entry in entries]
+    intel = processor is not None and not entries and "packages" in processor
     power = {
         part: _power_w(processor, part, elapsed_ns) for part in ("cpu", "gpu", "ane", "combined", "package")
     }
     thermal = root.get("thermal_pressure")
     return AppleCounters(
         elapsed_ns=elapsed_ns,
-        has_processor=processor is not None,
+        has_processor=processor is not None and not intel,
+        no_processor=INTEL if intel else NO_PROCESSOR,
         has_gpu=gpu is not None,
         tiers=tuple(tier for tier, _ in clusters),
         cores=tuple(core for _, cores in clusters for core in cores),
+        clusters=tuple(_active(entry) for entry in entries),
         cpu_w=power["cpu"],
         # One source throughout: the two sections are sampled at slightly different moments.
         gpu_w=power["gpu"] if power["gpu"] is not None else _power_w(gpu, "gpu", elapsed_ns),

@@ -1,6 +1,7 @@
 """Reads what ``powermetrics`` prints for people (macOS 11 and later, Apple chips): bytes in, samples out.
 
 Only for recordings: a text sample is complete when the next one begins, so that live use would lag by one interval.
+An excerpt without the heading of its sample is read as well; its time and its length are then unknown, that is 0.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from nightdesk.core.apple import AppleCounters, CoreTimes, build_sample, ratio_of
+from nightdesk.core.apple import INTEL, NO_PROCESSOR, AppleCounters, CoreTimes, build_sample, ratio_of
 from nightdesk.model.sample import CpuTier, Sample
 
 MAX_LINE_BYTES: Final = 65_536
@@ -24,9 +25,11 @@ _SECTION: Final = re.compile(r"\*\*\*\*? (.+?) \*\*\*\*?$")
 _CLUSTER: Final = re.compile(r"(\w{1,8}-Cluster) (.+?): +(.*)$")
 _CORE: Final = re.compile(r"CPU (\d{1,4}) (frequency|idle residency|down residency): +(.*)$", re.IGNORECASE)
 _POWER: Final = re.compile(
-    r"(CPU|GPU|ANE|Package|Combined|Clusters Total) Power(?: \(.*\))?: +(-?[\d.]{1,12}) mW$"
+    r"(CPU|GPU|ANE|Package|Combined|Clusters Total) Power(?: \(.*\))?: +(-?\d{1,9}(?:\.\d{1,6})?) mW$"
 )
-_GPU: Final = re.compile(r"GPU (?:HW )?(active frequency|idle residency): +(.*)$")
+_GPU: Final = re.compile(r"GPU (?:HW )?(active frequency|active residency|idle residency): +(.*)$")
+_EXCERPT: Final = re.compile(r"\*{4} (?:Processor|GPU) usage \*{4}|\w{1,8}-Cluster |(?:CPU|GPU|ANE) Power: ")
+"""Lines with which an excerpt may begin."""
 _PRESSURE: Final = re.compile(r"Current pressure level: +(\w{1,40})$")
 _NUMBER: Final = re.compile(r"\d{0,12}\.?\d{1,6}")
 
@@ -41,6 +44,8 @@ class PowermetricsTextReader:
         """Lines longer than :data:`MAX_LINE_BYTES`."""
         self._buffer = b""
         self._block: _Block | None = None
+        self._passing = False
+        """Within a block about another span of time."""
 
     @property
     def buffered(self) -> int:
@@ -66,15 +71,28 @@ class PowermetricsTextReader:
 
     def _line(self, line: str, at_ns: int | None) -> list[Sample]:
         if line.startswith("*** ") and "system activity" in line:
+            return self._heading(line, at_ns)
+        if self._passing or not line:
+            return []
+        finished: list[Sample] = []
+        if _EXCERPT.match(line) and (self._block is None or self._block.repeats(line)):
             finished = self._finish()
-            # "Summary" and "Lifetime" headings begin blocks about another span of time: nothing is kept of those.
-            if "Sampled" in line:
-                self._block = _begin(line, at_ns)
-                self.dropped += self._block is None
-            return finished
-        if self._block is not None and line:
+            self._block = _Block(at_ns or 0, 0, headed=False)
+        if self._block is not None:
             self._block.read(line)
-        return []
+        return finished
+
+    def _heading(self, line: str, at_ns: int | None) -> list[Sample]:
+        if self._block is not None and not self._block.headed:
+            # What stood before the first heading was the end of a sample that is cut off.
+            self._block, self.dropped = None, self.dropped + 1
+        finished = self._finish()
+        # "Summary" and "Lifetime" headings begin blocks about another span of time: nothing is kept of those.
+        if "Sampled" in line:
+            self._block = _begin(line, at_ns)
+            self.dropped += self._block is None
+        self._passing = self._block is None
+        return finished
 
     def _finish(self) -> list[Sample]:
         block, self._block = self._block, None
@@ -85,6 +103,7 @@ class PowermetricsTextReader:
 class _Cluster:
     name: str
     freq_hz: float | None = None
+    active: float | None = None
     idle: dict[str, float] = field(default_factory=dict)
     down: dict[str, float] = field(default_factory=dict)
     cores: set[str] = field(default_factory=set)
@@ -108,19 +127,33 @@ class _Block:
 
     at_ns: int
     elapsed_ns: int
+    headed: bool = True
     section: str = ""
+    intel: bool = False
     clusters: list[_Cluster] = field(default_factory=list)
     watts: dict[str, float] = field(default_factory=dict)
     gpu: dict[str, float] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
+    headings: set[str] = field(default_factory=set)
     thermal: str | None = None
+
+    def repeats(self, line: str) -> bool:
+        """True for what an excerpt has had already: its next sample begins there."""
+        if self.headed:
+            return False
+        cluster = _CLUSTER.fullmatch(line)
+        earlier = [each.name for each in self.clusters[:-1]]
+        return cluster[1] in earlier if cluster else line.strip("* ").lower() in self.headings
 
     def read(self, line: str) -> None:
         """Takes what ``line`` says; lines of task tables and other sections are not looked at."""
         heading = _SECTION.fullmatch(line)
         if heading:
             self.section = heading[1].lower()
+            self.headings.add(self.section)
             self.seen.add(self.section)
+        elif not self.headed and not self.section:
+            self._excerpt(line)
         elif self.section == "processor usage":
             if not self._processor(line):
                 self._power(line)
@@ -130,12 +163,19 @@ class _Block:
         elif self.section == "thermal pressure" and (found := _PRESSURE.fullmatch(line)):
             self.thermal = found[1]
 
+    def _excerpt(self, line: str) -> None:
+        """A line of an excerpt without headings of sections: it tells by itself where it belongs."""
+        if self._graphics(line):
+            self.seen.add("gpu usage")
+        elif self._processor(line) or self._power(line):
+            self.seen.add("processor usage")
+        elif found := _PRESSURE.fullmatch(line):
+            self.thermal = found[1]
+
     def _processor(self, line: str) -> bool:
         if found := _CLUSTER.fullmatch(line):
-            if not self.clusters or self.clusters[-1].name != found[1]:
-                self.clusters.append(_Cluster(found[1]))
-            if found[2].endswith("active frequency"):
-                self.clusters[-1].freq_hz = _scaled(found[3], 1e6)
+            if found[2] != "Power":
+                self._cluster(*found.groups())
             return True
         if (found := _CORE.fullmatch(line)) and self.clusters:
             cluster, value = self.clusters[-1], _scaled(found[3], 0.01)
@@ -145,6 +185,14 @@ class _Block:
             return True
         return False
 
+    def _cluster(self, name: str, what: str, value: str) -> None:
+        if not self.clusters or self.clusters[-1].name != name:
+            self.clusters.append(_Cluster(name))
+        if what.endswith("active frequency"):
+            self.clusters[-1].freq_hz = _scaled(value, 1e6)
+        elif what.endswith("active residency"):
+            self.clusters[-1].active = _scaled(value, 0.01)
+
     def _graphics(self, line: str) -> bool:
         found = _GPU.fullmatch(line)
         value = _scaled(found[2], 1.0) if found else None
@@ -152,18 +200,22 @@ class _Block:
             self.gpu[found[1]] = value
         return found is not None
 
-    def _power(self, line: str) -> None:
+    def _power(self, line: str) -> bool:
+        self.intel = self.intel or line.startswith("Intel energy model")
         found = _POWER.fullmatch(line)
         if found:
             # The GPU's power is printed in two sections, sampled at different moments: the first goes with the others.
             self.watts.setdefault(found[1], float(found[2]) / 1000)
+        return found is not None
 
     def sample(self) -> Sample:
         """The finished sample."""
         idle, mhz = self.gpu.get("idle residency"), self.gpu.get("active frequency")
+        active = self.gpu.get("active residency") if idle is None else 100 - idle
         counters = AppleCounters(
             elapsed_ns=self.elapsed_ns,
-            has_processor="processor usage" in self.seen,
+            has_processor="processor usage" in self.seen and not self.intel,
+            no_processor=INTEL if self.intel else NO_PROCESSOR,
             has_gpu="gpu usage" in self.seen,
             tiers=tuple(cluster.tier() for cluster in self.clusters),
             cores=tuple(core for cluster in self.clusters for core in cluster.times()),
@@ -171,7 +223,8 @@ class _Block:
             gpu_w=self.watts.get("GPU"),
             ane_w=self.watts.get("ANE"),
             package_w=self.watts.get("Combined", self.watts.get("Package")),
-            gpu_active=None if idle is None else min(1.0, max(0.0, 1 - idle / 100)),
+            clusters=tuple(cluster.active for cluster in self.clusters),
+            gpu_active=None if active is None else min(1.0, max(0.0, active / 100)),
             gpu_hz=None if mhz is None else mhz * 1e6,
             thermal=self.thermal,
         )

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from nightdesk.core.amdgpu import rocm_sample
+from nightdesk.core.amdgpu import RocmReader
 from nightdesk.core.amdgpu_top import AmdgpuTopReader
 from nightdesk.core.macmon import MacmonReader
 from nightdesk.core.mactop import MactopReader
@@ -25,6 +25,14 @@ SUPPORTED: Final = (
     "Supported: powermetrics (plist or text), asitop's file, macmon pipe, mactop --headless --format json, "
     "nvidia-smi -q -x or --query-gpu with a heading, rocm-smi -a --json, amdgpu_top -J."
 )
+
+
+_TEXT: Final = re.compile(
+    rb"^(?:Machine model:|\*{4} (?:Processor|GPU) usage|\w{1,8}-Cluster .{0,40}(?:frequency|residency|Power):"
+    rb"|(?:CPU|GPU|ANE) Power: )",
+    re.MULTILINE,
+)
+"""Lines of the text of powermetrics, also in an excerpt of it."""
 
 
 class RecordingReader(Protocol):
@@ -47,7 +55,7 @@ def reader_for(head: bytes) -> RecordingReader:
         return ReportReader(smi_sample, b"</nvidia_smi_log>")
     if b"<plist" in head or head.lstrip(b"\0 \t\r\n\xef\xbb\xbf").startswith(b"<?xml"):
         return PowermetricsReader()
-    if b"*** Sampled system activity" in head or re.search(rb"^Machine model:", head, re.MULTILINE):
+    if b"*** Sampled system activity" in head or _TEXT.search(head):
         return PowermetricsTextReader()
     reader = _json_reader(head) or _csv_reader(head)
     if reader is None:
@@ -64,7 +72,7 @@ def _json_reader(head: bytes) -> RecordingReader | None:
     if any(key in head for key in (b'"gpu_activity"', b'"GRBM"', b'"Total VRAM"', b'"amdgpu_top_version"')):
         return AmdgpuTopReader()
     if re.search(rb'"card\d+"\s*:', head):
-        return ReportReader(rocm_sample, None)
+        return RocmReader()
     if any(key in head for key in (b'"gpu_power"', b'"gpu_usage"', b'"ecpu_usage"', b'"cpu_power"')):
         return MacmonReader()
     return None
@@ -77,12 +85,12 @@ def _csv_reader(head: bytes) -> RecordingReader | None:
 
 
 class ReportReader:
-    """Collects whole reports that end with ``mark`` (or with the recording, where None) and reads each at once."""
+    """Collects whole reports that end with ``mark`` and reads each at once."""
 
     def __init__(
         self,
         read: Callable[[bytes, int | None], Sample | None],
-        mark: bytes | None,
+        mark: bytes,
         interval_ns: int = 1_000_000_000,
     ) -> None:
         self.dropped = 0
@@ -97,10 +105,10 @@ class ReportReader:
 
     def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
         """Samples of the reports that end within ``data``."""
-        searched = max(0, len(self._buffer) - len(self._mark or b""))
+        searched = max(0, len(self._buffer) - len(self._mark))
         self._buffer += data
         samples: list[Sample] = []
-        while self._mark and (end := self._buffer.find(self._mark, searched)) >= 0:
+        while (end := self._buffer.find(self._mark, searched)) >= 0:
             report = bytes(self._buffer[: end + len(self._mark)])
             del self._buffer[: len(report)]
             searched = 0
@@ -112,13 +120,13 @@ class ReportReader:
         return samples
 
     def end(self, at_ns: int | None = None) -> list[Sample]:
-        """The sample of a report that ends with the recording."""
-        report = bytes(self._buffer).strip()
+        """Nothing more: a report that the end of the recording cuts off is dropped and counted."""
+        self.dropped += bool(self._buffer.strip(b"\0 \t\r\n"))
         self._buffer.clear()
-        return self._report(report, at_ns) if report else []
+        return []
 
     def _report(self, report: bytes, at_ns: int | None) -> list[Sample]:
-        sample = self._read(report.strip(), at_ns)
+        sample = self._read(report, at_ns)
         if sample is None:
             self.dropped += 1
             return []
