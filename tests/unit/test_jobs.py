@@ -130,6 +130,16 @@ def test_pauses_between_attempts_double_up_to_the_longest() -> None:
     assert [retry_pause_ns(plan, tries) for tries in (1, 2, 3, 4, 99)] == [S, 2 * S, 4 * S, 7 * S, 7 * S]
 
 
+def test_items_that_failed_together_are_not_tried_again_together() -> None:
+    names = tuple(f"i{number}" for number in range(40))
+    now, _ = go(work(items=names, parallel=40, attempts=2, backoff_ns=100 * S, longest_pause_ns=900 * S))
+    now, _ = go(now, Admitted(), *(event for at in range(40) for event in begin(S, at + 1, at)))
+    now, _ = go(now, *(Ended(at + 1, 10 * S, failure=BROKEN) for at in range(40)))
+    due = [each.due_ns - 10 * S for each in now.ledger.delayed]
+    assert all(80 * S <= each <= 100 * S for each in due)
+    assert len({each // S for each in due}) > 10
+
+
 @pytest.mark.parametrize("kind", ["not_found", "model_missing"])
 def test_a_failure_that_another_attempt_can_not_help_is_final(kind: str) -> None:
     now, _ = go(running(attempts=5), Ended(1, 9 * S, failure=Failure(kind=kind, evidence="x")))
@@ -250,7 +260,8 @@ def test_an_item_that_failed_waits_for_its_next_attempt_while_others_go_on() -> 
     assert (commands, now.run.state) == ((sweep(1), Launch()), "running")
     assert list(now.next_items(11 * S)) == [1] and list(now.next_items(41 * S)) == [0, 1]
     now, _ = go(now, *begin(11 * S, 2, 1), Ended(2, 12 * S, exit_status=0))
-    assert (now.run.state, next_deadline_ns(now)) == ("waiting", 41 * S)
+    due_ns = now.ledger.delayed[0].due_ns
+    assert (now.run.state, next_deadline_ns(now)) == ("waiting", due_ns) and 35 * S <= due_ns <= 41 * S
     now, commands = go(now, Admitted())
     now, _ = go(now, *begin(41 * S, 3, 0))
     assert now.run.attempt == 2
