@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from textual import events
 
 from nightdesk.model.desk import ExchangeChanged, ExchangeCounts
 from nightdesk.model.errors import NightdeskError
@@ -206,6 +207,25 @@ async def test_the_filter_speaks_the_query_language_completes_and_says_what_is_w
         assert "/model:" in screen_lines(app)[-2]
         await pilot.press("escape")
         await until(pilot, lambda: len(grid_of(app).rows) == 3)
+
+
+async def test_keys_that_come_in_one_burst_are_taken_in_their_order(engine: FakeEngine) -> None:
+    engine.first = snapshot(exchanges=(row(1, model="qwen3:8b"), row(2, model="llama3.1:8b")))
+    app = viewer(engine, mode="traffic")
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until(pilot, lambda: "qwen3:8b" in screen_text(app))
+        await pilot.press("slash", *"model:qw")
+        await until(pilot, lambda: "qwen3:8b  tab" in screen_text(app))
+        for key, letter in (
+            ("tab", "\t"),
+            ("space", " "),
+            ("x", "x"),
+            ("backspace", None),
+            ("o", "o"),
+            ("p", "p"),
+        ):
+            app.post_message(events.Key(key, letter))
+        await until(pilot, lambda: pane_of(app).filter_text == "model:qwen3:8b op")
 
 
 async def test_o_goes_through_the_orders_and_the_title_shows_the_arrow(engine: FakeEngine) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Self, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -87,6 +87,15 @@ class FilterLine(Input):
         if action in ("accept", "choose"):
             return self.hint is not None and bool(self.hint.suggestions)
         return super().check_action(action, parameters)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Its own keys at once: by way of the app they would come behind the letters that were typed after them."""
+        for widget, bindings in self.screen._binding_chain:
+            for binding in bindings.key_to_bindings.get(event.key, ()) if widget is self else ():
+                if await self.app.run_action(binding.action, self):
+                    event.stop()
+                    event.prevent_default()
+                    return
 
     def action_leave(self) -> None:
         """Clear the text; the pane closes the line."""
