@@ -10,6 +10,7 @@ import pytest
 
 from nightdesk.cli import open as opening
 from nightdesk.cli.desk import DeskChoice
+from nightdesk.cli.passing import make_folder, passing_desk
 from nightdesk.client.engine import Engine
 from nightdesk.client.launch import ensure_engine
 from nightdesk.model.errors import CaptureError, NightdeskError
@@ -35,10 +36,10 @@ def runtime(monkeypatch: pytest.MonkeyPatch, world: World) -> Path:
 
 def opened(file: Path) -> tuple[Engine, Path]:
     """The engine of a temporary desk for ``file``, and the desk's folder."""
-    folder = opening._make_folder()
+    folder = make_folder()
     (folder / opening.CAPTURE_NAME).symlink_to(file)
     flags = opening._flags(file.name, None)
-    desk = opening._desk(DeskChoice(None), folder, flags)
+    desk = passing_desk(DeskChoice(None), folder, flags)
     assert desk.name == file.name
     return ensure_engine(desk, flags), folder
 

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 import sys
-import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from nightdesk.cli.capture import parse_ports
 from nightdesk.cli.desk import DeskChoice, pass_choice
-
-if TYPE_CHECKING:
-    from nightdesk.client.desk import Desk
+from nightdesk.cli.passing import end_desk, make_folder, passing_desk
 
 CAPTURE_NAME = "capture"
 """In the temporary desk: a link to the file, or the pipe through which standard input comes."""
@@ -55,14 +50,14 @@ def open_capture(choice: DeskChoice, ctx: click.Context, file: Path, ports: froz
         _take_keys_from_terminal()
     check_terminal()
     options = ctx.parent.params if ctx.parent else {}
-    folder = _make_folder()
+    folder = make_folder()
     try:
         if stream is None:
             (folder / CAPTURE_NAME).symlink_to(file.resolve())
         else:
             os.mkfifo(folder / CAPTURE_NAME, 0o600)
         flags = (*choice.settings, *_flags(_shown(file), ports))
-        desk = _desk(choice, folder, flags)
+        desk = passing_desk(choice, folder, flags)
 
         def view() -> int:
             from nightdesk.tui.start import run_viewer
@@ -79,7 +74,7 @@ def open_capture(choice: DeskChoice, ctx: click.Context, file: Path, ports: froz
 
         status = guarded(view)
     finally:
-        _end(folder)
+        end_desk(folder)
     sys.exit(status)
 
 
@@ -151,21 +146,6 @@ def _check_capture(name: str, head: bytes) -> None:
         raise CaptureError(f"{name} can't be shown: {reason}", fault.hint) from fault
 
 
-def _make_folder() -> Path:
-    """A private folder for the temporary desk, beside the sockets."""
-    from nightdesk.client.desk import TEMPORARY_NAME, socket_path
-    from nightdesk.client.launch import make_private
-
-    # The engine of this capture is meant, whatever engine the user's shell names.
-    for name in ("NIGHTDESK_SOCKET", "NIGHTDESK_DESK"):
-        os.environ.pop(name, None)
-    base = socket_path(Path("/"), os.environ).parent
-    make_private(base)
-    folder = Path(tempfile.mkdtemp(prefix="open-", dir=base))
-    (folder / TEMPORARY_NAME).touch(0o600)
-    return folder
-
-
 def _flags(name: str, ports: frozenset[int] | None) -> tuple[str, ...]:
     """The settings of the temporary desk: nothing of this machine is looked at, nothing is thrown away."""
     given = ",".join(str(port) for port in sorted(ports or ()))
@@ -182,23 +162,6 @@ def _flags(name: str, ports: frozenset[int] | None) -> tuple[str, ...]:
     )
 
 
-def _desk(choice: DeskChoice, folder: Path, flags: tuple[str, ...]) -> Desk:
-    """The temporary desk, with the looks of the user's own where there is one that can be read."""
-    from dataclasses import replace
-
-    import msgspec
-
-    from nightdesk.client.desk import find_desk
-    from nightdesk.model.errors import ConfigError
-
-    desk = find_desk(default=folder, overrides=dict(flag.partition("=")[::2] for flag in flags))
-    try:
-        looks = choice.desk().config.viewer
-    except ConfigError:
-        return desk
-    return replace(desk, config=msgspec.structs.replace(desk.config, viewer=looks))
-
-
 def _pump(stream: int, head: bytes, pipe: Path) -> None:
     """Hand standard input on to the engine of the temporary desk, in a thread."""
 
@@ -211,17 +174,3 @@ def _pump(stream: int, head: bytes, pipe: Path) -> None:
                 block = os.read(stream, 1 << 20)
 
     threading.Thread(target=copy, name="standard input", daemon=True).start()
-
-
-def _end(folder: Path) -> None:
-    """End the engine of the temporary desk and remove its folder."""
-    from nightdesk.client.desk import socket_path
-    from nightdesk.client.engine import Engine
-    from nightdesk.client.launch import is_answering
-    from nightdesk.model.errors import NightdeskError
-
-    socket = socket_path(folder, os.environ)
-    if is_answering(socket):
-        with contextlib.suppress(NightdeskError):
-            Engine(socket).shutdown()
-    shutil.rmtree(folder, ignore_errors=True)

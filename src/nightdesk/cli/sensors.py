@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -12,7 +14,9 @@ from nightdesk.model.config import SENSOR_SOURCES
 if TYPE_CHECKING:
     from nightdesk.model.sample import Device, Sample, SensorLine
 
-SOURCES = tuple(name for name in SENSOR_SOURCES if name != "off")
+SOURCES = tuple(name for name in SENSOR_SOURCES if name not in ("off", "file"))
+RECORDING_NAME = "recording"
+"""In the temporary desk: a link to the file."""
 _CHUNK = 65_536
 
 
@@ -35,13 +39,21 @@ _CHUNK = 65_536
     metavar="FILE",
     help="Show a recording instead, whose kind is recognised; - is standard input.",
 )
-def sensors(as_json: bool, once: bool, source: str, interval_ms: int, replay: BinaryIO | None) -> None:
+@click.pass_context
+def sensors(
+    ctx: click.Context, as_json: bool, once: bool, source: str, interval_ms: int, replay: BinaryIO | None
+) -> None:
     """Show what CPU, GPU and Neural Engine do.
+
+    On a terminal, a recording plays in the viewer as if it were live, on a desk of its own that leaves nothing
+    behind; into a pipe, and with --json or --once, its samples are printed at once.
 
     Unknown values are absent from JSON, with the reason under "unknown".
     """
     show = _show_json if as_json else _show_line
-    if replay is not None:
+    if replay is not None and not as_json and not once and replay.name != "<stdin>" and sys.stdout.isatty():
+        _view(ctx, Path(replay.name))
+    elif replay is not None:
         _replay(replay, show, once=once)
     else:
         _measure(source, interval_ms, show, once=once)
@@ -81,6 +93,47 @@ def _measure(source: str, interval_ms: int, show: Callable[[Sample], None], *, o
     loop.run(signals.wake)
 
 
+def _view(ctx: click.Context, file: Path) -> None:
+    from nightdesk.cli.desk import DeskChoice
+    from nightdesk.cli.passing import end_desk, make_folder, passing_desk
+    from nightdesk.core.foreign import safe_line
+    from nightdesk.engine.sensors.playback import check_recording
+    from nightdesk.tui.guard import check_terminal, guarded
+
+    check_recording(file)
+    check_terminal()
+    choice = ctx.find_object(DeskChoice) or DeskChoice(None)
+    options = ctx.parent.params if ctx.parent else {}
+    folder = make_folder()
+    try:
+        (folder / RECORDING_NAME).symlink_to(file.resolve())
+        flags = (*choice.settings, *_flags(safe_line(file.name, 80)))
+        desk = passing_desk(choice, folder, flags)
+
+        def view() -> int:
+            from nightdesk.tui.start import run_viewer
+
+            theme, plain = options.get("theme"), options.get("plain", False)
+            return run_viewer(desk, theme=theme, ascii=plain, mode="accelerators", flags=flags)
+
+        status = guarded(view)
+    finally:
+        end_desk(folder)
+    sys.exit(status)
+
+
+def _flags(name: str) -> tuple[str, ...]:
+    """The settings of the temporary desk: nothing of this machine is looked at."""
+    return (
+        f"desk.name={name}",
+        "capture.source=off",
+        "sensors.source=file",
+        f"sensors.file={RECORDING_NAME}",
+        "watch.processes=[]",
+        "watch.logs=[]",
+    )
+
+
 def _replay(recording: BinaryIO, show: Callable[[Sample], None], *, once: bool) -> None:
     from nightdesk.core.recordings import HEAD_BYTES, SUPPORTED, reader_for
     from nightdesk.model.errors import NightdeskError
@@ -117,8 +170,6 @@ def _show_json(sample: Sample) -> None:
 
 
 def _show_line(sample: Sample) -> None:
-    import sys
-
     from nightdesk.cli.output import print_line
 
     print_line(sample_line(sample))

@@ -390,8 +390,9 @@ class Service:
 
     def _sensor_argv(self) -> list[str]:
         interval_ms = span_ns(self.desk.config.sensors.interval) // 10**6
-        source = self.desk.config.sensors.source
-        return ["-m", "nightdesk.engine.sensors", "--source", source, "--interval-ms", str(interval_ms)]
+        source, file = self.desk.config.sensors.source, self.desk.config.sensors.file
+        argv = ["-m", "nightdesk.engine.sensors", "--source", source, "--interval-ms", str(interval_ms)]
+        return argv + (["--file", str(self.desk.folder / file)] if file else [])
 
     def _sensor_line(self, line: bytes) -> None:
         match sensor_decoder.decode(line):

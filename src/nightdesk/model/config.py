@@ -75,6 +75,7 @@ SensorSource = Literal[
     "nvidia-smi",
     "amd",
     "host",
+    "file",
     "off",
 ]
 SENSOR_SOURCES: tuple[str, ...] = get_args(SensorSource)
@@ -84,6 +85,8 @@ class SensorsSection(Section, frozen=True, kw_only=True):
     """``[sensors]``"""
 
     source: SensorSource = "auto"
+    file: str | None = None
+    """The recording of the source ``file``, relative to the desk's folder."""
     interval: Span = "1s"
 
 

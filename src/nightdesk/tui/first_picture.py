@@ -23,6 +23,7 @@ ROWS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "jobs": ((1,), (5,)),
     "machine": ((2,), (4,)),
     "logs": ((5,),),
+    "accelerators": ((2,),),
 }
 """Mode → the panes of each row."""
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -55,7 +56,7 @@ def frames(width: int, height: int, mode: str) -> tuple[Frame, ...]:
         return ()
     rows = ROWS.get(mode, ROWS["desk"])
     if width < TABS_BELOW_WIDTH or height < TABS_BELOW_HEIGHT:
-        first = {"traffic": 3, "machine": 4, "logs": 5}.get(mode, 1)
+        first = {"traffic": 3, "machine": 4, "logs": 5, "accelerators": 2}.get(mode, 1)
         return (Frame(first, 0, 2, width, height - 3),)
     return tuple(_placed(rows, width, height, mode))
 

@@ -10,18 +10,21 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from nightdesk.engine.sensors.choice import choose
 from nightdesk.engine.sensors.host import open_host
 from nightdesk.engine.sensors.loop import SensorLoop
+from nightdesk.engine.sensors.playback import Playback
 from nightdesk.engine.sensors.signals import StopOnSignals
 from nightdesk.model.config import SENSOR_SOURCES
 from nightdesk.model.sample import SensorLine, SensorStatus, sensor_encoder
 
 SHORTEST_MS, LONGEST_MS = 100, 3_600_000
 _LONGEST_LINE = 65_536
+NO_FILE = 'The source "file" needs file = "…" under [sensors]: a recording of measurements.'
 SWITCHED_OFF = "The sensors are switched off in the configuration."
 
 
@@ -81,8 +84,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="nightdesk-sensors", description=__doc__)
     parser.add_argument("--source", choices=SENSOR_SOURCES, default="auto")
     parser.add_argument("--interval-ms", type=int, default=1000, help=f"{SHORTEST_MS} to {LONGEST_MS}")
+    parser.add_argument("--file", type=Path, help="the recording of the source file")
     given = parser.parse_args(argv)
-    _serve(given.source, _within(given.interval_ms))
+    if given.source == "file":
+        _play(given.file)
+    else:
+        _serve(given.source, _within(given.interval_ms))
+
+
+def _play(file: Path | None) -> None:
+    if file is None:
+        sys.exit(NO_FILE)
+
+    def emit(line: SensorLine) -> None:
+        with signals:
+            _write(sensor_encoder.encode(line) + b"\n")
+
+    playback = Playback(file, emit)
+    signals = StopOnSignals(playback.stop)
+    playback.watch(0, Control(0, playback.pace, playback.stop).ready)
+    with contextlib.suppress(BrokenPipeError):
+        playback.run(signals.wake)
 
 
 def _serve(source: str, interval_ms: int) -> None:

@@ -41,9 +41,8 @@ def choose(name: str, interval_ms: int, platform: str = sys.platform) -> Choice:
         "host": lambda _: Choice(no_devices=NO_SOURCE),
     }
     if name not in choices:
-        raise UsageError(
-            f"There is no sensor source named {name!r}.", f"Sources: {', '.join(SENSOR_SOURCES)}."
-        )
+        known = ", ".join(source for source in SENSOR_SOURCES if source != "file")
+        raise UsageError(f"There is no sensor source named {name!r}.", f"Sources: {known}.")
     choice = choices[name](interval_ms)
     if name != "host" and platform == "linux":
         choice.extras.append(_rapl())

@@ -104,7 +104,9 @@ def _run_words(run: RunEnergy) -> str:
 
 
 def watt_hours(value: float) -> str:
-    """``412 Wh``, ``1.2 kWh``, ``0.31 Wh``."""
+    """``412 Wh``, ``1.2 kWh``, ``0.31 Wh``, ``4.2 mWh``."""
     if value >= 1000:
         return f"{value / 1000:.2f} kWh"
+    if 0 < value < 0.1:
+        return f"{max(value * 1000, 0.01):.2g} mWh"
     return f"{value:.0f} Wh" if value >= 10 else f"{value:.2g} Wh"

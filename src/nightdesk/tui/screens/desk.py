@@ -39,6 +39,8 @@ MODES: Mapping[str, tuple[int, ...]] = {
     "logs": (5,),
 }
 """Mode → numbers of its panes; the first one gets the focus."""
+ZOOMED: Mapping[str, tuple[str, int]] = {"accelerators": ("machine", 2)}
+"""What a viewer may begin with besides a mode → the mode, and the pane of it that fills the screen."""
 
 
 class DeskScreen(Screen[None]):
@@ -61,11 +63,12 @@ class DeskScreen(Screen[None]):
 
     def __init__(self, mode: str = "desk") -> None:
         super().__init__()
+        mode, pane = ZOOMED.get(mode, (mode, 0))
         self.mode = mode if mode in MODES else "desk"
         self.add_class(f"-{self.mode}")
-        self.current = MODES[self.mode][0]
+        self.current = pane or MODES[self.mode][0]
         """Number of the pane that has the focus, or had it last."""
-        self.zoomed = False
+        self.zoomed = bool(pane)
         self._gone = False
         """Whether a pane has been gone to."""
 
