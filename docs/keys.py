@@ -45,6 +45,7 @@ TITLES = {
     "items": "Choice of an item",
     "run_items": "The items of a run",
     "item": "An item of a run",
+    "failure": "A failed attempt",
     "trial": "A single run or a dry run",
     "confirm": "A question",
     "filter": "The filter line",

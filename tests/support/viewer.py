@@ -22,6 +22,7 @@ from nightdesk.model.desk import (
     Snapshot,
     SourceState,
 )
+from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
 from nightdesk.model.energy import EnergyReport
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange, ExchangeRow
@@ -348,6 +349,12 @@ class FakeEngine:
     async def move_items(self, run_id: str, move: ItemMove) -> Run:
         self._note("move_items", run_id, move)
         return run("transcribe", "running")
+
+    async def failures(self, run_id: str) -> tuple[FailedAttempt, ...]:
+        return ()
+
+    async def failure(self, run_id: str, serial: int) -> Diagnosis:
+        raise NightdeskError("There is no such failure.")
 
     async def comparison(self, run_id: str) -> ItemComparison:
         raise NightdeskError("There is no such run.")

@@ -81,7 +81,7 @@ def _print_list(failed: Sequence[FailedAttempt]) -> None:
 
 def _print(found: Diagnosis) -> None:
     from nightdesk.cli.output import print_line
-    from nightdesk.core.failure_advice import advice, class_words
+    from nightdesk.core.failure_advice import advice, class_words, end_words
     from nightdesk.model.units import format_duration
 
     what = found.what
@@ -91,7 +91,7 @@ def _print(found: Diagnosis) -> None:
     if said := advice(what.failure.kind):
         print_line(said)
     took = format_duration(max(0, what.ended_ns - (found.started_ns or found.launched_ns)))
-    print_line(f"ended {_clock(what.ended_ns)} after {took}, {_end_words(found)}")
+    print_line(f"ended {_clock(what.ended_ns)} after {took}, {end_words(found.exit_status, found.signal)}")
     print_line(f"command  {' '.join(found.command)}")
     print_line(f"in       {found.working_folder}")
     print_line(f"kept in  {found.folder}")
@@ -100,12 +100,6 @@ def _print(found: Diagnosis) -> None:
     _print_exchanges(found.exchanges)
     _print_samples(found.samples)
     print_line("\nversions: " + ", ".join(f"{name} {version}" for name, version in found.versions.items()))
-
-
-def _end_words(found: Diagnosis) -> str:
-    if found.signal is not None:
-        return f"signal {found.signal}"
-    return f"exit status {found.exit_status}" if found.exit_status is not None else "no exit status"
 
 
 def _print_log(found: Diagnosis) -> None:

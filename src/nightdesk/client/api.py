@@ -21,6 +21,7 @@ from nightdesk.client.events import EventParser
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
+from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
 from nightdesk.model.energy import EnergyReport
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
@@ -169,6 +170,14 @@ class AsyncEngine:
     async def comparison(self, run_id: str) -> ItemComparison:
         """A run of a single item beside what the item gave before."""
         return await self._get(f"/runs/{run_id}/comparison", ItemComparison)
+
+    async def failures(self, run_id: str) -> tuple[FailedAttempt, ...]:
+        """The failed attempts of a run of which something was kept, oldest first."""
+        return await self._get(f"/runs/{run_id}/failures", tuple[FailedAttempt, ...])
+
+    async def failure(self, run_id: str, serial: int) -> Diagnosis:
+        """What was kept of one failed attempt."""
+        return await self._get(f"/runs/{run_id}/failures/{serial}", Diagnosis)
 
     async def act(self, run_id: str, action: RunAction) -> Run:
         """Pause, resume, stop or kill a run."""

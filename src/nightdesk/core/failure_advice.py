@@ -59,3 +59,10 @@ def failure_words(failure: Failure) -> str:
 def advice(kind: str) -> str:
     """What to do about a failure of this class; empty where nothing is known of the class."""
     return _ADVICE.get(kind, "")
+
+
+def end_words(exit_status: int | None, signal: int | None) -> str:
+    """How a command ended: ``by signal 9``, ``with exit status 1``."""
+    if signal is not None:
+        return f"by signal {signal}"
+    return f"with exit status {exit_status}" if exit_status is not None else "without an exit status"

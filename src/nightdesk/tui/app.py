@@ -117,7 +117,8 @@ class Viewer(App[int]):
         self._urgent_until = 0
         self._clashes: set[frozenset[str]] = set()
         self._mouse_taken = True
-        self.is_passing = False
+        self.passing = ""
+        """What this viewer shows, where nothing goes on when it is left."""
         self.marked_exchange: int | None = None
         """The left side of the next diff."""
         self.verdicts_seen = 0
@@ -125,9 +126,9 @@ class Viewer(App[int]):
         self.terminal: int | None = None
         """The descriptor that keys come from, once the viewer runs on a terminal."""
 
-    def show_passing(self) -> None:
-        """Nothing goes on when this viewer is left: it shows a capture file."""
-        self.is_passing = True
+    def show_passing(self, what: str) -> None:
+        """Nothing goes on when this viewer is left: it shows a file."""
+        self.passing = what
         keys = self._bindings.key_to_bindings
         keys["q"] = [replace(binding, description="leave") for binding in keys["q"]]
 
@@ -291,6 +292,12 @@ class Viewer(App[int]):
         """Show a run of a single item, or a dry run."""
         runs().open_trial(self, message.run)
 
+    def on_open_failure(self, message: asks.OpenFailure) -> None:
+        """Show why something failed."""
+        from nightdesk.tui.screens.failure import FailureScreen
+
+        self.push_screen(FailureScreen(message.run, message.item))
+
     def on_retry_requested(self, message: asks.RetryRequested) -> None:
         """Do again what failed."""
         self._order(runs().retry(self, message.run))
@@ -397,7 +404,7 @@ class Viewer(App[int]):
 
     def action_help_quit(self) -> None:
         """ctrl+c: nothing ends, the user learns how to leave."""
-        goes_on = "" if self.is_passing else "; engine and runs go on. Nothing was stopped"
+        goes_on = "" if self.passing else "; engine and runs go on. Nothing was stopped"
         self.tell(f"q leaves the viewer{goes_on}.")
 
     def action_retry(self) -> None:
@@ -428,8 +435,8 @@ class Viewer(App[int]):
     def parting_words(self) -> str:
         """What goes on after the viewer has ended."""
         mirror = self.link.mirror
-        if self.is_passing:
-            return "capture closed"
+        if self.passing:
+            return f"{self.passing} closed"
         if mirror is None or self.link.state.kind != "live":
             return "viewer closed (nightdesk status)"
         active = sum(run.state not in ENDED for run in mirror.runs.values())
@@ -465,7 +472,7 @@ def make_viewer(
         utf8=terminal.speaks_utf8(),
     )
     if desk.is_temporary:
-        viewer.show_passing()
+        viewer.show_passing("recording" if desk.config.sensors.source == "file" else "capture")
     return viewer
 
 

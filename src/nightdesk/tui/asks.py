@@ -83,6 +83,14 @@ class RetryRequested(Message):
 
 
 @dataclass
+class OpenFailure(Message):
+    """Show why the newest failed attempt of a run, or of an item of it, failed."""
+
+    run: str
+    item: str | None = None
+
+
+@dataclass
 class OpenTrial(Message):
     """Show a run of a single item, or a dry run: log, exchanges, accelerators, what was before."""
 

@@ -16,6 +16,7 @@ from nightdesk.client.mirror import Mirror
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, ExchangeChanged, Snapshot
+from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
 from nightdesk.model.energy import EnergyReport
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange
@@ -121,6 +122,12 @@ class Engine(Protocol):
 
     async def comparison(self, run_id: str) -> ItemComparison:
         """A run of a single item beside what the item gave before."""
+
+    async def failures(self, run_id: str) -> tuple[FailedAttempt, ...]:
+        """The failed attempts of a run of which something was kept."""
+
+    async def failure(self, run_id: str, serial: int) -> Diagnosis:
+        """What was kept of one failed attempt."""
 
     async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
         """A process and everything below it."""

@@ -179,7 +179,7 @@ def _running_note(run: Run, now_ns: int, glyphs: Glyphs, brief: bool) -> Cell:
     progress = run.progress
     if progress is not None and progress.eta_ns is not None:
         left = max(0, progress.eta_ns - max(0, now_ns - progress.at_ns))
-        words.append(f"ETA {format_duration(left)}" if left > NS else "ETA now")
+        words.append(f"ETA {format_duration(left)}" if left > NS else "ETA passed")
     elif run.started_ns is not None:
         words.append(f"for {format_duration(max(0, now_ns - run.started_ns) // NS * NS)}")
     if not brief and progress is not None and progress.rate_per_s and not is_percent(progress):

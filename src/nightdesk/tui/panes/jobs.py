@@ -15,6 +15,7 @@ from nightdesk.client.mirror import Mirror
 from nightdesk.core.failure_advice import failure_words
 from nightdesk.model.job import ENDED, RunAction, RunMode, StartRun
 from nightdesk.tui.asks import (
+    OpenFailure,
     OpenGraph,
     OpenItems,
     OpenJob,
@@ -55,6 +56,9 @@ not reached.
 
 **Start later** (`a`) asks for a time: 23:30, 2h. The run waits as long as the engine works.
 
+**Why it failed** (`F`) shows the class of a failure with its evidence, what to do about it, and what was kept of the
+last minutes of the attempt: log, exchanges, processes, memory.
+
 **What waits** (`w`) draws all jobs with lines for what each needs; the arrows walk along them.
 
 **Single item** tries the job on one input before the night begins, and shows what came of it beside what that item
@@ -71,6 +75,13 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         ),
         Binding(
             "i", "items", "items", id="jobs.items", tooltip="Show the items of the run, each with its state"
+        ),
+        Binding(
+            "F",
+            "failure",
+            "why it failed",
+            id="jobs.failure",
+            tooltip="Show why it failed, and its last minutes",
         ),
         Binding("r", "retry", "retry", id="jobs.retry", tooltip="Do again what failed or was not reached"),
         Binding("w", "graph", "what waits", id="jobs.graph", tooltip="Show which job waits for which"),
@@ -199,6 +210,11 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         if self.current is not None and self.current.run is not None:
             self.post_message(OpenItems(self.current.run.id))
 
+    def action_failure(self) -> None:
+        """Show why the run, or the newest item of it that failed, failed."""
+        if self.current is not None and self.current.run is not None:
+            self.post_message(OpenFailure(self.current.run.id))
+
     def action_retry(self) -> None:
         """Start a run of what failed or was not reached; in a run that goes on, put it back into the queue."""
         if self.current is not None and self.current.run is not None:
@@ -232,6 +248,11 @@ def _has_unfinished(line: JobLine) -> bool:
     return run.items_failed > 0 or (run.state in ENDED and left > 0)
 
 
+def _has_failed(line: JobLine) -> bool:
+    run = line.run
+    return run is not None and (run.failure is not None or run.items_failed > 0 or run.attempt > 1)
+
+
 def _is_active(line: JobLine) -> bool:
     return line.run is not None and line.run.state not in ENDED
 
@@ -243,6 +264,7 @@ _NEEDS = {
     "pause": lambda line: line.run is not None and line.run.state in ("running", "paused"),
     "hold": _may_hold,
     "items": _has_items,
+    "failure": _has_failed,
     "retry": _has_unfinished,
     "stop": _is_active,
     "kill": _is_active,

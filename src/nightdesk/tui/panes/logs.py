@@ -126,7 +126,7 @@ def progress_parts(progress: Progress, left_ns: int | None, width: int, glyphs: 
         of = f"/{progress.total:g}" if progress.total else ""
         words.append(f"{progress.done:g}{of} {progress.unit}")
     if left_ns is not None and progress.done != progress.total:
-        words.append(f"ETA {format_duration(left_ns)}{_range(progress)}" if left_ns > NS else "ETA now")
+        words.append(f"ETA {format_duration(left_ns)}{_range(progress)}" if left_ns > NS else "ETA passed")
     if progress.rate_per_s and not is_percent(progress):
         words.append(format_rate(progress.rate_per_s, progress.unit))
     told = f" {glyphs.dot} ".join(words)

@@ -14,7 +14,7 @@ from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemDetail, ItemRow
 from nightdesk.model.job import Run, StartRun
 from nightdesk.model.units import NS, UNKNOWN, format_count, format_duration
-from nightdesk.tui.asks import Ask, FilterTraffic, StartRequested
+from nightdesk.tui.asks import Ask, FilterTraffic, OpenFailure, StartRequested
 from nightdesk.tui.screens.job import moment, table
 from nightdesk.tui.screens.run_items import open_log, query_of
 from nightdesk.tui.text import Cell, line
@@ -66,6 +66,7 @@ class ItemDetailScreen(Sheet[None]):
     ItemDetailScreen Page { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("F", "failure", "why it failed", id="item.failure", tooltip="Show why it failed, and its last minutes"),
         Binding("l", "log", "log", id="item.log", tooltip="Show its log in the logs pane"),
         Binding("x", "exchanges", "exchanges", id="item.exchanges", tooltip="Show its exchanges in the traffic pane"),
         Binding("t", "single", "single run", id="item.single", tooltip="Run it alone, and compare with this"),
@@ -118,6 +119,16 @@ class ItemDetailScreen(Sheet[None]):
         page = self.query_one(Page)
         page.show(lines)
         page.scroll_end(animate=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing to explain where nothing failed."""
+        if action == "failure":
+            return self.row.failure is not None or self.row.attempts > 1
+        return super().check_action(action, parameters)
+
+    def action_failure(self) -> None:
+        """Show why the item failed."""
+        self.post_message(OpenFailure(self.run_of.id, self.row.item))
 
     def action_log(self) -> None:
         """Show the log of the item in the logs pane."""

@@ -9,17 +9,17 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.core.failure_advice import class_words
 from nightdesk.model.job import ENDED, JobView, Run
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_duration
-from nightdesk.tui.asks import FeedRequested, OpenItems, OpenLog, OpenTrial
+from nightdesk.tui.asks import FeedRequested, OpenFailure, OpenItems, OpenLog, OpenTrial
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.job_lines import note_of, progress_cells, state_cell
-from nightdesk.tui.text import Cell, Part, content, line
+from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.facts import Facts, fact_rows
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.sheet import Sheet
 
@@ -33,6 +33,8 @@ COLUMNS = (
 
 
 RUNS_SHOWN = 8
+NAMES = 9
+"""Cells of the names of facts."""
 
 
 def runs_of(desk: Mirror, job: str) -> list[Run]:
@@ -133,6 +135,7 @@ class JobScreen(Sheet[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "items", "items", id="job.items", tooltip="Show the items of the run"),
+        Binding("F", "failure", "why it failed", id="job.failure", tooltip="Show why the run failed"),
         Binding("l", "log", "log", id="job.log", tooltip="Show the run's log in the logs pane"),
     ]
 
@@ -195,7 +198,15 @@ class JobScreen(Sheet[None]):
         if action == "items" and self.is_mounted:
             run = self._run
             return run is not None and (run.items_total is not None or run.mode != "full")
+        if action == "failure" and self.is_mounted:
+            run = self._run
+            return run is not None and (run.failure is not None or run.items_failed > 0)
         return super().check_action(action, parameters)
+
+    def action_failure(self) -> None:
+        """Show why the run under the cursor failed."""
+        if self._run is not None:
+            self.post_message(OpenFailure(self._run.id))
 
     def action_log(self) -> None:
         """Show the log of the run under the cursor in the logs pane."""
@@ -205,9 +216,6 @@ class JobScreen(Sheet[None]):
             self.app.post_message(OpenLog(run.log))
 
 
-def table(facts: list[tuple[str, Cell]]) -> Content:
+def table(facts: list[tuple[str, Cell]]) -> Facts:
     """Names and values below each other."""
-    parts: list[Part] = []
-    for name, value in facts:
-        parts += [Cell(f"{name:<9} ", "muted"), value, "\n"]
-    return content(*parts[:-1])
+    return Facts(fact_rows(facts, NAMES))

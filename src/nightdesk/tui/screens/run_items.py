@@ -20,7 +20,7 @@ from nightdesk.model.items import ItemPage, ItemRow
 from nightdesk.model.job import ENDED, ItemMove, Run, StartRun
 from nightdesk.model.logs import LogFile
 from nightdesk.model.units import NS
-from nightdesk.tui.asks import Ask, FilterTraffic, OpenLog, RetryRequested, StartRequested
+from nightdesk.tui.asks import Ask, FilterTraffic, OpenFailure, OpenLog, RetryRequested, StartRequested
 from nightdesk.tui.panes.job_lines import bar_of
 from nightdesk.tui.panes.traffic_window import Pending, WindowRows
 from nightdesk.tui.screens.item_rows import (
@@ -81,6 +81,7 @@ new run of just those items.
         Binding("a", "move('again')", "again", id="run_items.again", tooltip="Do it again"),
         Binding("r", "retry", "retry failed", id="run_items.retry", tooltip="Do all again that failed"),
         Binding("t", "single", "Single run", show=False, id="run_items.single", tooltip="Run it alone, and compare"),
+        Binding("F", "failure", "why it failed", id="run_items.failure", tooltip="Show why it failed"),
         Binding("l", "log", "log", id="run_items.log", tooltip="Show its log in the logs pane"),
         Binding("x", "exchanges", "exchanges", id="run_items.exchanges", tooltip="Show its exchanges"),
         Binding("question_mark", "explain", "Help", show=False, id="run_items.help", tooltip="Help on this list"),
@@ -336,6 +337,8 @@ new run of just those items.
         if action == "move":
             goes_on = run is not None and run.state not in ENDED
             return goes_on or parameters == ("again",)
+        if action == "failure" and self.query(Grid):
+            return self.row is not None and (self.row.failure is not None or self.row.attempts > 1)
         if action == "retry":
             return run is not None and run.mode == "full" and run.items_failed > 0
         return super().check_action(action, parameters)
@@ -382,6 +385,11 @@ new run of just those items.
 
         if self.row is not None and self._run is not None:
             self.app.push_screen(ItemDetailScreen(self._run, self.row))
+
+    def action_failure(self) -> None:
+        """Show why the item failed."""
+        if self.row is not None:
+            self.post_message(OpenFailure(self.run_id, self.row.item))
 
     def action_log(self) -> None:
         """Show the log of the item in the logs pane."""

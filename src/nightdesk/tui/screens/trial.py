@@ -24,6 +24,7 @@ from nightdesk.tui.asks import (
     Ask,
     FeedRequested,
     OpenExchange,
+    OpenFailure,
     OpenLog,
     RunActionRequested,
     StartRequested,
@@ -70,6 +71,7 @@ class TrialScreen(Sheet[None]):
         Binding("s", "promote", "start the whole job", id="trial.promote", tooltip="Start all of the job"),
         Binding("t", "again", "once more", id="trial.again", tooltip="Run the same item alone once more"),
         Binding("x", "stop", "stop", id="trial.stop", tooltip="Ask the run to end, then kill what is left"),
+        Binding("F", "failure", "why it failed", id="trial.failure", tooltip="Show why it failed"),
         Binding("l", "log", "log", id="trial.log", tooltip="Show its log in the logs pane"),
     ]
 
@@ -238,6 +240,8 @@ class TrialScreen(Sheet[None]):
         run = self._run
         if action == "again":
             return run is not None and run.mode == "single" and run.state in ENDED
+        if action == "failure":
+            return run is not None and run.failure is not None
         if action == "stop":
             return run is not None and run.state not in ENDED
         return super().check_action(action, parameters)
@@ -264,6 +268,10 @@ class TrialScreen(Sheet[None]):
     def action_stop(self) -> None:
         """Ask the run to end."""
         self.post_message(RunActionRequested(self.run_id, "stop"))
+
+    def action_failure(self) -> None:
+        """Show why it failed."""
+        self.post_message(OpenFailure(self.run_id))
 
     def action_log(self) -> None:
         """Show the log in the logs pane."""

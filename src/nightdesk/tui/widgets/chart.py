@@ -68,6 +68,8 @@ class ChartView(NamedTuple):
     """Stretches of time in which a reply was on its way."""
     cursor_ns: int | None = None
     """The moment whose values are told."""
+    end: str = "now"
+    """What the end of the plot is."""
 
 
 class Dot(NamedTuple):
@@ -138,7 +140,7 @@ def draw_chart(plotext: Any, view: ChartView, width: int, height: int) -> list[P
     minutes = view.span_ns // MINUTE_NS
     steps = 5 if width >= 50 else 2
     places = [-minutes + minutes * step / steps for step in range(steps + 1)]
-    labels = [_ago(-place) for place in places]
+    labels = [_ago(-place, view.end) for place in places]
     figure.ruler("x", "lower").lim(-minutes, 0).ticks(places, labels)
     text = figure.build().string()
     figure.clear()
@@ -146,9 +148,9 @@ def draw_chart(plotext: Any, view: ChartView, width: int, height: int) -> list[P
     return [_pieces(line, tones) for line in text.split("\n")[:height]]
 
 
-def _ago(minutes: float) -> str:
+def _ago(minutes: float, end: str) -> str:
     if not minutes:
-        return "now"
+        return end
     return f"{minutes / 60:g}h" if minutes >= 120 else f"{minutes:g}m"
 
 
