@@ -14,7 +14,7 @@ from nightdesk.engine.logs import line_index, scan, searches
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.logs.line_index import LineIndex
 from nightdesk.engine.logs.reader import LogReader
-from nightdesk.engine.logs.scan import compiled, pattern_matcher, words_matcher
+from nightdesk.engine.logs.scan import compiled, pattern_matcher, text_matcher
 from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.logs import LogSearch
 
@@ -232,7 +232,7 @@ def stretches(tmp_path: Path) -> Iterator[tuple[int, bytes]]:
 @pytest.mark.usefixtures("small_blocks")
 def test_a_scan_in_parts_finds_what_a_scan_in_one_finds(stretches: tuple[int, bytes]) -> None:
     descriptor, data = stretches
-    for matcher in (words_matcher("needle"), pattern_matcher(compiled("n.*e"))):
+    for matcher in (text_matcher("needle"), pattern_matcher(compiled("n.*e"))):
         whole = [at for _, found in scan.scan(descriptor, 0, len(data), matcher) for at in found]
         parts: list[int] = []
         at = 0

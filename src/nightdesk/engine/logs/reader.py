@@ -16,7 +16,7 @@ import msgspec
 
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.logs.line_index import LineIndex
-from nightdesk.engine.logs.scan import TEXT_MOST, compiled, pattern_matcher, words_matcher
+from nightdesk.engine.logs.scan import TEXT_MOST, compiled, pattern_matcher, text_matcher
 from nightdesk.engine.logs.searches import Search
 from nightdesk.engine.logs.survey import ErrorScan, levels, offset_at
 from nightdesk.engine.logs.window import Lines, read_lines
@@ -116,7 +116,7 @@ class LogReader:
         """
         if not text or len(text) > TEXT_MOST or "\0" in text:
             raise UsageError(f"A search needs 1 to {TEXT_MOST} characters of text.")
-        matcher = pattern_matcher(compiled(text)) if regex else words_matcher(text)
+        matcher = pattern_matcher(compiled(text)) if regex else text_matcher(text)
         with self._opened(log) as (file, known):
             with self._lock:
                 search = known.searches.pop((text, regex), None) or Search(text, regex, matcher)

@@ -12,12 +12,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TypeAlias
 
+from nightdesk.engine.logs.words import Matcher, words_matcher
 from nightdesk.model.errors import UsageError
 
-BLOCK = 262_144
+BLOCK = 1 << 20
 LONGEST = 1 << 20
 """Bytes of a line that are held at once; a longer one is looked at in pieces."""
 OVERLAP = 1_024
@@ -31,60 +32,47 @@ _CROSSING = (b"[^", rb"\s", rb"\W", rb"\D", rb"\n", rb"\S", b"(?", b"\n")
 
 Batch: TypeAlias = tuple[int, list[int]]
 """How far a file was looked at, and where the lines begin that were found since the batch before."""
-Matcher: TypeAlias = Callable[[bytes], Iterator[int]]
-"""The offsets of matching lines within a block of lines."""
 
 
-def blocks(descriptor: int, start: int, stop: int) -> Iterator[tuple[int, int, bytes]]:
-    """(where its first line begins, its own offset, bytes) of blocks of whole lines. Raises OSError.
+def blocks(descriptor: int, start: int, stop: int) -> Iterator[tuple[int, int, bytes, int]]:
+    """(where its first line begins, its own offset, bytes, how many of them are whole lines) of blocks.
 
-    What has no line feed before ``stop`` is left out, except for pieces of a line above :data:`LONGEST`.
+    What has no line feed before ``stop`` is left out, except for pieces of a line above :data:`LONGEST`, which are
+    given whole. Nothing is copied: the beginning of a cut line is read again with the next block. Raises OSError.
     """
-    first = base = at = start
-    rest = b""
-    while at < stop and (data := os.pread(descriptor, min(BLOCK, stop - at), at)):
-        at += len(data)
-        held = rest + data
-        cut = held.rfind(b"\n") + 1
+    first = base = start
+    most = BLOCK
+    while base < stop and (data := os.pread(descriptor, min(most, stop - base), base)):
+        cut = data.rfind(b"\n") + 1
         if cut:
-            yield first, base, held[:cut]
+            yield first, base, data, cut
             base += cut
-            first, rest = base, held[cut:]
-        elif len(held) < LONGEST:
-            rest = held
+            first, most = base, BLOCK
+        elif len(data) < most:
+            return
+        elif most < LONGEST:
+            most = LONGEST
         else:
-            yield first, base, held
-            base += len(held) - OVERLAP
-            rest = held[-OVERLAP:]
+            yield first, base, data, len(data)
+            base += len(data) - OVERLAP
 
 
 def scan(descriptor: int, start: int, stop: int, matcher: Matcher) -> Iterator[Batch]:
     """Batches of matching lines between two line starts. Raises OSError."""
     last = -1
-    for first, base, block in blocks(descriptor, start, stop):
-        found = [first if at == 0 else base + at for at in matcher(block)]
+    for first, base, block, cut in blocks(descriptor, start, stop):
+        found = [first if at == 0 else base + at for at in matcher(block, cut)]
         if found and found[0] == last:
             del found[0]
         last = found[-1] if found else last
-        yield (base + len(block) if block.endswith(b"\n") else first), found
+        yield (base + cut if block[cut - 1 : cut] == b"\n" else first), found
 
 
-def words_matcher(text: str) -> Matcher:
+def text_matcher(text: str) -> Matcher:
     """Lines that hold ``text``, whatever its case."""
     if not text.isascii() and text.lower() != text.upper():
         return pattern_matcher(re.compile(_either_case(text)))
-    raw = text.lower().encode()
-    folded = raw != text.upper().encode()
-
-    def matches(block: bytes) -> Iterator[int]:
-        looked_at = block.lower() if folded else block
-        at = looked_at.find(raw)
-        while at >= 0:
-            yield block.rfind(b"\n", 0, at) + 1
-            end = block.find(b"\n", at)
-            at = looked_at.find(raw, end) if end >= 0 else -1
-
-    return matches
+    return words_matcher(text)
 
 
 def _either_case(text: str) -> bytes:
@@ -98,16 +86,16 @@ def pattern_matcher(pattern: re.Pattern[bytes]) -> Matcher:
     """Lines in which the pattern is found. It sees one line at a time, and of that the beginning."""
     leaps = not any(sign in pattern.pattern for sign in _CROSSING)
 
-    def matches(block: bytes) -> Iterator[int]:
+    def matches(block: bytes, stop: int) -> Iterator[int]:
         at = 0
-        while at < len(block):
+        while at < stop:
             if leaps:
-                found = pattern.search(block, at)
+                found = pattern.search(block, at, stop)
                 if found is None:
                     return
                 at = block.rfind(b"\n", 0, found.start()) + 1
-            end = block.find(b"\n", at)
-            end = len(block) if end < 0 else end
+            end = block.find(b"\n", at, stop)
+            end = stop if end < 0 else end
             if pattern.search(block, at, min(end, at + PATTERN_LINE)):
                 yield at
             at = end + 1

@@ -9,7 +9,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 
-from nightdesk.engine.logs.scan import LONGEST, Batch, Matcher, scan, scan_pattern
+from nightdesk.engine.logs.scan import LONGEST, Batch, scan, scan_pattern
+from nightdesk.engine.logs.words import Matcher
 from nightdesk.model.logs import LogSearch
 
 HITS_MOST = 2_000_000
@@ -126,6 +127,6 @@ class Search:
     def _look_at_rest(self, descriptor: int, size: int) -> None:
         """A last line without an end counts while it stands there."""
         rest = os.pread(descriptor, min(size - self._scanned, LONGEST), self._scanned)
-        hit = bool(rest) and not self.regex and next(self._matcher(rest), None) is not None
+        hit = bool(rest) and not self.regex and next(self._matcher(rest, len(rest)), None) is not None
         with self._changed:
             self._rest = (size, self._scanned if hit else None)

@@ -57,9 +57,9 @@ class ErrorScan:
     def extend(self, descriptor: int, size: int) -> bool:
         """Go on for a quarter of a second at most; whether the end is reached. Raises OSError."""
         until = time.monotonic() + STEP_SECONDS
-        for _, base, block in blocks(descriptor, self.scanned, size):
-            self._take(base, block)
-            self.scanned = base + len(block)
+        for _, base, block, cut in blocks(descriptor, self.scanned, size):
+            self._take(base, block[:cut])
+            self.scanned = base + cut
             if time.monotonic() > until:
                 return self.scanned >= size
         self._end()
