@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,16 +20,16 @@ from tests.bench.machine import cpu_ratios, family
 from tests.bench.peers import REMEDY, peer
 
 CHATTY, SECONDS, SETTLE, ROUNDS = 20, 12, 4, 11
-TALKS_FOR = SETTLE + SECONDS + 8
-"""The jobs are started one after the other, which takes a while on a busy machine."""
+LONGEST = 120
+"""Seconds after which a child falls silent that nobody told that it is enough."""
 STAMP = """
 import sys, time
 open(sys.argv[1], "w").write(str(time.time_ns()))
 """
 CHATTER = """
-import sys, time
+import os, sys, time
 begin, count, blocked = time.perf_counter(), 0, 0.0
-while time.perf_counter() - begin < float(sys.argv[2]):
+while not os.path.exists("enough") and time.perf_counter() - begin < float(sys.argv[2]):
     for _ in range(20):
         count += 1
         before = time.perf_counter()
@@ -38,56 +38,54 @@ while time.perf_counter() - begin < float(sys.argv[2]):
     time.sleep(max(0, begin + count / 1000 - time.perf_counter()))
 open(sys.argv[1], "w").write(f"{count / (time.perf_counter() - begin)} {blocked / count}")
 """
+FILES = {"stamp.py": STAMP, "chatter.py": CHATTER}
 Rows = list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another program that runs jobs."""
+
+    daemon: str
+    control: str
+    words: tuple[str, ...]
+    """Of the control program, before the name of what is to be started."""
+    file: str
+    arguments: tuple[str, ...]
+    """Of the daemon."""
+    configuration: Callable[[Path, int, int], list[str]]
+    """Lines, given the folder, how many programs wait for their start, and how many talk from the beginning."""
 
 
 def measure() -> Rows:
     """Rows: what, figure, target or comparison."""
-    alone = _alone()
-    rows = [("20 × 1,000 lines a second, each to a plain file", "–", _children(alone))]
-    with running_desk(_config(), {"stamp.py": STAMP, "chatter.py": CHATTER}) as bench:
+    rows = [(f"{CHATTY} × 1,000 lines a second, each to a plain file", "–", _children(_alone()))]
+    with running_desk(_config(CHATTY), FILES) as bench:
         time.sleep(3)
         rows.append(("the same below the desk", *_chatty_desk(bench)))
-        api = _starts(lambda _: _start_by_api(bench))
-        verb = _starts(lambda _: _start_by_verb(bench))
-        floor = _starts(lambda _: _end(subprocess.Popen([sys.executable, "stamp.py", "stamped"])))
-    starts = [
-        ("start: `Popen` to the first statement", f"{floor * 1000:.0f} ms", "floor"),
-        ("start: API of the engine", f"{api * 1000:.0f} ms", _above(api, floor)),
-        ("start: `nightdesk run`", f"{verb * 1000:.0f} ms", _above(verb, floor)),
-    ]
-    for name, runs in (("supervisord", _supervisord), ("circus", _circus)):
-        daemon, control = peer(name if name != "circus" else "circusd"), peer(CONTROLS[name])
-        if not daemon or not control:
-            rows.append((f"the same below {name}", "–", REMEDY))
-            continue
-        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            Path("stamp.py").write_text(STAMP, encoding="utf-8")
-            Path("chatter.py").write_text(CHATTER, encoding="utf-8")
-            with runs(daemon) as (pid, verbs):
-                figure, children = _chatty_peer(pid)
-                rows.append((f"the same below {name}", figure, children))
-                took = _starts(partial(_start_by_peer, [control, *verbs]))
-                starts.append((f"start: `{CONTROLS[name]}`", f"{took * 1000:.0f} ms", _above(took, floor)))
-    return rows + starts
+    for each in PEERS:
+        name = f"the same below {each.daemon}"
+        if _is_here(each):
+            with _daemon(each, 0, CHATTY) as (folder, pid):
+                rows.append((name, *_chatty_peer(folder, pid)))
+        else:
+            rows.append((name, "–", REMEDY))
+    return rows + _start_rows()
 
 
-CONTROLS = {"supervisord": "supervisorctl", "circus": "circusctl"}
+def _is_here(each: Peer) -> bool:
+    return bool(peer(each.daemon) and peer(each.control))
 
 
-def _above(seconds: float, floor: float) -> str:
-    return f"{(seconds - floor) * 1000:+.0f} ms beside the floor"
-
-
-def _config() -> str:
+def _config(chatty: int) -> str:
     python = json.dumps(sys.executable)[1:-1]
     lines = ["[jobs.stamp]", f'command = "{python} stamp.py stamped"']
-    for number in range(CHATTY):
-        lines += [
-            f"[jobs.chatty{number}]",
-            f'command = "{python} chatter.py told{number} {TALKS_FOR}"',
-        ]
+    for number in range(chatty):
+        lines += [f"[jobs.chatty{number}]", f'command = "{python} chatter.py told{number} {LONGEST}"']
     return "\n".join(lines) + "\n"
+
+
+# talking
 
 
 def _children(told: list[tuple[float, float]]) -> str:
@@ -95,9 +93,11 @@ def _children(told: list[tuple[float, float]]) -> str:
     return f"a child writes {rate:.0f} lines a second, {blocked * 1e6:.1f} µs each"
 
 
-def _told() -> list[tuple[float, float]]:
-    limit = time.monotonic() + 30
-    paths = [Path(f"told{number}") for number in range(CHATTY)]
+def _told(folder: Path) -> list[tuple[float, float]]:
+    """What the children say of themselves once they know that it is enough."""
+    (folder / "enough").touch()
+    limit = time.monotonic() + 60
+    paths = [folder / f"told{number}" for number in range(CHATTY)]
     while not all(path.exists() and path.stat().st_size for path in paths):
         assert time.monotonic() < limit, "the talking children did not end"
         time.sleep(0.1)
@@ -106,26 +106,29 @@ def _told() -> list[tuple[float, float]]:
 
 
 def _alone() -> list[tuple[float, float]]:
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.ExitStack() as files:
-        Path("chatter.py").write_text(CHATTER, encoding="utf-8")
+    with _folder() as folder, contextlib.ExitStack() as files:
         children = [
             subprocess.Popen(
-                [sys.executable, "chatter.py", f"told{number}", str(TALKS_FOR)],
-                stdout=files.enter_context(Path(f"log{number}").open("wb")),
+                [sys.executable, "chatter.py", f"told{number}", str(LONGEST)],
+                cwd=folder,
+                stdout=files.enter_context((folder / f"log{number}").open("wb")),
             )
             for number in range(CHATTY)
         ]
+        time.sleep(SECONDS)
+        told = _told(folder)
         for child in children:
             child.wait()
-        return _told()
+        return told
 
 
 def _chatty_desk(bench: Bench) -> tuple[str, str]:
+    folder = bench.desk.folder
     runs = [bench.engine.start(StartRun(job=f"chatty{number}")).id for number in range(CHATTY)]
     time.sleep(SETTLE)
-    keepers = [pid for pid in map(int, _pids()) if "keeper.py" in _command(pid)]
+    keepers = [pid for pid in map(int, _pids()) if f"keeper.py {folder}/" in _command(pid)]
     shares = cpu_ratios({"engine": [bench.pid], "keepers": keepers}, SECONDS)
-    told = _told()
+    told = _told(folder)
     while any(bench.engine.run(run_id).state not in ENDED for run_id in runs):
         time.sleep(0.1)
     figure = f"engine {shares['engine'] * 100:.1f} %, keepers {shares['keepers'] * 100:.1f} % of a core"
@@ -138,48 +141,72 @@ def _pids() -> Iterator[str]:
 
 def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+        raw = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+    return raw.replace("\0", " ")
 
 
-def _chatty_peer(pid: int) -> tuple[str, str]:
+def _chatty_peer(folder: Path, pid: int) -> tuple[str, str]:
     """The daemon has started the talking children already."""
     time.sleep(SETTLE)
     own = [each for each in family(pid) if "chatter.py" not in _command(each)]
     share = cpu_ratios({"daemon": own}, SECONDS)["daemon"]
-    return f"{share * 100:.1f} % of a core", _children(_told())
+    return f"{share * 100:.1f} % of a core", _children(_told(folder))
 
 
 # starts
 
 
-def _starts(start: Callable[[int], object]) -> float:
-    """Median seconds from the request to the first statement of the program; ``start`` is given the round."""
-    taken = []
-    stamped = Path("stamped")
-    for number in range(ROUNDS):
-        stamped.unlink(missing_ok=True)
-        limit = time.monotonic() + 20
-        began = time.time_ns()
-        start(number)
-        while not (stamped.exists() and stamped.stat().st_size):
-            assert time.monotonic() < limit, "the program did not start"
-            time.sleep(0.005)
-        taken.append((int(stamped.read_text(encoding="ascii")) - began) / 1e9)
-        time.sleep(0.3)
-    return statistics.median(taken)
+def _start_rows() -> Rows:
+    """All in turn, round after round: what the machine does beside them meets all alike."""
+    with running_desk(_config(0), FILES) as bench, contextlib.ExitStack() as stack:
+        here = bench.desk.folder
+        ways: dict[str, tuple[Path, Callable[[int], object]]] = {
+            "`Popen` to the first statement": (here, partial(_start_alone, here)),
+            "API of the engine": (here, partial(_start_by_api, bench)),
+            "`nightdesk run`": (here, partial(_start_by_verb, bench)),
+        }
+        for each in filter(_is_here, PEERS):
+            folder, _ = stack.enter_context(_daemon(each, ROUNDS, 0))
+            ways[f"`{each.control}`"] = (folder, partial(_start_by_peer, each, folder))
+        time.sleep(3)
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(ROUNDS):
+            for name, (folder, start) in ways.items():
+                taken[name].append(_seconds_to_statement(folder, partial(start, number)))
+    floor, *others = ((name, statistics.median(each)) for name, each in taken.items())
+    rows = [(f"start: {floor[0]}", f"{floor[1] * 1000:.0f} ms", "floor")]
+    for name, took in others:
+        above = f"{(took - floor[1]) * 1000:+.0f} ms beside the floor"
+        rows.append((f"start: {name}", f"{took * 1000:.0f} ms", above))
+    return rows
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    child.wait()
+def _seconds_to_statement(folder: Path, start: Callable[[], object]) -> float:
+    """From the request to the first statement of the program."""
+    stamped = folder / "stamped"
+    stamped.unlink(missing_ok=True)
+    limit = time.monotonic() + 30
+    began = time.time_ns()
+    start()
+    while not (stamped.exists() and stamped.stat().st_size):
+        assert time.monotonic() < limit, "the program did not start"
+        time.sleep(0.005)
+    taken = (int(stamped.read_text(encoding="ascii")) - began) / 1e9
+    time.sleep(0.1)
+    return taken
 
 
-def _start_by_api(bench: Bench) -> None:
+def _start_alone(folder: Path, _: int) -> None:
+    subprocess.run([sys.executable, "stamp.py", "stamped"], cwd=folder, check=True)
+
+
+def _start_by_api(bench: Bench, _: int) -> None:
     _until_ended(bench, bench.engine.start(StartRun(job="stamp")).id)
 
 
-def _start_by_verb(bench: Bench) -> None:
+def _start_by_verb(bench: Bench, _: int) -> None:
     said = subprocess.run([NIGHTDESK, "run", "stamp", "--json"], check=True, capture_output=True)
     _until_ended(bench, json.loads(said.stdout)["id"])
 
@@ -189,20 +216,43 @@ def _until_ended(bench: Bench, run_id: str) -> None:
         time.sleep(0.01)
 
 
-def _start_by_peer(words: list[str], number: int) -> None:
+def _start_by_peer(each: Peer, folder: Path, number: int) -> None:
     """Each round starts another program: circus notices an end only at its next look."""
-    with subprocess.Popen(
-        [*words, f"stamp{number}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as command:
-        command.wait()
+    words = [peer(each.control) or each.control, *(word.format(folder=folder) for word in each.words)]
+    subprocess.run([*words, f"stamp{number}"], cwd=folder, check=False, capture_output=True)
 
 
 # peers
 
 
 @contextlib.contextmanager
-def _supervisord(daemon: str) -> Iterator[tuple[int, list[str]]]:
-    here = os.getcwd()  # noqa: PTH109 - the name as the daemon wants it
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        for path, text in FILES.items():
+            (Path(name) / path).write_text(text, encoding="utf-8")
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def _daemon(each: Peer, waiting: int, chatty: int) -> Iterator[tuple[Path, int]]:
+    """Folder and number of a daemon with so many programs that wait for their start and so many that talk."""
+    with _folder() as folder, (folder / "daemon.log").open("wb") as file:
+        lines = each.configuration(folder, waiting, chatty)
+        (folder / each.file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        words = [peer(each.daemon) or each.daemon, *each.arguments]
+        daemon = subprocess.Popen(words, cwd=folder, stdout=file, stderr=file)
+        try:
+            yield folder, daemon.pid
+        finally:
+            daemon.terminate()
+            try:
+                daemon.wait(20)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+
+
+def _supervisord(here: Path, waiting: int, chatty: int) -> list[str]:
     lines = [
         "[unix_http_server]",
         f"file={here}/s.sock",
@@ -215,7 +265,7 @@ def _supervisord(daemon: str) -> Iterator[tuple[int, list[str]]]:
         "[supervisorctl]",
         f"serverurl=unix://{here}/s.sock",
     ]
-    for number in range(ROUNDS):
+    for number in range(waiting):
         lines += [
             f"[program:stamp{number}]",
             f"command={sys.executable} stamp.py stamped",
@@ -223,50 +273,35 @@ def _supervisord(daemon: str) -> Iterator[tuple[int, list[str]]]:
             "autorestart=false",
             "startsecs=0",
         ]
-    for number in range(CHATTY):
+    for number in range(chatty):
         lines += [
             f"[program:chatty{number}]",
-            f"command={sys.executable} chatter.py told{number} {TALKS_FOR}",
+            f"command={sys.executable} chatter.py told{number} {LONGEST}",
             f"stdout_logfile={here}/log{number}",
             "autorestart=false",
         ]
-    Path("c.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with _daemon([daemon, "-c", "c.conf"]) as pid:
-        yield pid, ["-c", "c.conf", "start"]
+    return lines
 
 
-@contextlib.contextmanager
-def _circus(daemon: str) -> Iterator[tuple[int, list[str]]]:
-    here = os.getcwd()  # noqa: PTH109 - the name as the daemon wants it
-    endpoint = f"ipc://{here}/e"
-    lines = ["[circus]", f"endpoint = {endpoint}", f"pubsub_endpoint = ipc://{here}/p", "check_delay = 5"]
-    for number in range(ROUNDS):
+def _circus(here: Path, waiting: int, chatty: int) -> list[str]:
+    ends = [f"endpoint = ipc://{here}/e", f"pubsub_endpoint = ipc://{here}/p"]
+    lines = ["[circus]", *ends, "check_delay = 5"]
+    for number in range(waiting):
         lines += [f"[watcher:stamp{number}]", f"cmd = {sys.executable} stamp.py stamped"]
         lines += ["autostart = False", "respawn = False", "copy_env = True"]
-    for number in range(CHATTY):
+    for number in range(chatty):
         lines += [
             f"[watcher:chatty{number}]",
-            f"cmd = {sys.executable} chatter.py told{number} {TALKS_FOR}",
+            f"cmd = {sys.executable} chatter.py told{number} {LONGEST}",
             "stdout_stream.class = FileStream",
             f"stdout_stream.filename = {here}/log{number}",
             "respawn = False",
             "copy_env = True",
         ]
-    Path("c.ini").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with _daemon([daemon, "c.ini"]) as pid:
-        yield pid, ["--endpoint", endpoint, "start"]
+    return lines
 
 
-@contextlib.contextmanager
-def _daemon(words: list[str]) -> Iterator[int]:
-    with Path("daemon.log").open("wb") as file:
-        daemon = subprocess.Popen(words, stdout=file, stderr=file)
-        try:
-            yield daemon.pid
-        finally:
-            daemon.terminate()
-            try:
-                daemon.wait(20)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+PEERS = (
+    Peer("supervisord", "supervisorctl", ("-c", "c.conf", "start"), "c.conf", ("-c", "c.conf"), _supervisord),
+    Peer("circusd", "circusctl", ("--endpoint", "ipc://{folder}/e", "start"), "c.ini", ("c.ini",), _circus),
+)

@@ -18,6 +18,8 @@ import pytest
 from nightdesk.client.desk import Desk, find_desk
 from nightdesk.client.engine import Engine
 from nightdesk.client.launch import ensure_engine, is_answering
+from nightdesk.core import markers
+from nightdesk.engine.processes.signals import processes_of_run
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import RunChanged, Snapshot
 from nightdesk.model.errors import UsageError
@@ -63,6 +65,18 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
         until(lambda: all(run.state in ENDED for run in engine.runs()), "the runs' end")
         pid = engine.shutdown().desk.engine.pid
         until(lambda: not psutil.pid_exists(pid), "the engine's end")
+
+
+def test_an_engine_that_is_started_within_a_job_is_no_process_of_that_job(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(markers.RUN, "night-20260101-000000-000001")
+    monkeypatch.setenv(markers.ATTEMPT, "1")
+    pid = ensure_engine(desk).status().desk.engine.pid
+    mine = psutil.Process(pid)
+    everything = [mine, *mine.children(recursive=True)]
+    assert not [each for each in everything if markers.RUN in each.environ()]
+    assert processes_of_run("night-20260101-000000-000001", None) == ()
 
 
 def test_two_viewers_that_start_an_engine_at_once_get_the_same_one(desk: Desk) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightdesk.client.desk import Desk
+from nightdesk.core.markers import MARKERS
 from nightdesk.model.errors import NightdeskError
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def _run_starter(desk: Desk, command: list[str]) -> tuple[int, str]:
                 stderr=file,
                 start_new_session=True,
                 cwd=desk.folder,
+                # The kernel shows for ever what a process was started with: within a job it would pass for one of it.
+                env={name: value for name, value in os.environ.items() if name not in MARKERS},
             )
     except OSError as fault:
         raise NightdeskError(
