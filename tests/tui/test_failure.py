@@ -170,16 +170,20 @@ async def test_in_the_items_the_key_shows_why_that_item_failed() -> None:
 
 
 @pytest.mark.parametrize("state", ["running", "failed"])
-async def test_the_item_is_done_again_in_its_run_or_in_a_new_one(state: str) -> None:
+async def test_the_item_is_done_again_in_its_run_or_in_a_new_one(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = FailedEngine(state=state)
     app = viewer(engine)
+    told: list[str] = []
+    monkeypatch.setattr(app, "tell", lambda message, hint="", **_: told.append(message))
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(pilot, app, "F")
         await pilot.press("r")
         await until(pilot, lambda: any(asked[0] in ("move", "start") for asked in engine.asked))
         if state == "running":
             assert ("move", RUN, ItemMove(items=(ITEMS[1],), where="again")) in engine.asked
-            await until(pilot, lambda: "part_000012.mp3 will be" in screen_text(app))
+            await until(pilot, lambda: f"{ITEMS[1]} will be done again." in told)
         else:
             assert ("start", StartRun(job="transcribe", items=(ITEMS[1],))) in engine.asked
         await pilot.press("t")
