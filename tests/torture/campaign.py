@@ -119,6 +119,7 @@ class Campaign:
                 self._strikes[word](this)
             this.ended = self._to_the_end(run.id)
         except (AssertionError, NightdeskError) as fault:
+            self._keep_run(number, this)
             raise AssertionError(f"({', '.join(this.strikes)}): {fault}") from fault
         self._judge(number, this)
 
@@ -156,7 +157,11 @@ class Campaign:
         report.executions += this.executions
         report.items.update(this.states)
         report.faults += [f"round {number} ({', '.join(this.strikes)}): {fault}" for fault in faults]
-        if faults and self._keep:
+        if faults:
+            self._keep_run(number, this)
+
+    def _keep_run(self, number: int, this: Round) -> None:
+        if self._keep:
             self.place.keep(this.run_id, self._keep / f"seed {self._seed} round {number}")
 
     # strikes

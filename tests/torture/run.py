@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import os
 import platform
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TypeAlias
@@ -94,14 +96,18 @@ def main() -> int:
 
 
 def play(asked: argparse.Namespace) -> Played:
-    """The rounds that are the share of one desk."""
-    place = Place()
-    campaign = Campaign(place, asked.seed, asked.keep)
-    try:
-        campaign.play(range(asked.first + asked.part, asked.first + asked.rounds, asked.places))
-    finally:
-        place.close()
-    return campaign.report, place.no_disk
+    """The rounds that are the share of one desk. After a round that came to no end the next begin on a new one."""
+    numbers = iter(range(asked.first + asked.part, asked.first + asked.rounds, asked.places))
+    whole, no_disk, began = Report(), None, time.monotonic()
+    for number in numbers:
+        place = Place()
+        no_disk = place.no_disk
+        try:
+            whole.add(Campaign(place, asked.seed, asked.keep).play(itertools.chain((number,), numbers)))
+        finally:
+            place.close()
+    whole.seconds = time.monotonic() - began
+    return whole, no_disk
 
 
 def together(asked: argparse.Namespace) -> Played:
