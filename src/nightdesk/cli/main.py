@@ -45,6 +45,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "cancel": ("exchanges", "End a running exchange, and tell whether the server stopped."),
     "capture": ("capture", "Print the exchanges in a pcap or pcapng file."),
     "open": ("open", "Browse a capture file in the viewer, without an engine."),
+    "transcribe": ("transcribe", "Transcribe audio with Whisper; the model is loaded once for all files."),
     "sensors": ("sensors", "Print accelerator and host samples, live or from a recording."),
     "config": ("config", "Show, check and describe the configuration."),
     "init": ("init", "Write a short nightdesk.toml from what is found here."),
