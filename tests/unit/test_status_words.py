@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from nightdesk.cli.status import _print_status
+from nightdesk.cli.status import _print_status, run_cells
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import DeskInfo, ExchangeCounts, SourceState, Status
+from nightdesk.model.job import Failure, Flight, Run
 
 
 def status(dropped: int | None) -> Status:
@@ -39,3 +42,23 @@ def test_where_nothing_is_lost_or_nobody_knows_nothing_is_said(
 ) -> None:
     _print_status(status(dropped))
     assert "lost" not in capsys.readouterr().out
+
+
+def run(**more: Any) -> Run:
+    given = {
+        "state": "running",
+        "started_ns": 1,
+        "items_total": 14,
+        "items_done": 7,
+        "items_failed": 3,
+        **more,
+    }
+    return Run(id="voices-1", job="voices", mode="full", command="x", folder="/night", created_ns=1, **given)
+
+
+def test_items_that_failed_do_not_count_as_done_and_those_in_work_are_named() -> None:
+    flights = tuple(Flight(serial=n, item=f"{n}.txt", attempt=1) for n in (8, 9))
+    _, _, done, _, said = run_cells(run(flights=flights, exit_status=1), 10**9)
+    assert (done, said) == ("7/14", "3 failed; items 8.txt, 9.txt")
+    failure = Failure(kind="items", evidence="7 of 14 items failed: a, b")
+    assert run_cells(run(state="failed", failure=failure), 10**9)[4] == "7 of 14 items failed: a, b"

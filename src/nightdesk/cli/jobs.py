@@ -88,7 +88,8 @@ def run(
     if as_json and not waits:
         print_json(started)
     elif not as_json:
-        print_line(f"{started.id} {started.state}" + (f": {outcome(started)}" if started.reason else ""))
+        why = outcome(started) if started.reason or started.failure else ""
+        print_line(f"{started.id} {started.state}" + (f": {why}" if why else ""))
     if waits:
         wait_for(engine, started, as_json)
 

@@ -82,18 +82,27 @@ def run_cells(run: Run, now_ns: int) -> tuple[str, str, str, str, str]:
     """A run as the cells of a table."""
     from nightdesk.model.units import format_duration
 
-    done = ""
-    if run.progress and run.progress.total:
-        done = f"{run.progress.done_of_whole(run.state == 'done'):.0f}/{run.progress.total:.0f}"
-        if run.progress.eta_ns is not None and run.ended_ns is None:
-            done += f" ETA {format_duration(run.progress.eta_ns)}"
+    done = _done(run)
+    if run.progress and run.progress.eta_ns is not None and run.ended_ns is None:
+        done += f" ETA {format_duration(run.progress.eta_ns)}"
     began = run.started_ns or run.created_ns
     took = format_duration((run.ended_ns or now_ns) - began)
     return (run.id, run.state, done, took, outcome(run))
 
 
+def _done(run: Run) -> str:
+    """What of a run is done: of items those that are, not those that were tried."""
+    if run.items_total is not None:
+        return f"{run.items_done}/{run.items_total}"
+    if run.progress and run.progress.total:
+        return f"{run.progress.done_of_whole(run.state == 'done'):.0f}/{run.progress.total:.0f}"
+    return ""
+
+
 def outcome(run: Run) -> str:
     """How a run stands or ended, in a few words."""
+    if run.state == "running":
+        return _in_work(run)
     if run.state == "waiting" and run.reason:
         from nightdesk.core.start_times import waiting_words
 
@@ -106,5 +115,12 @@ def outcome(run: Run) -> str:
         return f"signal {run.signal}"
     if run.exit_status is not None:
         return f"exit {run.exit_status}"
-    working = run.item or (run.progress.item if run.progress else None)
-    return run.reason or (f"item {working}" if working else "")
+    return run.reason or ""
+
+
+def _in_work(run: Run) -> str:
+    """What a run works on, and what of it has failed so far."""
+    items = [each.item for each in run.flights if each.item]
+    working = ", ".join(items) or run.item or (run.progress.item if run.progress else None)
+    failed = f"{run.items_failed} failed; " if run.items_failed else ""
+    return f"{failed}item{'s' if len(items) > 1 else ''} {working}" if working else run.reason or ""
