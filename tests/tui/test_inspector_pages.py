@@ -19,6 +19,8 @@ from nightdesk.tui.inspector.markdown import rendered
 from nightdesk.tui.inspector.pages import PAGES, page_lines
 from nightdesk.tui.inspector.prose import PAGE_LIMIT, Setting
 from nightdesk.tui.inspector.title import title_cells
+from nightdesk.tui.text import Cell
+from nightdesk.tui.widgets.facts import Facts, fact_rows
 from nightdesk.tui.widgets.folds import Line
 from nightdesk.tui.widgets.lines import Pieces, wrap
 from tests.support.exchanges import HOSTILE, MS, NS, exchange
@@ -448,3 +450,18 @@ def test_wrapped_rows_fit_and_hold_every_sign(width: int) -> None:
 def test_words_are_not_broken_where_there_is_a_blank() -> None:
     rows = wrap((("the quick brown fox jumps", ""),), 12)
     assert [row[0][0] for row in rows] == ["the quick ", "brown fox ", "jumps"]
+
+
+def test_a_long_value_goes_on_under_its_own_beginning() -> None:
+    rows = wrap((("name  ", "muted"), ("one two three four", "")), 12, 6)
+    shown = ["".join(text for text, _ in row) for row in rows]
+    assert shown == ["name  one ", "      two ", "      three ", "      four"]
+
+
+def test_facts_are_laid_out_in_two_columns_and_their_line_ends_kept() -> None:
+    shown = Facts(
+        fact_rows([("command", Cell("python a.py\n--speed 1 item")), ("state", Cell("done", "ok"))], 8)
+    )
+    assert shown.plain.split("\n") == ["command  python a.py", "         --speed 1 item", "state    done"]
+    assert shown.get_height({}, 20) == 4
+    assert shown.get_height({}, 60) == 3

@@ -96,7 +96,8 @@ class _Writer:
         if self._row:
             text, tone = self._row[-1]
             self._row[-1] = (text.rstrip(" "), tone) if len(self._row) > 1 else (text, tone)
-            self._done.append(Line(tuple(self._row), self._depth, fold, "", shut))
+            hang = len(self._row[0][0]) + 2
+            self._done.append(Line(tuple(self._row), self._depth, fold, "", shut, hang))
             self._row = []
 
     def _open(self, word: str) -> None:

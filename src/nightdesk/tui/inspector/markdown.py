@@ -54,7 +54,7 @@ def _code(
     head: Pieces = ((f"{glyphs.line} ", "border"), (words, "muted"), (f"  {count}", "faint"))
     yield Line(head, depth, key, "", len(body) > LONG_CODE)
     for line in body:
-        yield Line(((f"{glyphs.line} ", "border"), (line, "primary")), depth + 1)
+        yield Line(((f"{glyphs.line} ", "border"), (line, "primary")), depth + 1, hang=2)
 
 
 def _line(line: str, glyphs: Glyphs, depth: int) -> Line:
@@ -65,10 +65,12 @@ def _line(line: str, glyphs: Glyphs, depth: int) -> Line:
     if _RULE.match(line):
         return Line(((glyphs.dash * 24, "border"),), depth)
     if found := _QUOTE.match(line):
-        return Line(((f"{glyphs.line} " * found[1].count(">"), "border"), *_inline(found[2], "muted")), depth)
+        bars = f"{glyphs.line} " * found[1].count(">")
+        return Line(((bars, "border"), *_inline(found[2], "muted")), depth, hang=len(bars))
     if found := _ITEM.match(line):
         sign = "•" if len(found[2]) == 1 else found[2]
-        return Line(((f"{found[1]}{sign} ", "accent"), *_inline(found[3], "")), depth)
+        lead = f"{found[1]}{sign} "
+        return Line(((lead, "accent"), *_inline(found[3], "")), depth, hang=len(lead))
     return Line(tuple(_inline(line, "")), depth)
 
 

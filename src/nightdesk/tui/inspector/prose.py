@@ -110,7 +110,8 @@ def fold(
 def fact(name: str, value: str, tone: Tone = "", more: str = "", depth: int = 0) -> Line:
     """Name and value in two columns."""
     pieces: Pieces = ((f"{name:<{NAME}}", "muted"), (safe_line(value, SHORT), tone))
-    return Line((*pieces, (f"  {safe_line(more, SHORT)}", "muted")) if more else pieces, depth)
+    all_pieces = (*pieces, (f"  {safe_line(more, SHORT)}", "muted")) if more else pieces
+    return Line(all_pieces, depth, hang=NAME)
 
 
 def sentence(words: str, tone: Tone = "muted", depth: int = 0) -> Line:

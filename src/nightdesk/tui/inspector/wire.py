@@ -98,7 +98,7 @@ def _headers(exchange: Exchange, setting: Setting) -> Lines:
         if not sent:
             yield sentence("None were recorded.", depth=1)
         for key, value in sent[:HEADERS]:
-            yield Line(((f"{safe_line(key, 200)}: ", "muted"), (safe_line(value, SHORT), "")), 1)
+            yield Line(((f"{safe_line(key, 200)}: ", "muted"), (safe_line(value, SHORT), "")), 1, hang=2)
         if len(sent) > HEADERS:
             yield sentence(f"… {len(sent) - HEADERS:,} more headers are not shown here.", "warn", 1)
         yield EMPTY

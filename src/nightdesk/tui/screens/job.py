@@ -13,9 +13,11 @@ from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.core.failure_advice import class_words
+from nightdesk.model.energy import RunEnergy
+from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED, JobView, Run
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_duration
-from nightdesk.tui.asks import FeedRequested, OpenFailure, OpenItems, OpenLog, OpenTrial
+from nightdesk.tui.asks import Ask, FeedRequested, OpenFailure, OpenItems, OpenLog, OpenTrial
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.job_lines import note_of, progress_cells, state_cell
 from nightdesk.tui.text import Cell, line
@@ -33,6 +35,8 @@ COLUMNS = (
 
 
 RUNS_SHOWN = 8
+ENERGY_NS = 10 * NS
+NEVER = 2**63
 NAMES = 9
 """Cells of the names of facts."""
 
@@ -143,6 +147,9 @@ class JobScreen(Sheet[None]):
         super().__init__()
         self.job = job
         self._runs: list[Run] = []
+        self._energy: dict[str, list[tuple[str, Cell]]] = {}
+        """By run: what the engine said last."""
+        self._asked_ns: dict[str, int] = {}
 
     def compose_sheet(self) -> ComposeResult:
         """Facts, runs, facts."""
@@ -164,7 +171,7 @@ class JobScreen(Sheet[None]):
         self.show_title(line("Job ", Cell(self.job, "strong")))
         known = job_facts(job) if job else [("", Cell("This job is no longer in nightdesk.toml.", "warn"))]
         self.query_one("#job-facts", Static).update(table(known))
-        self._runs = runs_of(desk, self.job)
+        self._runs, self._now_ns = runs_of(desk, self.job), now_ns
         grid = self.query_one(Grid)
         grid.styles.height = 1 + max(1, min(len(self._runs), RUNS_SHOWN))
         grid.show_rows(run_rows(self._runs, now_ns, self.glyphs))
@@ -176,8 +183,34 @@ class JobScreen(Sheet[None]):
             return  # being taken down
         run = self._run
         facts = run_facts(run) if run else [("", Cell("It has not run yet.", "muted"))]
+        if run is not None:
+            self._ask_energy(run)
+            facts += self._energy.get(run.id, [])
         self.query_one("#run-facts", Static).update(table(facts))
         self.refresh_bindings()
+
+    def _ask_energy(self, run: Run) -> None:
+        """Once for a run that has ended, every ten seconds for one in work."""
+        asked_ns = self._asked_ns.get(run.id)
+        known = asked_ns is not None and (
+            self._now_ns - asked_ns < ENERGY_NS or asked_ns > (run.ended_ns or NEVER)
+        )
+        if run.started_ns is None or known:
+            return
+        self._asked_ns[run.id] = self._now_ns
+        self.post_message(
+            Ask(lambda engine: engine.run_energy(run.id), lambda told: self._take_energy(run.id, told))
+        )
+
+    def _take_energy(self, run_id: str, told: RunEnergy | NightdeskError) -> None:
+        from nightdesk.tui.energy_facts import energy_facts, no_energy
+
+        if isinstance(told, NightdeskError):
+            self._energy[run_id] = no_energy(told.hint)
+        else:
+            self._energy[run_id] = energy_facts(told, self.glyphs)
+        if self.is_mounted:
+            self._show_run()
 
     @property
     def _run(self) -> Run | None:

@@ -8,10 +8,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.core.foreign import safe_line
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.inspected import ProcessDetail, ProcessHistory
@@ -20,8 +20,9 @@ from nightdesk.model.units import UNKNOWN, format_bytes, format_percent
 from nightdesk.tui.asks import Ask, ProcessesRequested
 from nightdesk.tui.panes.processes_view import age_of
 from nightdesk.tui.screens.job import moment
-from nightdesk.tui.text import Cell, Part, content, line
+from nightdesk.tui.text import Cell, line
 from nightdesk.tui.widgets.chart import MINUTE_NS, Chart, ChartView, Series, nice_top
+from nightdesk.tui.widgets.facts import Facts, Row, fact_rows, lines_of
 from nightdesk.tui.widgets.sheet import Sheet
 
 AGAIN_NS = 3 * 10**9
@@ -29,6 +30,8 @@ AGAIN_NS = 3 * 10**9
 LINES_MOST = 30
 """Files, sockets and children that are listed."""
 SPAN_MINUTES = (10, 30, 60)
+NAMES = 8
+LIST_HANG = 6
 
 Fact = tuple[str, Cell]
 
@@ -202,7 +205,7 @@ class ProcessScreen(Sheet[None]):
         self._asked_ns = max(self._asked_ns, answer.at_ns)
         row = answer.row
         self.show_title(line("Process ", Cell(str(row.key.pid), "strong"), " ", row.name))
-        self.query_one("#facts", Static).update(shown(answer))
+        self.query_one("#facts", Static).update(Facts(shown(answer)))
         view = chart_of(answer.history, answer.at_ns)
         chart, note = self.query_one(Chart), self.query_one("#process-chart-note", Static)
         chart.display, note.display = view is not None, view is None
@@ -213,10 +216,9 @@ class ProcessScreen(Sheet[None]):
 
     def _show_fault(self, fault: NightdeskError) -> None:
         """It is gone: what was known of it stays, and says so."""
-        parts: list[Part] = [Cell(f"{self.glyphs.fail} {fault.message} {fault.hint}".rstrip(), "bad")]
-        if self.detail is not None:
-            parts += ["\n\n", shown(self.detail)]
-        self.query_one("#facts", Static).update(content(*parts))
+        words = safe_line(f"{self.glyphs.fail} {fault.message} {fault.hint}".rstrip())
+        known = [Row(()), *shown(self.detail)] if self.detail is not None else []
+        self.query_one("#facts", Static).update(Facts([Row(((words, "bad"),)), *known]))
         self.detail = None
         self.refresh_bindings()
 
@@ -244,15 +246,12 @@ class ProcessScreen(Sheet[None]):
         self.query_one("#facts-box", VerticalScroll).scroll_relative(y=by, animate=False)
 
 
-def shown(detail: ProcessDetail) -> Content:
-    """Everything as one text."""
-    parts: list[Part] = []
-    for name, value in facts_of(detail, detail.at_ns):
-        parts += [Cell(f"{name:<8} ", "muted"), value, "\n"]
+def shown(detail: ProcessDetail) -> list[Row]:
+    """Facts, then lists; what is long goes on under its own beginning."""
+    rows = fact_rows(facts_of(detail, detail.at_ns), NAMES)
     for title, lines in lists_of(detail):
-        parts += ["\n", Cell(title, "muted")]
-        for each in lines[:LINES_MOST]:
-            parts += ["\n", each]
+        rows += [Row(()), Row(((title, "muted"),))]
+        rows += (Row(pieces, LIST_HANG) for each in lines[:LINES_MOST] for pieces in lines_of(each))
         if len(lines) > LINES_MOST:
-            parts += ["\n", Cell(f"… and {len(lines) - LINES_MOST} more", "faint")]
-    return content(*parts)
+            rows.append(Row(((f"… and {len(lines) - LINES_MOST} more", "faint"),)))
+    return rows

@@ -32,6 +32,8 @@ class Line(NamedTuple):
     """What is said behind it while it is folded."""
     shut: bool = False
     """Folded at first."""
+    hang: int = 0
+    """Cells from the left at which its rows after the first begin."""
 
     @property
     def plain(self) -> str:
@@ -76,7 +78,7 @@ class FoldView(LineView):
         self._toggled: dict[str, bool] = {}
         self._rows: list[tuple[int, Pieces]] = []
         """(line of the document, what the row shows) of each row."""
-        self._wrapped: dict[Pieces, list[Pieces]] = {}
+        self._wrapped: dict[tuple[Pieces, int], list[Pieces]] = {}
         self._width = 0
         self._matches: list[int] = []
 
@@ -144,8 +146,9 @@ class FoldView(LineView):
             pieces = line.pieces
             if line.fold and line.note and self.is_shut(line):
                 pieces = (*pieces, (f"  {line.note}", "faint"))
-            rows = known.get(pieces) or wrap(pieces, width)
-            self._wrapped[pieces] = rows
+            key = (pieces, line.hang)
+            rows = known.get(key) or wrap(pieces, width, line.hang)
+            self._wrapped[key] = rows
             self._rows += ((index, row) for row in rows)
         self.cursor = min(self.cursor, max(0, self.count - 1))
         self.show_count()

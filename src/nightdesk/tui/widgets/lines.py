@@ -130,24 +130,30 @@ class LineView(ScrollView, can_focus=True):
         return [*segments, Segment(text, style)]
 
 
-def wrap(pieces: Pieces, width: int) -> list[Pieces]:
-    """The line in rows of at most ``width`` cells, broken behind a blank where there is one in the second half."""
+def wrap(pieces: Pieces, width: int, hang: int = 0) -> list[Pieces]:
+    """The line in rows of at most ``width`` cells, broken behind a blank where there is one in the second half.
+
+    All rows but the first begin ``hang`` cells from the left, at most half of the width.
+    """
     if sum(len(text) for text, _ in pieces) <= width // 2 or width < 2:
         return [pieces]
+    hang = min(hang, width // 2)
+    lead: list[tuple[str, Tone]] = [(" " * hang, "")] if hang else []
     rows: list[Pieces] = []
     row: list[tuple[str, Tone]] = []
-    room = width
+    full = room = width
     for text, tone in pieces:
         at = 0
         while at < len(text):
-            taken = _head(text, at, room, whole=room == width)
+            taken = _head(text, at, room, whole=room == full)
             if taken:
                 row.append((text[at : at + taken], tone))
                 room -= cell_len(row[-1][0])
                 at += taken
             if at < len(text):
                 rows.append(tuple(row))
-                row, room = [], width
+                row, full = [*lead], width - hang
+                room = full
     return [*rows, tuple(row)] if row or not rows else rows
 
 
