@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from nightdesk.model.desk import (
     SourceState,
 )
 from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
-from nightdesk.model.energy import EnergyReport
+from nightdesk.model.energy import EnergyReport, RunEnergy
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange, ExchangeRow
 from nightdesk.model.inspected import ProcessDetail, ProcessHistory, Stacks
@@ -53,6 +53,7 @@ from nightdesk.model.process import (
 )
 from nightdesk.model.profile import Profile
 from nightdesk.model.sample import Sample
+from nightdesk.model.whisper import Transcription
 from nightdesk.tui.app import Viewer
 
 NS = 10**9
@@ -171,6 +172,9 @@ class FakeEngine:
         self.history: tuple[Sample, ...] = ()
         """Samples that are too old for the snapshot."""
         self.spent = EnergyReport()
+        self.transcriptions: Callable[[str, int | None, int], Transcription] = lambda run, *_: Transcription(
+            run=run
+        )
         self.refuses: NightdeskError | None = None
         self.details: dict[int, ProcessDetail] = {}
         """What is told of a process, by its number; the row alone where nothing is given."""
@@ -202,6 +206,12 @@ class FakeEngine:
 
     async def energy(self) -> EnergyReport:
         return self.spent
+
+    async def run_energy(self, run_id: str) -> RunEnergy:
+        found = next((one for one in self.spent.runs if one.run == run_id), None)
+        if found is None:
+            raise NightdeskError(f"No energy is known of run {run_id}.", "Nothing here reports its power.")
+        return found
 
     async def run_tree(self, run_id: str) -> tuple[TreeMember, ...]:
         return self.members
@@ -355,6 +365,10 @@ class FakeEngine:
 
     async def failure(self, run_id: str, serial: int) -> Diagnosis:
         raise NightdeskError("There is no such failure.")
+
+    async def transcription(self, run_id: str, *, file: int | None = None, after: int = 0) -> Transcription:
+        self.asked.append(("transcription", run_id, file, after))
+        return self.transcriptions(run_id, file, after)
 
     async def comparison(self, run_id: str) -> ItemComparison:
         raise NightdeskError("There is no such run.")

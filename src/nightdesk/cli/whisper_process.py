@@ -17,7 +17,7 @@ import msgspec
 from nightdesk.cli.audio_files import Wish
 from nightdesk.cli.output import print_json, print_line, print_note
 from nightdesk.core import markers
-from nightdesk.core.whisper_files import Transcribing
+from nightdesk.core.whisper_files import EVENTS_NAME, Transcribing
 from nightdesk.core.whisper_words import Speaker, plan_words
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.whisper import (
@@ -32,8 +32,6 @@ from nightdesk.model.whisper import (
 )
 
 WORKER = Path(__file__).parents[1] / "workers" / "whisper_worker.py"
-EVENTS_NAME = "whisper.jsonl"
-"""In the folder of a run: what its processes told, one JSON object a line."""
 _decoder: msgspec.json.Decoder[AnyWhisperEvent] = msgspec.json.Decoder(AnyWhisperEvent)
 
 

@@ -22,7 +22,7 @@ from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
 from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
-from nightdesk.model.energy import EnergyReport
+from nightdesk.model.energy import EnergyReport, RunEnergy
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspected import ProcessDetail, Stacks
@@ -52,6 +52,7 @@ from nightdesk.model.process import (
 )
 from nightdesk.model.profile import Profile
 from nightdesk.model.sample import Sample
+from nightdesk.model.whisper import Transcription
 
 BASE = "http://nightdesk"
 """Any host will do: the socket decides who answers."""
@@ -167,6 +168,11 @@ class AsyncEngine:
         """The log that holds the output of an item; from now on it is followed."""
         return await self._post(f"/runs/{run_id}/items/{index}/log", LogFile)
 
+    async def transcription(self, run_id: str, *, file: int | None = None, after: int = 0) -> Transcription:
+        """The transcriptions of a run; segments of one file from a number on, else of the one in work."""
+        chosen = "" if file is None else f"&file={file}"
+        return await self._get(f"/runs/{run_id}/whisper?after={after}{chosen}", Transcription)
+
     async def comparison(self, run_id: str) -> ItemComparison:
         """A run of a single item beside what the item gave before."""
         return await self._get(f"/runs/{run_id}/comparison", ItemComparison)
@@ -245,6 +251,10 @@ class AsyncEngine:
     async def energy(self) -> EnergyReport:
         """The energy of the night and of the newest runs."""
         return await self._get("/energy", EnergyReport)
+
+    async def run_energy(self, run_id: str) -> RunEnergy:
+        """The energy of a run and its items."""
+        return await self._get(f"/runs/{run_id}/energy", RunEnergy)
 
     async def query_words(self) -> dict[str, tuple[str, ...]]:
         """The values that occur, by key of a query, the most frequent first: for completion."""

@@ -52,6 +52,7 @@ from nightdesk.model.process import (
 )
 from nightdesk.model.profile import Profile
 from nightdesk.model.sample import Sample
+from nightdesk.model.whisper import Transcription
 
 
 class Engine:
@@ -187,6 +188,11 @@ class Engine:
     def item_log(self, run_id: str, index: int) -> LogFile:
         """The log that holds the output of an item; from now on it is followed."""
         return self._post(f"/runs/{run_id}/items/{index}/log", LogFile)
+
+    def transcription(self, run_id: str, *, file: int | None = None, after: int = 0) -> Transcription:
+        """The transcriptions of a run; segments of one file from a number on, else of the one in work."""
+        chosen = "" if file is None else f"&file={file}"
+        return self._get(f"/runs/{run_id}/whisper?after={after}{chosen}", Transcription)
 
     def comparison(self, run_id: str) -> ItemComparison:
         """A run of a single item beside what the item gave before."""

@@ -32,6 +32,8 @@ SEGMENTS_MOST = 20_000
 """Of one file; a day of speech has fewer."""
 ALARMS_MOST = 1000
 ALARMS_SHOWN = 50
+EVENTS_NAME = "whisper.jsonl"
+"""In the folder of a run: what its processes told, one JSON object a line."""
 SHOWN_MOST = 2000
 """Segments in one answer."""
 
@@ -90,10 +92,14 @@ class _File:
 
 
 class Transcribing:
-    """Takes events in order. ``program`` says whose they are, once that is known."""
+    """Takes events in order. ``program`` says whose they are, once that is known.
 
-    def __init__(self, program: str | None = None) -> None:
+    ``in_turn``: one file is over when the next begins, as in the log of one program; else several may be in work.
+    """
+
+    def __init__(self, program: str | None = None, *, in_turn: bool = False) -> None:
         self.program = program
+        self._in_turn = in_turn
         self.model: str | None = None
         self.device: str | None = None
         self._files: dict[str, _File] = {}
@@ -132,11 +138,24 @@ class Transcribing:
                 pass
         return []
 
+    def has(self, name: str) -> bool:
+        """Whether anything was told of a file."""
+        return name in self._files
+
     def begin_item(self, name: str) -> None:
-        """What follows in the log is of this file; the one before is over."""
-        if self._current is not None and self._current.state == "running":
-            self._current.state = "done"
-        self._current = self._again(name)
+        """What follows in its log is of this file, from its beginning."""
+        self._files[name] = _File(name)
+
+    def settle(self, name: str, state: AudioState, began_ns: int, took_s: float | None) -> None:
+        """What is known of an item from elsewhere: it is in work since, or over after so long."""
+        file = self._file(name)
+        if took_s is None:
+            file.began_ns = file.began_ns or began_ns
+        elif file.took_s is None:
+            file.took_s = took_s
+        if file.state in ("waiting", "running"):
+            file.state = state
+            file.problem = "the item failed" if state == "failed" else None
 
     def close(self, ended_well: bool) -> None:
         """Whoever listened has ended: nothing is in work any more."""
@@ -171,7 +190,7 @@ class Transcribing:
         if not event.file and current is not None and not current.segments and not current.position_s:
             file = current  # an item that was announced, and now tells its length
         else:
-            if current is not None and current.state == "running":
+            if self._in_turn and current is not None and current.state == "running":
                 current.state = "done"
             if event.file:
                 before = self._files.get(event.file)

@@ -25,6 +25,7 @@ from nightdesk.engine.job_routes import job_routes
 from nightdesk.engine.log_routes import log_routes
 from nightdesk.engine.process_routes import process_routes
 from nightdesk.engine.replay_routes import replay_routes
+from nightdesk.engine.whisper_routes import whisper_routes
 from nightdesk.model.desk import ErrorBody, Snapshot, Status
 from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.sample import Sample
@@ -49,6 +50,7 @@ def make_app(service: Service) -> Litestar:
         *replay_routes(service),
         *log_routes(service),
         *energy_routes(service),
+        *whisper_routes(service),
     ]
     return Litestar(
         route_handlers=[Router(path="/v1", route_handlers=routes)],

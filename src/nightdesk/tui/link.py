@@ -17,7 +17,7 @@ from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, ExchangeChanged, Snapshot
 from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
-from nightdesk.model.energy import EnergyReport
+from nightdesk.model.energy import EnergyReport, RunEnergy
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspected import ProcessDetail, Stacks
@@ -39,6 +39,7 @@ from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSea
 from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
 from nightdesk.model.sample import Sample
+from nightdesk.model.whisper import Transcription
 
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """Pauses between tries after the engine stopped answering; the last one repeats."""
@@ -99,6 +100,9 @@ class Engine(Protocol):
     async def energy(self) -> EnergyReport:
         """The energy of the night and of the newest runs."""
 
+    async def run_energy(self, run_id: str) -> RunEnergy:
+        """The energy of a run and its items."""
+
     async def item_page(
         self,
         run_id: str,
@@ -119,6 +123,9 @@ class Engine(Protocol):
 
     async def move_items(self, run_id: str, move: ItemMove) -> Run:
         """Do items first or last, pass over them, or do them again."""
+
+    async def transcription(self, run_id: str, *, file: int | None = None, after: int = 0) -> Transcription:
+        """The transcriptions of a run, and the segments of one file."""
 
     async def comparison(self, run_id: str) -> ItemComparison:
         """A run of a single item beside what the item gave before."""
