@@ -62,3 +62,9 @@ def test_items_that_failed_do_not_count_as_done_and_those_in_work_are_named() ->
     assert (done, said) == ("7/14", "3 failed; items 8.txt, 9.txt")
     failure = Failure(kind="items", evidence="7 of 14 items failed: a, b")
     assert run_cells(run(state="failed", failure=failure), 10**9)[4] == "7 of 14 items failed: a, b"
+
+
+def test_a_run_that_will_stand_still_after_the_item_in_work_says_so() -> None:
+    flight = Flight(serial=8, item="8.txt", attempt=1)
+    cells = run_cells(run(flights=(flight,), reason="After this item the run stands still."), 2)
+    assert cells[-1] == "3 failed; item 8.txt. After this item the run stands still."

@@ -119,8 +119,9 @@ def outcome(run: Run) -> str:
 
 
 def _in_work(run: Run) -> str:
-    """What a run works on, and what of it has failed so far."""
+    """What a run works on, what of it has failed so far, and what else is to be said: that it will stand still."""
     items = [each.item for each in run.flights if each.item]
     working = ", ".join(items) or run.item or (run.progress.item if run.progress else None)
     failed = f"{run.items_failed} failed; " if run.items_failed else ""
-    return f"{failed}item{'s' if len(items) > 1 else ''} {working}" if working else run.reason or ""
+    said = f"{failed}item{'s' if len(items) > 1 else ''} {working}" if working else ""
+    return ". ".join(filter(None, (said, run.reason)))
