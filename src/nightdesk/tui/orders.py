@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from textual.screen import Screen
 
 from nightdesk.model.errors import NightdeskError
+from nightdesk.model.job import RunAction
 from nightdesk.tui.asks import OpenTrial, RunActionRequested, StartRequested
+from nightdesk.tui.panes.jobs import JobsPane
 from nightdesk.tui.screens.confirm import ConfirmScreen, Question
 
 if TYPE_CHECKING:
@@ -16,6 +19,14 @@ if TYPE_CHECKING:
     from nightdesk.tui.link import Engine
 
 T = TypeVar("T")
+
+UNDER_WAY: dict[RunAction, str] = {
+    "pause": "is being paused …",
+    "resume": "is being resumed …",
+    "hold": "will stand still …",
+    "stop": "stopping …",
+    "kill": "is being killed …",
+}
 
 
 async def run_action(app: Viewer, asked: RunActionRequested) -> None:
@@ -25,8 +36,20 @@ async def run_action(app: Viewer, asked: RunActionRequested) -> None:
         members = await engine.run_tree(asked.run)
         if not await _agreed(app, Question(asked.action, f"run {asked.run}", members)):
             return
-    run = await engine.act(asked.run, asked.action)
+    with under_way(app, asked.run, UNDER_WAY[asked.action]):
+        run = await engine.act(asked.run, asked.action)
     app.tell(f"{asked.run}: {run.state}.", run.reason or "")
+
+
+@contextmanager
+def under_way(app: Viewer, subject: str, words: str) -> Iterator[None]:
+    """Until the engine has answered, the line of this run or job says what was asked of it."""
+    pane = app.desk_screen.query_one(JobsPane)
+    pane.say(subject, words)
+    try:
+        yield
+    finally:
+        pane.say(subject, "")
 
 
 async def _agreed(app: Viewer, question: Question) -> bool:
@@ -36,7 +59,8 @@ async def _agreed(app: Viewer, question: Question) -> bool:
 
 async def start(app: Viewer, asked: StartRequested) -> None:
     """Start a run. That of a single item, and a dry run, are shown at once."""
-    run = await app.engine.start(asked.request)
+    with under_way(app, asked.request.job, "is being started …"):
+        run = await app.engine.start(asked.request)
     if asked.request.mode == "full":
         app.tell(f"{run.id}: {run.state}.", run.reason or "")
     else:

@@ -45,6 +45,7 @@ async def signal(app: Viewer, asked: ProcessesRequested) -> None:
         members = await _members(app, keys)
         if not await _agreed(app, Question(action, _subject(app, keys), members)):
             return
+        app.tell(f"{_subject(app, keys)}: {'stopping' if action == 'stop' else 'killing'} …")
     if len(keys) == 1:
         tell_report(app, await engine.signal(keys[0], action))
     else:
@@ -90,6 +91,7 @@ async def clean(app: Viewer) -> None:
         reasons={tree.root.key: tree.root.orphan_reason or "" for tree in trees},
     )
     if await _agreed(app, question):
+        app.tell(f"{many(len(trees), 'orphan')} and what is below: stopping …")
         tell_report(app, await app.engine.clean(tuple(tree.root.key for tree in trees)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -60,8 +61,13 @@ class JobsView:
     jobs: int
 
 
-def select(desk: Mirror, now_ns: int, glyphs: Glyphs, needle: str = "") -> JobsView:
-    """Jobs in the order of the file; a job with several active runs has a line for each."""
+def select(
+    desk: Mirror, now_ns: int, glyphs: Glyphs, needle: str = "", asked: Mapping[str, str] | None = None
+) -> JobsView:
+    """Jobs in the order of the file; a job with several active runs has a line for each.
+
+    ``asked``: run or job → what was asked of it and is not answered yet.
+    """
     lines = [line for job in desk.jobs.values() for line in _lines_of(job, desk)]
     found = [line for line in lines if _matches(line, needle)]
     states = [line.run.state for line in lines if line.run is not None and line.run.state not in ENDED]
@@ -70,7 +76,11 @@ def select(desk: Mirror, now_ns: int, glyphs: Glyphs, needle: str = "") -> JobsV
     for line in found:
         key = (line.job.name, line.run.id if line.run and line.job.name in seen else "")
         seen.add(line.job.name)
-        rows.append(Row(key, _cells(line, now_ns, glyphs)))
+        cells = _cells(line, now_ns, glyphs)
+        said = (asked or {}).get(line.run.id if line.run else "") or (asked or {}).get(line.job.name)
+        if said:
+            cells = (*cells[:-2], *[Cell(said, "warn")] * 2)
+        rows.append(Row(key, cells))
     counts = tuple((state, states.count(state)) for state in order if state in states)
     return JobsView(tuple(rows), tuple(found), counts, len(desk.jobs))
 

@@ -89,13 +89,18 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         Binding("K", "kill", "kill", id="jobs.kill", tooltip="Kill every process of the run at once"),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[str, str] = {}
+        """Run or job → what was asked of it and is not answered yet."""
+
     def compose_body(self) -> ComposeResult:
         """One grid."""
         yield Grid(COLUMNS, header=False, sign=self.glyphs.cursor, id="jobs-grid")
 
     def select(self, desk: Mirror, now_ns: int) -> JobsView:
         """The view for the present filter."""
-        return select(desk, now_ns, self.glyphs, self.filter_text)
+        return select(desk, now_ns, self.glyphs, self.filter_text, self.asked)
 
     def look(self, view: JobsView) -> Look:
         """Empty without jobs, or when the filter hides all."""
@@ -157,6 +162,13 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         """Show command, log, result and runs of the job."""
         if self.current is not None:
             self.post_message(OpenJob(self.current.job.name))
+
+    def say(self, subject: str, words: str) -> None:
+        """Show at once what was asked of a run or a job; nothing: it is answered."""
+        self.asked = {name: said for name, said in self.asked.items() if name != subject}
+        if words:
+            self.asked[subject] = words
+        self.redraw()
 
     def action_start(self) -> None:
         """Start the whole job."""
