@@ -33,7 +33,7 @@ from nightdesk.tui.screens.conversation import ConversationScreen
 from nightdesk.tui.screens.inspector import InspectorScreen
 from nightdesk.tui.screens.note import NoteScreen
 from nightdesk.tui.screens.profile import ProfileScreen
-from nightdesk.tui.screens.profile_rows import rows_of
+from nightdesk.tui.screens.profile_rows import BAR, rows_of
 from nightdesk.tui.screens.turns import turn_lines, turn_rows
 from tests.support.viewer import NOW, NS, FakeEngine, screen_text, snapshot, until, viewer
 
@@ -228,7 +228,7 @@ def test_bars_have_a_sign_for_each_part_also_where_signs_are_plain() -> None:
     made = profile([row_of(one) for one in night()], NOW)
     for glyphs, wanted in ((UNICODE, "╌╌▒▒▒▒▓▓████████████"), (ASCII, "qqLLLLppgggggggggggg")):
         rows = {row.key: row for row in rows_of(made, 20, glyphs)}
-        assert rows[("by job", "synthesize")].cells[8].plain.replace("-", "") == wanted.replace("-", "")
+        assert rows[("by job", "synthesize")].cells[BAR].plain.replace("-", "") == wanted.replace("-", "")
         assert glyphs is UNICODE or all(
             cell.plain.isascii() for row in rows.values() for cell in row.cells[8:9]
         )

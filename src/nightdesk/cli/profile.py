@@ -100,7 +100,21 @@ def summary_lines(made: Profile) -> list[str]:
         f"{format_duration(total.parts.total_ns)} in exchanges, {covered} of {span} on the clock; "
         f"client pauses {format_duration(total.pause_ns)}",
         f"{format_count(total.prompt_tokens)} tokens in, {format_count(total.reply_tokens)} out",
+        *energy_lines(made),
     ]
+
+
+def energy_lines(made: Profile) -> list[str]:
+    """What was used and what that rests on; nothing where nothing was measured."""
+    from nightdesk.model.units import format_joules, format_watt_hours
+
+    total = made.total
+    if not total.energy_count:
+        return []
+    joules = total.energy_mj / 1000
+    rate = f", {total.energy_tokens / joules:.2g} tokens/J" if joules and total.energy_tokens else ""
+    used = f"{format_joules(joules)} ({format_watt_hours(joules / 3600)}){rate}"
+    return [f"{used}, measured for {total.energy_count} of {total.count}. {made.energy_basis}"]
 
 
 def group_cells(group: ProfileGroup) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
@@ -38,7 +38,7 @@ NUMBERS = (
     *PART_NAMES,
     *("count", "running", "errors", "covered_ns", "pause_ns", "client_ns", "switch_ns", "loads", "switches"),
     *("prompt_tokens", "reply_tokens", "timed_prompt_tokens", "timed_prompt_ns", "timed_reply_tokens"),
-    *("timed_reply_ns", "replies", "length_cuts"),
+    *("timed_reply_ns", "replies", "length_cuts", "energy_mj", "energy_count", "energy_tokens"),
 )
 """What is added up in each group."""
 
@@ -124,8 +124,14 @@ class _Sums:
 class Profiler:
     """Add rows in the order in which they began, look up what :meth:`questions` names, then :meth:`finish`."""
 
-    def __init__(self, now_ns: int, query: str = "") -> None:
-        """``now_ns``: running exchanges are counted until now. ``query`` selects the counted rows in a list."""
+    def __init__(
+        self, now_ns: int, query: str = "", joules: Callable[[int], float | None] = lambda _: None
+    ) -> None:
+        """``now_ns``: running exchanges are counted until now. ``query`` selects the counted rows in a list.
+
+        ``joules`` gives the energy of an exchange by its id, None where it was not measured.
+        """
+        self._joules = joules
         self._now_ns = now_ns
         self._query = query
         self._total = _Sums()
@@ -159,6 +165,7 @@ class Profiler:
         added = {
             **split_parts(row, end_ns - row.started_ns),
             **_numbers_of(row),
+            **_energy_of(row, self._joules(row.id)),
             "pause_ns": pause_ns,
             "client_ns": waited_ns,
             "switch_ns": (row.load_ns or 0) if switched else 0,
@@ -288,6 +295,13 @@ class Profiler:
 
 
 _SAME_NAMES = tuple(name for name in NUMBERS if name in ProfileGroup.__struct_fields__)
+
+
+def _energy_of(row: ExchangeRow, joules: float | None) -> dict[str, int]:
+    if joules is None:
+        return {}
+    tokens = row.reply_tokens or 0
+    return {"energy_mj": round(joules * 1000), "energy_count": 1, "energy_tokens": tokens}
 
 
 def profile(rows: Iterable[ExchangeRow], now_ns: int, query: str = "") -> Profile:

@@ -156,6 +156,19 @@ class EnergyKeeper:
             basis=self._basis(),
         )
 
+    def joules(self, exchange_id: int) -> float | None:
+        """What an exchange of this engine's life used, above idle where that is known; None if it was not measured."""
+        tally = self._exchanges.get(exchange_id)
+        if tally is None:
+            return None
+        energy = tally.energy(self._idle.watts)
+        return energy.gross_j if energy.energy_j is None else energy.energy_j
+
+    @property
+    def basis(self) -> str:
+        """What all of it rests on, in a sentence."""
+        return self._basis()
+
     def desk(self) -> DeskEnergy | None:
         """The night so far; None where nothing reports its power."""
         book = self._book

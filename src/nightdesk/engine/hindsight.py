@@ -6,9 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
+
 from nightdesk.core.conversations import Tie, conversation, tie_of
 from nightdesk.core.profile import BREAK_NS, Profiler
 from nightdesk.core.query import Query, parse, quoted
+from nightdesk.engine.energy import EnergyKeeper
 from nightdesk.engine.exchanges import Exchanges
 from nightdesk.engine.store.exchanges import Fresh
 from nightdesk.engine.store.history import History
@@ -28,10 +31,11 @@ Find = Callable[[int], Exchange | None]
 class Hindsight:
     """Used from the event loop; the store is read in threads."""
 
-    def __init__(self, book: TrafficBook, store: History, exchanges: Exchanges) -> None:
+    def __init__(self, book: TrafficBook, store: History, exchanges: Exchanges, energy: EnergyKeeper) -> None:
         self._book = book
         self._store = store
         self._exchanges = exchanges
+        self._energy = energy
 
     async def profile(self, query: str) -> Profile:
         """Where the time of the exchanges went that match ``query``. Raises QueryError."""
@@ -43,11 +47,14 @@ class Hindsight:
 
     def _profile(self, text: str, query: Query, running: tuple[Fresh, ...], find: Find) -> Profile:
         now_ns = time.time_ns()
-        profiler = Profiler(now_ns, text)
+        profiler = Profiler(now_ns, text, self._energy.joules)
         for row, matches in self._store.course(query, now_ns=now_ns, before_ns=BREAK_NS, running=running):
             profiler.add(row, counted=matches)
         asked = {number: find(number) for number in profiler.questions()}
-        return profiler.finish({number: found for number, found in asked.items() if found is not None})
+        made = profiler.finish({number: found for number, found in asked.items() if found is not None})
+        return msgspec.structs.replace(
+            made, energy_basis=self._energy.basis if made.total.energy_count else ""
+        )
 
     async def conversation(self, exchange_id: int) -> Conversation:
         """The exchanges of the same client around one, as a conversation. Raises UsageError for an unknown id."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def hindsight_routes(service: Service) -> list[HTTPRouteHandler]:
     """Paths below ``/exchanges`` that look at many of them."""
-    hindsight = Hindsight(service.traffic, service.store, service.exchanges)
+    hindsight = Hindsight(service.traffic, service.store, service.exchanges, service.energy)
 
     @get("/exchanges/profile")
     async def profile(wanted: QueryText = "") -> Profile:

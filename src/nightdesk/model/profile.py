@@ -99,6 +99,12 @@ class ProfileGroup(Noun, frozen=True, kw_only=True):
     biggest: Leader | None = None
     findings: tuple[Finding, ...] = ()
     """The most frequent first."""
+    energy_mj: int = 0
+    """Millijoules of those whose energy was measured: above idle, once that is known."""
+    energy_count: int = 0
+    """So many were measured."""
+    energy_tokens: int = 0
+    """Their reply tokens."""
     first_ns: int = 0
     """When the first one began."""
     last_ns: int = 0
@@ -133,5 +139,7 @@ class Profile(Noun, frozen=True, kw_only=True):
     """Those that are about the most time first."""
     replays: int = 0
     """Exchanges that Nightdesk sent itself; they are in none of the figures."""
+    energy_basis: str = ""
+    """What the energy rests on, in a sentence; empty where none of it was measured."""
     merged: int = 0
     """Names beyond the limit, counted together as unknown."""

@@ -62,6 +62,26 @@ def format_watts(value: float | None) -> str:
     return f"{value:.{digits}f} W"
 
 
+def format_joules(value: float | None) -> str:
+    """Energy with a decimal unit: ``812 J``, ``12.3 kJ``, ``1.2 MJ``."""
+    if value is None:
+        return UNKNOWN
+    for unit in ("J", "kJ", "MJ"):
+        if abs(value) < 999.5 or unit == "MJ":
+            return f"{value:.0f} {unit}" if abs(value) >= 99.95 else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+def format_watt_hours(value: float) -> str:
+    """Energy as it is paid for: ``412 Wh``, ``1.20 kWh``, ``0.31 Wh``, ``4.2 mWh``."""
+    if value >= 1000:
+        return f"{value / 1000:.2f} kWh"
+    if 0 < value < 0.1:
+        return f"{max(value * 1000, 0.01):.2g} mWh"
+    return f"{value:.0f} Wh" if value >= 10 else f"{value:.2g} Wh"
+
+
 def format_frequency(value_hz: float | None) -> str:
     """A frequency in MHz below 10 GHz, which is how chips are spoken of."""
     return UNKNOWN if value_hz is None else f"{value_hz / 1e6:.0f} MHz"

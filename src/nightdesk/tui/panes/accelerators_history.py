@@ -9,7 +9,7 @@ from nightdesk.model.energy import EnergyReport, RunEnergy
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.job import Run
 from nightdesk.model.sample import Sample
-from nightdesk.model.units import NS, format_watts
+from nightdesk.model.units import NS, format_watt_hours, format_watts
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.widgets.chart import MINUTE_NS, Mark
 
@@ -76,7 +76,7 @@ def energy_words(report: EnergyReport, glyphs: Glyphs) -> str:
     if report.desk is None:
         return ""
     night = report.desk.bill
-    words = [f"since noon {watt_hours(night.watt_hours)}"]
+    words = [f"since noon {format_watt_hours(night.watt_hours)}"]
     if night.price is not None:
         words.append(f"{night.price:.2f} {night.currency}")
     if report.desk.idle_w is not None:
@@ -90,7 +90,8 @@ def _run_words(run: RunEnergy) -> str:
     energy = run.energy
     net = energy.energy_j
     words = [
-        watt_hours((energy.gross_j if net is None else net) / 3600) + ("" if net is None else " above idle")
+        format_watt_hours((energy.gross_j if net is None else net) / 3600)
+        + ("" if net is None else " above idle")
     ]
     words += [f"mean {format_watts(energy.mean_w)}"] if energy.mean_w is not None else []
     words += [f"peak {format_watts(energy.peak_w)}"] if energy.peak_w is not None else []
@@ -101,12 +102,3 @@ def _run_words(run: RunEnergy) -> str:
     if run.tokens_per_joule is not None:
         words.append(f"{run.tokens_per_joule:.2g} tokens/J")
     return f"{run.run.rsplit('-', 3)[0]} {', '.join(words)}"
-
-
-def watt_hours(value: float) -> str:
-    """``412 Wh``, ``1.2 kWh``, ``0.31 Wh``, ``4.2 mWh``."""
-    if value >= 1000:
-        return f"{value / 1000:.2f} kWh"
-    if 0 < value < 0.1:
-        return f"{max(value * 1000, 0.01):.2g} mWh"
-    return f"{value:.0f} Wh" if value >= 10 else f"{value:.2g} Wh"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from nightdesk.core.query import quoted
 from nightdesk.model.profile import Finding, Leader, Parts, Profile, ProfileGroup
-from nightdesk.model.units import UNKNOWN, format_count, format_duration, format_percent
+from nightdesk.model.units import UNKNOWN, format_count, format_duration, format_joules, format_percent
 from nightdesk.tui.glyphs import ASCII, Glyphs
 from nightdesk.tui.text import Cell, Part, Tone
 from nightdesk.tui.widgets.grid import Column, Row
@@ -22,6 +22,7 @@ COLUMNS = (
     Column("out", "⇣ out", width=6, align="right", least=90),
     Column("rate", "t/s", width=5, align="right", least=110),
     Column("errors", "failed", width=6, align="right", least=130),
+    Column("energy", "energy", width=8, align="right", least=140),
     Column("bar", "where it went", flex=2),
     Column("shares", "", flex=3, least=130),
 )
@@ -89,9 +90,19 @@ def summary(made: Profile, glyphs: Glyphs) -> list[Part]:
             "muted",
         ),
     ]
+    if total.energy_count:
+        parts.append(Cell(f"{dot}{energy_words(total)}", "muted"))
     if made.replays:
         parts.append(Cell(f"{dot}{made.replays} replays left out", "faint"))
     return parts
+
+
+def energy_words(group: ProfileGroup) -> str:
+    """``12.3 kJ, 0.81 tokens/J``, and of how many exchanges where not all were measured."""
+    joules = group.energy_mj / 1000
+    rate = f", {group.energy_tokens / joules:.2g} tokens/J" if joules and group.energy_tokens else ""
+    part = "" if group.energy_count == group.count else f" for {group.energy_count:,} of them"
+    return f"{format_joules(joules)}{rate}{part}"
 
 
 def rows_of(made: Profile, bar_width: int, glyphs: Glyphs) -> list[Row]:
@@ -132,6 +143,7 @@ def _groups(title: str, groups: tuple[ProfileGroup, ...], bar_width: int, glyphs
                 Cell(format_count(group.reply_tokens), "muted"),
                 Cell(rate, "muted"),
                 Cell(str(group.errors) if group.errors else "", "bad"),
+                Cell(format_joules(group.energy_mj / 1000) if group.energy_count else "", "muted"),
                 parts_bar(group.parts, bar_width, glyphs),
                 Cell(words, "muted"),
             ),
