@@ -68,3 +68,12 @@ def test_a_run_that_will_stand_still_after_the_item_in_work_says_so() -> None:
     flight = Flight(serial=8, item="8.txt", attempt=1)
     cells = run_cells(run(flights=(flight,), reason="After this item the run stands still."), 2)
     assert cells[-1] == "3 failed; item 8.txt. After this item the run stands still."
+
+
+def test_a_run_that_stands_still_says_why_and_not_how_an_item_ended() -> None:
+    still = run(
+        state="paused", item="7.txt", exit_status=0, reason="It was paused; resume goes on with 4 items."
+    )
+    assert run_cells(still, 2)[-1] == "3 failed; It was paused; resume goes on with 4 items."
+    opaque = run(state="paused", items_total=None, items_failed=0, item="7.txt", exit_status=1)
+    assert run_cells(opaque, 2)[-1] == "item 7.txt"

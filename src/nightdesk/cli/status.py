@@ -101,12 +101,14 @@ def _done(run: Run) -> str:
 
 def outcome(run: Run) -> str:
     """How a run stands or ended, in a few words."""
-    if run.state == "running":
-        return _in_work(run)
+    from nightdesk.model.job import ENDED
+
     if run.state == "waiting" and run.reason:
         from nightdesk.core.start_times import waiting_words
 
         return waiting_words(run, time.time_ns())
+    if run.state not in ENDED:
+        return _in_work(run)
     if run.failure:
         from nightdesk.core.failure_advice import failure_words
 
@@ -121,7 +123,9 @@ def outcome(run: Run) -> str:
 def _in_work(run: Run) -> str:
     """What a run works on, what of it has failed so far, and what else is to be said: that it will stand still."""
     items = [each.item for each in run.flights if each.item]
-    working = ", ".join(items) or run.item or (run.progress.item if run.progress else None)
+    working = ", ".join(items) or None
+    if run.items_total is None:
+        working = working or run.item or (run.progress.item if run.progress else None)
     failed = f"{run.items_failed} failed; " if run.items_failed else ""
-    said = f"{failed}item{'s' if len(items) > 1 else ''} {working}" if working else ""
-    return ". ".join(filter(None, (said, run.reason)))
+    said = f"item{'s' if len(items) > 1 else ''} {working}" if working else ""
+    return (failed + ". ".join(filter(None, (said, run.reason)))).removesuffix("; ")
