@@ -66,16 +66,6 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "start", id="jobs.start", tooltip="Start the whole job"),
-        Binding("a", "later", "Start later", show=False, id="jobs.later", tooltip="Start the job at a time"),
-        Binding("t", "single", "single item", id="jobs.single", tooltip="Run one item alone"),
-        Binding("d", "dry", "dry run", id="jobs.dry", tooltip="Run the job's dry_run command"),
-        Binding("p", "pause", "pause", id="jobs.pause", tooltip="Pause or resume the run"),
-        Binding(
-            "h", "hold", "hold", id="jobs.hold", tooltip="Pause after the items in work, or go on after all"
-        ),
-        Binding(
-            "i", "items", "items", id="jobs.items", tooltip="Show the items of the run, each with its state"
-        ),
         Binding(
             "F",
             "failure",
@@ -83,10 +73,20 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
             id="jobs.failure",
             tooltip="Show why it failed, and its last minutes",
         ),
-        Binding("r", "retry", "retry", id="jobs.retry", tooltip="Do again what failed or was not reached"),
-        Binding("w", "graph", "what waits", id="jobs.graph", tooltip="Show which job waits for which"),
+        Binding("p", "pause", "pause", id="jobs.pause", tooltip="Pause or resume the run"),
         Binding("x", "stop", "stop", id="jobs.stop", tooltip="Ask the run to end, then kill what is left"),
+        Binding(
+            "i", "items", "items", id="jobs.items", tooltip="Show the items of the run, each with its state"
+        ),
+        Binding("r", "retry", "retry", id="jobs.retry", tooltip="Do again what failed or was not reached"),
+        Binding("t", "single", "single item", id="jobs.single", tooltip="Run one item alone"),
+        Binding("d", "dry", "dry run", id="jobs.dry", tooltip="Run the job's dry_run command"),
+        Binding(
+            "h", "hold", "hold", id="jobs.hold", tooltip="Pause after the items in work, or go on after all"
+        ),
+        Binding("w", "graph", "what waits", id="jobs.graph", tooltip="Show which job waits for which"),
         Binding("K", "kill", "kill", id="jobs.kill", tooltip="Kill every process of the run at once"),
+        Binding("a", "later", "Start later", show=False, id="jobs.later", tooltip="Start the job at a time"),
     ]
 
     def __init__(self) -> None:
