@@ -12,7 +12,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.failure_advice import class_words
+from nightdesk.core.failure_advice import advice, failure_words
 from nightdesk.model.energy import RunEnergy
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED, JobView, Run
@@ -89,6 +89,7 @@ def run_facts(run: Run) -> list[tuple[str, Cell]]:
     facts = [
         ("run", Cell(run.id, "strong")),
         ("state", Cell(run.state + (f": {run.reason}" if run.reason else ""))),
+        *_failure_facts(run),
         ("command", Cell(run.command)),
         ("item" if len(run.flights) < 2 else "items", Cell(_in_work(run))),
         ("folder", Cell(run.folder)),
@@ -107,10 +108,15 @@ def run_facts(run: Run) -> list[tuple[str, Cell]]:
     if run.usage is not None:
         spent = format_duration(run.usage.user_ns + run.usage.system_ns)
         facts.append(("used", Cell(f"{spent} of CPU, at most {format_bytes(run.usage.max_rss_bytes)}")))
-    if run.failure is not None:
-        facts.append(("failure", Cell(class_words(run.failure.kind), "bad")))
-        facts.append(("evidence", Cell(run.failure.evidence, "bad")))
     return facts
+
+
+def _failure_facts(run: Run) -> list[tuple[str, Cell]]:
+    if run.failure is None:
+        return []
+    said = advice(run.failure.kind)
+    facts = [("failure", Cell(failure_words(run.failure), "bad"))]
+    return [*facts, ("advice", Cell(said, "accent"))] if said else facts
 
 
 def _in_work(run: Run) -> str:
