@@ -380,10 +380,13 @@ def test_the_wire_page_shows_connection_sizes_packets_headers_and_both_processes
 
 
 def test_the_title_says_what_it_is_and_whose() -> None:
-    words = "".join(cell.plain for cell in title_cells(exchange(), UNICODE, NOW))
-    assert words == (
-        "✓ complete  POST /api/chat · 200  qwen2.5-coder:32b  synthesize › item 9  27.0s · first token 6.0s"
+    def words(width: int) -> str:
+        return "".join(cell.plain for cell in title_cells(exchange(), UNICODE, NOW, width))
+
+    assert words(160) == (
+        "✓ complete  27.0s · first token 6.0s  qwen2.5-coder:32b  POST /api/chat · 200  synthesize › item 9"
     )
+    assert words(80) == "✓ complete  27.0s  qwen2.5-coder:32b  chat · 200  synthesize › item 9"
 
 
 # Bounds and hostile content

@@ -280,11 +280,14 @@ async def test_c_chooses_columns_and_the_next_viewer_knows_them(engine: FakeEngi
         await pilot.press("c")
         await until(pilot, lambda: "number of the exchange" in screen_text(app))
         await pilot.press("space", "j", "space")
-        await pilot.press("escape")
         await until(pilot, lambda: " id" in screen_lines(app)[2] and "time" not in screen_lines(app)[2])
+        await pilot.press("g", "right", "right", "escape")
+        await until(
+            pilot, lambda: screen_lines(app)[2].find("call") in range(screen_lines(app)[2].find(" id"))
+        )
     assert choices_path().stat().st_mode & 0o777 in (0o600, 0o644)
     saved = read_choices().traffic_columns
-    assert saved is not None and saved[0] == "id" and "time" not in saved
+    assert saved is not None and saved[:2] == ("call", "id") and "time" not in saved
     again = viewer(engine, mode="traffic")
     async with again.run_test(size=(120, 30)) as pilot:
         await until(pilot, lambda: " id" in screen_lines(again)[2])

@@ -105,7 +105,6 @@ class Deeds(Sheet[None]):
             tooltip="Mark it bad, or take that back",
         ),
         Binding("a", "ask('note')", "Note", show=False, id="inspector.note", tooltip="Write a note on it"),
-        Binding("question_mark,f1", "explain", "help", key_display="?", id="inspector.help"),
     ]
 
     exchange: Exchange | None
@@ -231,9 +230,3 @@ class Deeds(Sheet[None]):
     def action_mark(self, mark: Mark) -> None:
         """Good or bad; the same again takes it back."""
         self.post_message(asks.FeedbackGiven(self.exchange_id, Feedback(mark=mark)))
-
-    def action_explain(self) -> None:
-        """Help on this screen."""
-        from nightdesk.tui.screens.help import HelpScreen, keys_for
-
-        self.app.push_screen(HelpScreen("An exchange", self.HELP or "", keys_for(self)))

@@ -5,7 +5,7 @@ Without a choice the width of the pane decides. The command always stands last, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from nightdesk.model.process import ProcessRow
@@ -63,9 +63,9 @@ RISING = frozenset({"pid", "user", "command"})
 """Of these the smallest comes first; of age the oldest."""
 
 
-def columns_for(chosen: Collection[str] | None, rows: Collection[ProcessRow]) -> tuple[Column, ...]:
+def columns_for(chosen: Sequence[str] | None, rows: Collection[ProcessRow]) -> tuple[Column, ...]:
     """The columns to show for ``rows``."""
     if chosen is not None:
-        return (*(column for key, (_, column) in CHOICES.items() if key in chosen), COMMAND)
+        return (*(CHOICES[key][1] for key in chosen if key in CHOICES), COMMAND)
     absent = {key for key, has in NEEDED.items() if not any(map(has, rows))}
     return tuple(column for column in USUAL if column.key not in absent)

@@ -1,18 +1,18 @@
 """The columns of the traffic pane: which there are, which are shown by themselves, and which the user chose.
 
-Without a choice the width of the pane decides. With one, the chosen columns are shown in the usual order; the text
+Without a choice the width of the pane decides. With one, the chosen columns are shown in the chosen order; the text
 takes what is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nightdesk.tui.widgets.grid import Column
 
-FOR_WIDE, FOR, FOR_NARROW = 34, 30, 24
-"""Cells for job and item, which every line names first of all."""
+FOR_WIDE, FOR, FOR_NARROW, FOR_MARKED = 34, 30, 24, 18
+"""Cells for job and item, which every line names first of all; the last one beside marks on a narrow screen."""
 DATED = 14
 """Cells of a time with its day."""
 STATE = Column("state", "", width=1)
@@ -68,7 +68,7 @@ SORT_COLUMNS = {
     "rate": ("rate",),
     "size": ("size",),
     "model": ("model",),
-    "job": ("for", "for wide", "for narrow"),
+    "job": ("for", "for wide", "for narrow", "for marked"),
     "state": ("state",),
 }
 """Order → the columns whose title may show it."""
@@ -92,15 +92,15 @@ class Needs:
     """Some have a job or a process: those in a capture file have not."""
 
 
-def columns_for(chosen: Collection[str] | None, needs: Needs, bars: str = "") -> tuple[Column, ...]:
+def columns_for(chosen: Sequence[str] | None, needs: Needs, bars: str = "") -> tuple[Column, ...]:
     """The columns to show; ``bars`` is the title of the waterfall that stands in place of the text."""
     return tuple(_columns(_wanted(chosen, needs, bool(bars)), needs, bars))
 
 
-def _wanted(chosen: Collection[str] | None, needs: Needs, bars: bool) -> Iterator[Column]:
+def _wanted(chosen: Sequence[str] | None, needs: Needs, bars: bool) -> Iterator[Column]:
     if chosen is not None:
         yield STATE
-        yield from (column for key, (_, column) in CHOICES.items() if key in chosen)
+        yield from (CHOICES[key][1] for key in chosen if key in CHOICES)
         return
     for column in USUAL:
         if (needs.named or not column.key.startswith("for")) and (not bars or column.key in BESIDE_BARS):
@@ -111,7 +111,11 @@ def _columns(wanted: Iterable[Column], needs: Needs, bars: str) -> Iterator[Colu
     for column in wanted:
         if column.key == TEXT and bars:
             continue
-        yield column._replace(width=DATED) if column.key == "time" and needs.dated else column
+        if column.key == "time" and needs.dated:
+            column = column._replace(width=DATED)
+        elif column.key == "for narrow" and needs.marked:
+            column = column._replace(key="for marked", width=FOR_MARKED)
+        yield column
         if column.key == "state" and needs.marked:
             yield MARKS
     if bars:

@@ -12,11 +12,11 @@ from nightdesk.core.foreign import safe_line
 from nightdesk.model.exchange import ExchangeRow, ExchangeState
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_count, format_duration
 from nightdesk.tui.glyphs import Glyphs
-from nightdesk.tui.panes.traffic_columns import FOR, FOR_NARROW, FOR_WIDE
+from nightdesk.tui.panes.traffic_columns import FOR, FOR_MARKED, FOR_NARROW, FOR_WIDE
 from nightdesk.tui.text import Cell, Tone, shortened
 from nightdesk.tui.widgets.grid import Column, Row
 
-FOR_WIDTHS = {"for": FOR, "for wide": FOR_WIDE, "for narrow": FOR_NARROW}
+FOR_WIDTHS = {"for": FOR, "for wide": FOR_WIDE, "for narrow": FOR_NARROW, "for marked": FOR_MARKED}
 JOB_LEAST = 5
 PULSE_NS = 400_000_000
 SLOW_FIRST_NS = 20 * NS
@@ -62,7 +62,7 @@ def _cell(key: str, row: ExchangeRow, now_ns: int, style: Style, signs: str) -> 
             return Cell(call_of(row), "" if row.operation in ("chat", "generate", "embed") else "muted")
         case "model":
             return Cell((row.model or UNKNOWN).removesuffix(":latest"), "" if row.model else "faint")
-        case "for" | "for wide" | "for narrow":
+        case "for" | "for wide" | "for narrow" | "for marked":
             return for_cell(row, glyphs, FOR_WIDTHS[key])
         case "prompt":
             return _count_cell(row.prompt_tokens, glyphs.up)

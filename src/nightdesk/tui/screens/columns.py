@@ -1,8 +1,8 @@
-"""Chooses the columns of a pane. What is chosen shows at once, and is found again next time."""
+"""Chooses the columns of a pane and their order. What is chosen shows at once, and is found again next time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from msgspec.structs import replace
@@ -28,8 +28,17 @@ COLUMNS = (
 )
 
 
+def arranged(shown: Sequence[str], offered: Sequence[str]) -> list[str]:
+    """All columns: those that are shown as they stand, each other one behind the one that it usually follows."""
+    order = [key for key in shown if key in offered]
+    for index, key in enumerate(offered):
+        if key not in order:
+            order.insert(order.index(offered[index - 1]) + 1 if index else 0, key)
+    return order
+
+
 class ColumnsScreen(Sheet[None]):
-    """A line for each column; space shows or hides it."""
+    """A line for each column, from left to right; space shows or hides it, arrows move it."""
 
     DEFAULT_CSS = """
     ColumnsScreen #sheet { width: 64; }
@@ -37,6 +46,22 @@ class ColumnsScreen(Sheet[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space,enter", "switch", "show or hide", key_display="space", id="columns.toggle"),
+        Binding(
+            "left,shift+up",
+            "move(-1)",
+            "to the left",
+            key_display="←",
+            id="columns.left",
+            tooltip="Move the column to the left",
+        ),
+        Binding(
+            "right,shift+down",
+            "move(1)",
+            "right",
+            key_display="→",
+            id="columns.right",
+            tooltip="Move the column to the right",
+        ),
         Binding(
             "u", "usual", "usual ones", id="columns.usual", tooltip="As many as fit, the usual ones first"
         ),
@@ -52,6 +77,7 @@ class ColumnsScreen(Sheet[None]):
         super().__init__()
         self.pane = pane
         self.offered = OFFERED[pane]
+        self.order = arranged(shown, list(self.offered))
         self.shown = set(shown) & set(self.offered)
         self._tell = tell
 
@@ -67,7 +93,8 @@ class ColumnsScreen(Sheet[None]):
 
     def _draw(self) -> None:
         rows = []
-        for key, (about, column) in self.offered.items():
+        for key in self.order:
+            about, column = self.offered[key]
             shown = key in self.shown
             sign = Cell(self.glyphs.done if shown else self.glyphs.idle, "ok" if shown else "faint")
             rows.append(Row(key, (sign, Cell(column.title, "" if shown else "muted"), Cell(about, "muted"))))
@@ -78,7 +105,26 @@ class ColumnsScreen(Sheet[None]):
         key = self.query_one(Grid).cursor_key
         if isinstance(key, str) and self.shown != {key}:
             self.shown ^= {key}
-            self._save(tuple(each for each in self.offered if each in self.shown))
+            self._save(self._chosen)
+
+    @property
+    def _chosen(self) -> tuple[str, ...]:
+        return tuple(key for key in self.order if key in self.shown)
+
+    def action_move(self, by: int) -> None:
+        """The column under the cursor changes places with its neighbour."""
+        key = self.query_one(Grid).cursor_key
+        if not isinstance(key, str):
+            return
+        at = self.order.index(key)
+        to = at + by
+        if 0 <= to < len(self.order):
+            before = self._chosen
+            self.order[at], self.order[to] = self.order[to], self.order[at]
+            if self._chosen != before:
+                self._save(self._chosen)
+            else:
+                self._draw()
 
     @on(Grid.Opened)
     def _opened(self) -> None:

@@ -122,15 +122,6 @@ around it.
             id="failure.pager",
             tooltip="What was kept, in $PAGER",
         ),
-        Binding(
-            "question_mark,f1",
-            "explain",
-            "Help",
-            key_display="?",
-            show=False,
-            id="failure.help",
-            tooltip="Help",
-        ),
     ]
 
     def __init__(self, run: str, item: str | None = None) -> None:
@@ -399,9 +390,3 @@ around it.
             return
         if words:
             self._viewer.tell(words)
-
-    def action_explain(self) -> None:
-        """Help on this screen."""
-        from nightdesk.tui.screens.help import HelpScreen, keys_for
-
-        self.app.push_screen(HelpScreen("A failed attempt", self.HELP or "", keys_for(self)))

@@ -10,7 +10,8 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Markdown, Static
 
-from nightdesk.tui.text import Cell, Part, content, line
+from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.facts import Facts, Row
 from nightdesk.tui.widgets.sheet import Sheet
 
 GENERAL = """
@@ -37,6 +38,8 @@ def keys_for(screen: Screen[Any]) -> list[tuple[str, str, str]]:
     return sorted(rows, key=lambda row: _ORDER.get(row[2].split(".")[0], 0))
 
 
+SIGNS = 14
+"""Cells of the keys' own column."""
 _ORDER = {"pane": 1, "grid": 2, "desk": 3, "mode": 4, "app": 5}
 """The pane's own keys stand first."""
 
@@ -57,7 +60,7 @@ class HelpScreen(Sheet[None]):
 
     def __init__(self, title: str, text: str, keys: list[tuple[str, str, str]]) -> None:
         super().__init__()
-        self.heading = title
+        self.about = title
         self.text = text
         self.keys = keys
 
@@ -69,11 +72,13 @@ class HelpScreen(Sheet[None]):
 
     def on_mount(self) -> None:
         """Fill in the keys."""
-        self.show_title(line("Help: ", Cell(self.heading, "strong")))
-        parts: list[Part] = []
-        for keys, words, name in self.keys:
-            parts += [Cell(f"{keys:<14}", "accent"), f" {words:<46} ", Cell(name, "faint"), "\n"]
-        self.query_one("#key-table", Static).update(content(*parts))
+        self.show_title(line("Help: ", Cell(self.about, "strong")))
+        longest = max((len(words) for _, words, _ in self.keys), default=0)
+        rows = [
+            Row(((f"{keys:<{SIGNS}} ", "accent"), (f"{words:<{longest}}  ", ""), (name, "faint")), SIGNS + 1)
+            for keys, words, name in self.keys
+        ]
+        self.query_one("#key-table", Static).update(Facts(rows))
         self.query_one(VerticalScroll).focus()
 
     def action_scroll(self, how: str) -> None:

@@ -253,7 +253,8 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
         if exchange is None:
             return
         self.show_title(line("Exchange ", Cell(str(exchange.id), "strong")))
-        self.query_one("#about", Static).update(line(*title_cells(exchange, self.glyphs, self._now_ns)))
+        about = self.query_one("#about", Static)
+        about.update(line(*title_cells(exchange, self.glyphs, self._now_ns, self.app.size.width)))
         if from_top:
             self._drawn = {}
         for page in self._shown_pages():

@@ -68,6 +68,7 @@ new run of just those items.
 `v` goes through the states, `/` looks for words in names and failures, `o` sorts.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("F", "failure", "why it failed", id="run_items.failure", tooltip="Show why it failed"),
         Binding("slash", "words", "filter", key_display="/", id="run_items.filter", tooltip="Look for words"),
         Binding("v", "view(1)", "state", id="run_items.state", tooltip="Show the items of the next state"),
         Binding("V", "view(-1)", "State before", show=False, id="run_items.state_before"),
@@ -81,10 +82,8 @@ new run of just those items.
         Binding("a", "move('again')", "again", id="run_items.again", tooltip="Do it again"),
         Binding("r", "retry", "retry failed", id="run_items.retry", tooltip="Do all again that failed"),
         Binding("t", "single", "Single run", show=False, id="run_items.single", tooltip="Run it alone, and compare"),
-        Binding("F", "failure", "why it failed", id="run_items.failure", tooltip="Show why it failed"),
         Binding("l", "log", "log", id="run_items.log", tooltip="Show its log in the logs pane"),
         Binding("x", "exchanges", "exchanges", id="run_items.exchanges", tooltip="Show its exchanges"),
-        Binding("question_mark", "explain", "Help", show=False, id="run_items.help", tooltip="Help on this list"),
     ]  # fmt: skip
 
     def __init__(self, run: str) -> None:
@@ -400,12 +399,6 @@ new run of just those items.
         """Show the exchanges of the item in the traffic pane."""
         if self.row is not None:
             self.post_message(FilterTraffic(query_of(self.run_id, self.row.item)))
-
-    def action_explain(self) -> None:
-        """Help on this screen."""
-        from nightdesk.tui.screens.help import HelpScreen, keys_for
-
-        self.app.push_screen(HelpScreen("Items of a run", self.HELP or "", keys_for(self)))
 
 
 def open_log(screen: Sheet[Any], run: str, index: int) -> None:

@@ -10,8 +10,8 @@ from textual.widgets import Input, Static
 
 from nightdesk.tui.text import Cell, Part, line
 
-ALWAYS = ("app.help", "app.palette", "app.quit")
-"""Ids of the bindings that stand at the right end on every screen."""
+ALWAYS = ("help", "app.palette", "app.quit", "close")
+"""Ids, or their last words, of the bindings that stand at the right end on every screen, in this order."""
 
 
 SHORT_BELOW = 110
@@ -37,13 +37,18 @@ def keys_of(screen: Screen[Any]) -> tuple[list[Key], list[Key]]:
         if not binding.show or not active.enabled or (typing and is_typed(sign)):
             continue
         key = Key(sign, binding.description, binding.key)
-        side = right if binding.id in ALWAYS else left
+        side = right if _rank(binding.id) < len(ALWAYS) else left
         side.setdefault(binding.action, key)
-    order = {name: index for index, name in enumerate(ALWAYS)}
     ids = {b.binding.action: b.binding.id or "" for b in screen.active_bindings.values()}
     common = ("pane.", "desk.")
     own = sorted(left, key=lambda action: ids[action].startswith(common))
-    return [left[a] for a in own], [right[a] for a in sorted(right, key=lambda a: order.get(ids[a], 9))]
+    return [left[a] for a in own], [right[a] for a in sorted(right, key=lambda a: _rank(ids[a]))]
+
+
+def _rank(binding_id: str | None) -> int:
+    """The place among those at the right end; behind them for all others."""
+    names = (binding_id or "", (binding_id or "").rpartition(".")[2])
+    return next((index for index, name in enumerate(ALWAYS) if name in names), len(ALWAYS))
 
 
 def is_typed(sign: str) -> bool:

@@ -34,9 +34,19 @@ class Sheet(ModalScreen[Answer], Generic[Answer]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "back", key_display="esc", id="sheet.close"),
+        Binding(
+            "question_mark,f1",
+            "explain",
+            "help",
+            key_display="?",
+            id="sheet.help",
+            tooltip="Help on what is shown",
+        ),
         Binding("ctrl+q", "app.leave", "Leave", show=False, id="sheet.leave"),
     ]
     TALL: ClassVar[bool] = False
+    heading = Content("")
+    """What stands on the border."""
 
     def compose(self) -> ComposeResult:
         """The box."""
@@ -58,7 +68,14 @@ class Sheet(ModalScreen[Answer], Generic[Answer]):
 
     def show_title(self, title: Content) -> None:
         """Put a title on the border."""
+        self.heading = title
         self.query_one("#sheet").border_title = title
+
+    def action_explain(self) -> None:
+        """Help on this sheet: its words, then its keys."""
+        from nightdesk.tui.screens.help import HelpScreen, keys_for
+
+        self.app.push_screen(HelpScreen(self.heading.plain, self.HELP or "", keys_for(self)))
 
     def action_close(self) -> None:
         """Back to the desk, without an answer."""
