@@ -190,7 +190,7 @@ async def test_enter_shows_the_job_with_the_evidence_of_its_failure(engine: Fake
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: "report" in screen_text(app))
         await pilot.press("G", "enter")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen) and "evidence" in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, JobScreen) and "failure" in screen_text(app))
         text = screen_text(app)
         assert "python report.py" in text and "with status 1" in text and "out of memory" in text
         await pilot.press("escape")

@@ -34,7 +34,10 @@ _ADVICE = {
         "raise stall_after."
     ),
     "not_found": "Another attempt can't help: the command or its working folder in nightdesk.toml has to be mended.",
-    "lost": "Nobody knows how it ended: its keeper was killed, or the machine went down. Doing it again is safe.",
+    "lost": (
+        "Its keeper was killed, or the machine went down. What is left of it is among the orphans: end that before it "
+        "is done again."
+    ),
     "model_missing": "Another attempt can't help: pull the model, or name another one.",
     "connection_refused": "The model server did not answer. See that it runs, and that the job asks the right port.",
     "context_cut": "The prompt was longer than the context: raise num_ctx, or send less.",

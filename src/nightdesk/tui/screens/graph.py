@@ -14,7 +14,7 @@ from nightdesk.core.failure_advice import failure_words
 from nightdesk.core.job_graph import graph_of, run_shown
 from nightdesk.core.start_times import waiting_words
 from nightdesk.model.job import ENDED, JobView, Run, StartRun
-from nightdesk.tui.asks import FeedRequested, OpenJob, StartRequested
+from nightdesk.tui.asks import FeedRequested, OpenFailure, OpenJob, StartRequested
 from nightdesk.tui.glyphs import ASCII, Glyphs
 from nightdesk.tui.panes.job_lines import note_of, progress_cells, state_cell
 from nightdesk.tui.text import Cell, content, line
@@ -69,6 +69,7 @@ class GraphScreen(Sheet[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "start", id="graph.start", tooltip="Start the selected job"),
+        Binding("F", "failure", "why it failed", id="graph.failure", tooltip="Show why its run failed"),
     ]
 
     def __init__(self, job: str = "") -> None:
@@ -116,11 +117,30 @@ class GraphScreen(Sheet[None]):
             return
         run = run_shown(self._desk.runs.values(), job.name)
         state, relations = words_of(job, run, graph.view.graph.needed_by(job.name), self._now_ns)
+        self.refresh_bindings()
         words.update(content(Cell(f"{job.name}  ", "strong"), state, "\n", relations))
 
     @on(JobGraphView.Opened)
     def _open(self, event: JobGraphView.Opened) -> None:
         self.app.post_message(OpenJob(event.job))
+
+    @property
+    def _failed(self) -> Run | None:
+        """The run of the selected job, where it failed."""
+        graph = next(iter(self.query(JobGraphView)), None)
+        run = run_shown(self._desk.runs.values(), graph.selected or "") if self._desk and graph else None
+        return run if run is not None and run.failure is not None else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing to explain where nothing failed."""
+        if action == "failure":
+            return self._failed is not None
+        return super().check_action(action, parameters)
+
+    def action_failure(self) -> None:
+        """Show why the run of the selected job failed."""
+        if (run := self._failed) is not None:
+            self.app.post_message(OpenFailure(run.id))
 
     def action_start(self) -> None:
         """Start the selected job."""
