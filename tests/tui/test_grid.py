@@ -9,8 +9,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from nightdesk.core.foreign import safe
-from nightdesk.tui.text import Cell, tone_css
-from nightdesk.tui.widgets.grid import Column, Grid, Row, fit, layout_columns
+from nightdesk.tui.text import Cell, fit, tone_css
+from nightdesk.tui.widgets.grid import Column, Grid, Row, layout_columns
 
 COLUMNS = (
     Column("name", "name", width=8),
@@ -221,3 +221,16 @@ def test_text_is_cut_or_filled_to_its_width() -> None:
     assert fit("abcdef", 4, "left") == "abc…"
     assert fit("東京東京", 4, "left") == "東 …"
     assert fit("abc", 0, "left") == ""
+
+
+async def test_the_last_cell_of_a_shorter_row_runs_on() -> None:
+    app = GridApp()
+    async with app.run_test(size=(50, 10)) as pilot:
+        grid = app.query_one(Grid)
+        grid.show_rows(
+            [Row(1, (Cell("one"), Cell("2"), Cell("three"))), Row(2, (Cell("two"), Cell("long words")))]
+        )
+        await pilot.pause()
+        _, whole, short, *_ = lines(grid)
+        assert whole.split()[-2:] == ["2", "three"]
+        assert short.index("long words") == short.index("two") + 10

@@ -20,6 +20,9 @@ CUT_MARK = "…"
 
 def safe(text: str) -> str:
     """``text`` without anything that a terminal could obey. Clean text comes back as the same object."""
+    if text.isprintable():
+        # Nothing of what is replaced is printable, and asking is much faster than searching.
+        return text
     if "\r" in text:
         text = text.replace("\r", "")
     return _CONTROL.sub(REPLACEMENT, text)
@@ -27,6 +30,8 @@ def safe(text: str) -> str:
 
 def safe_line(text: str, limit: int = 4096) -> str:
     """One harmless line of at most ``limit`` characters: line ends and tabs become blanks, the rest is cut."""
+    if len(text) <= limit and text.isprintable():
+        return text
     cut = text[: limit + 1]
     line = safe(cut.replace("\n", " ").replace("\t", " "))
     return line if len(line) <= limit else line[: limit - 1] + CUT_MARK
@@ -38,7 +43,6 @@ def escape_json(encoded: bytes, *, ascii_only: bool = False) -> bytes:
         return encoded
     text = encoded.decode()
     if not ascii_only and text.isprintable():
-        # Nothing of what is escaped is printable, and asking is much faster than searching.
         return encoded
     return (_NOT_ASCII if ascii_only else _CONTROL).sub(_escaped, text).encode()
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from textual.content import Content
 from textual.widget import Widget
 
-from nightdesk.core.foreign import safe, safe_line
+from nightdesk.core.foreign import CUT_MARK, safe, safe_line
 
 Tone = Literal["", "muted", "faint", "strong", "accent", "primary", "ok", "warn", "bad", "border"]
 
@@ -126,3 +126,16 @@ def shortened(text: str, width: int, cut: str, *, tail: bool = False) -> str:
     while head and cell_len(head + cut + behind) > width:
         head = head[:-1]
     return head + cut + behind
+
+
+def cells_of(text: str) -> int:
+    """How many cells a harmless line takes."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def fit(text: str, width: int, align: str) -> str:
+    """``text`` in exactly ``width`` cells; what does not fit ends with an ellipsis."""
+    size = cells_of(text)
+    if size > width:
+        return set_cell_size(text, max(0, width - 1)) + CUT_MARK if width > 0 else ""
+    return " " * (width - size) + text if align == "right" else text + " " * (width - size)

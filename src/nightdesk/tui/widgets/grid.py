@@ -11,7 +11,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -24,11 +23,10 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from nightdesk.core.foreign import safe_line
-from nightdesk.tui.text import TONE_CLASSES, Cell, Tone, tone_style
+from nightdesk.tui.text import TONE_CLASSES, Cell, Tone, cells_of, fit, tone_style
 
 GAP = 2
 FLEX_LEAST = 6
-CUT = "…"
 
 
 class Column(NamedTuple):
@@ -47,7 +45,7 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line: as many cells as there are columns. ``tone`` is for cells that have none."""
+    """One line: a cell for each column; with fewer cells the last one runs on. ``tone`` is for cells that have none."""
 
     key: Hashable
     cells: tuple[Cell, ...]
@@ -181,8 +179,8 @@ class Grid(ScrollView, can_focus=True):
         """Key of the column that rows are sorted by, and the sign behind its title."""
         self._key: Hashable = None
         self._strips: LRUCache[tuple[Row, int, str], Strip] = LRUCache(512)
-        self._styles: dict[str, Style] = {}
-        """By tone, and of the ground as ``ground``: Textual works each out anew, a tenth of a millisecond a cell."""
+        self._styles: dict[tuple[str, str], Style] = {}
+        """By tone (``ground``: of the line itself) and state: Textual works each out anew, a tenth of a millisecond."""
         self._fitted: tuple[int, list[tuple[int, Column, int]]] | None = None
 
     @property
@@ -420,39 +418,55 @@ class Grid(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(self.room, self.rich_style)
 
     def _draw(self, row: Row, width: int, state: str) -> Strip:
-        back = self._style("ground")
+        back = self._style("ground", state)
+        gutter = self.sign if state == "grid--cursor" else " " * len(self.sign)
+        segments = [Segment(gutter, self._style("accent", state))]
+        used, blank = len(self.sign), 0
+        runs_on = len(row.cells) - 1 if len(row.cells) < len(self.columns) else len(self.columns)
+        for index, column, room in self._fit_columns():
+            if index >= runs_on:
+                rest = self._pieces(row.cells[-1], width - used - blank, row.tone, state)[0]
+                segments += [Segment(" " * blank, back), *rest]
+                return Strip(segments).adjust_cell_length(width, back)
+            pieces, left = self._pieces(row.cells[index], room, row.tone, state)
+            before, after = (left, 0) if column.align == "right" else (0, left)
+            if pieces:
+                if blank + before:
+                    segments.append(Segment(" " * (blank + before), back))
+                segments += pieces
+                used, blank = used + blank + room - after, after + GAP
+            else:
+                blank += room + GAP
+        return Strip(segments, used).adjust_cell_length(width, back)
+
+    def _style(self, tone: Tone | Literal["ground"], state: str) -> Style:
+        style = self._styles.get((tone, state))
+        if style is None:
+            style = self._styles[tone, state] = self._mixed(tone, state)
+        return style
+
+    def _mixed(self, tone: Tone | Literal["ground"], state: str) -> Style:
+        back = self.rich_style
         if state:
             mark = self.get_component_rich_style(state)
             back += Style(bgcolor=mark.bgcolor, reverse=mark.reverse or None)
-        gutter = self.sign if state == "grid--cursor" else " " * len(self.sign)
-        segments = [Segment(gutter, back + self._style("accent"))]
-        for index, column, room in self._fit_columns():
-            cell = row.cells[index] if index < len(row.cells) else Cell("")
-            segments += self._draw_cell(cell, column, room, row.tone, back)
-            segments.append(Segment(" " * GAP, back))
-        return Strip(segments).adjust_cell_length(width, back)
+        return back if tone == "ground" else back + tone_style(self, tone)
 
-    def _style(self, tone: Tone | Literal["ground"]) -> Style:
-        style = self._styles.get(tone)
-        if style is None:
-            style = self._styles[tone] = self.rich_style if tone == "ground" else tone_style(self, tone)
-        return style
-
-    def _draw_cell(self, cell: Cell, column: Column, room: int, tone: Tone, back: Style) -> list[Segment]:
-        pieces = [(cell.text, cell.tone or tone), *((text, mood or tone) for text, mood in cell.more)]
+    def _pieces(self, cell: Cell, room: int, tone: Tone, state: str) -> tuple[list[Segment], int]:
+        """What of a cell has room, and how many cells it leaves."""
         segments: list[Segment] = []
         left = room
-        for text, mood in pieces:
+        for text, mood in ((cell.text, cell.tone), *cell.more):
             if left <= 0:
                 break
             clean = safe_line(text, 4 * room)
-            shown = fit(clean, min(left, cell_len(clean)), "left")
-            segments += self._mark(shown, back + self._style(mood))
-            left -= cell_len(shown)
-        if left > 0:
-            blank = Segment(" " * left, back)
-            segments = [blank, *segments] if column.align == "right" else [*segments, blank]
-        return segments
+            size = cells_of(clean)
+            if size > left:
+                clean, size = fit(clean, left, "left"), left
+            if size:
+                segments += self._mark(clean, self._style(mood or tone, state))
+            left -= size
+        return segments, left
 
     def _mark(self, text: str, style: Style) -> list[Segment]:
         needle = self.needle.casefold()
@@ -479,11 +493,3 @@ def layout_columns(columns: Sequence[Column], total: int, gutter: int) -> list[t
             taken = room * given // shares
         placed.append((index, column, width))
     return placed
-
-
-def fit(text: str, width: int, align: str) -> str:
-    """``text`` in exactly ``width`` cells; what does not fit ends with an ellipsis."""
-    size = cell_len(text)
-    if size > width:
-        return set_cell_size(text, max(0, width - 1)) + CUT if width > 0 else ""
-    return " " * (width - size) + text if align == "right" else text + " " * (width - size)
