@@ -6,6 +6,7 @@ from nightdesk.core.jobs import next_deadline_ns
 from nightdesk.core.run_events import (
     Admitted,
     Asked,
+    ClockJumped,
     Ended,
     EngineRestarted,
     ItemsMoved,
@@ -91,6 +92,14 @@ def test_a_pause_of_an_earlier_attempt_is_no_time_of_the_next() -> None:
     now, _ = go(now, Ended(1, 4 * S, failure=BROKEN), Asked("resume", 90 * S), Admitted(), *begin(91 * S, 2))
     now, _ = go(now, Asked("pause", 92 * S), Paused(92 * S), Resumed(95 * S))
     assert now.ledger.attempts[0].still_ns == 3 * S
+
+
+def test_time_in_which_the_machine_slept_counts_for_no_limit() -> None:
+    now, _ = go(running(items=("a",), timeout_ns=30 * S), ClockJumped(5000 * S))
+    assert go(now, Ticked(5010 * S))[1] == () and next_deadline_ns(now) is not None
+    assert go(now, Ticked(5032 * S))[1] == (Signal("stop"),)
+    paused, _ = go(now, Asked("pause", 5010 * S), Paused(5010 * S), ClockJumped(900 * S), Resumed(5920 * S))
+    assert paused.ledger.attempts[0].still_ns == 5910 * S
 
 
 def test_what_is_being_paused_can_not_stall() -> None:

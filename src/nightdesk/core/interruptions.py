@@ -77,6 +77,14 @@ def paused_by_restart(work: Work, at_ns: int, said: str) -> Work:
     return stand_still(work, RESTARTED, at_ns)
 
 
+def after_jump(work: Work, by_ns: int) -> Work:
+    """Time in which nothing could run counts for no attempt. Where it stands still all time is left out anyway."""
+    if work.ledger.frozen_ns is not None or not work.in_flight:
+        return work
+    attempts = tuple(replace(each, still_ns=each.still_ns + by_ns) for each in work.ledger.attempts)
+    return work.with_ledger(attempts=attempts)
+
+
 def resumed_attempts(work: Work, at_ns: int) -> Work:
     """The time of the pause does not count for the attempts in work."""
     still = max(0, at_ns - (work.ledger.frozen_ns or work.run.paused_ns or at_ns))

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from nightdesk.core.failures import items_failure, stall_failure, timeout_failure
 from nightdesk.core.interruptions import (
     RESTARTED,
+    after_jump,
     paused_by_restart,
     put_back,
     recounted,
@@ -26,6 +27,7 @@ from nightdesk.core.retries import NextTry, next_try
 from nightdesk.core.run_events import (
     Admitted,
     Asked,
+    ClockJumped,
     Command,
     Ended,
     EngineRestarted,
@@ -116,6 +118,8 @@ def _advanced(work: Work, event: Event) -> Step:
             return _resumed(work, event)
         case Ticked():
             return _ticked(work, event)
+        case ClockJumped():
+            return after_jump(work, event.by_ns), ()
         case EngineRestarted():
             return _restarted(work, event)
         case _:
@@ -136,7 +140,7 @@ def check_action(run: Run, action: RunAction) -> None:
 
 def next_deadline_ns(work: Work) -> int | None:
     """When the run has to be looked at again although nothing happened; None where never."""
-    limits = [limit for each in work.ledger.attempts if (limit := _limit_ns(work, each)) is not None]
+    limits = [limit for each in work.ledger.attempts if (limit := work.limit_ns(each)) is not None]
     is_waiting = work.run.state == "waiting" and not work.in_flight
     if is_waiting or work.room:
         limits += [delayed.due_ns for delayed in work.ledger.delayed]
@@ -439,7 +443,7 @@ def _resumed(work: Work, event: Resumed) -> Step:
 def _ticked(work: Work, event: Ticked) -> Step:
     commands: list[Command] = []
     for attempt in work.ledger.attempts:
-        limit = _limit_ns(work, attempt)
+        limit = work.limit_ns(attempt)
         if limit is not None and event.at_ns >= limit:
             reason = f"Is being ended: it was not done within {format_duration(work.plan.timeout_ns)}."
             work = work.with_run(reason=reason).with_attempt(replace(attempt, asked="timeout"))
@@ -452,7 +456,7 @@ def _ticked(work: Work, event: Ticked) -> Step:
 
 def _stalled(work: Work, event: Stalled) -> Step:
     attempt = work.ledger.attempt(event.serial)
-    if attempt is None or attempt.asked or work.ledger.ending or not _goes_on(work):
+    if attempt is None or attempt.asked or work.ledger.ending or not work.goes_on:
         return work, ()
     reason = f"Is being ended: {event.evidence}"
     stalled = replace(attempt, asked="stalled", evidence=event.evidence)
@@ -463,19 +467,6 @@ def _stalled(work: Work, event: Stalled) -> Step:
 def _serial(work: Work, attempt: Attempt) -> int | None:
     """Where only one attempt can be in work, all processes of the run are its own."""
     return attempt.serial if work.plan.parallel > 1 else None
-
-
-def _limit_ns(work: Work, attempt: Attempt) -> int | None:
-    """When the attempt has used up its time. Time in which it was paused does not count."""
-    timeout = work.plan.timeout_ns
-    if timeout is None or not _goes_on(work) or attempt.asked or attempt.started_ns is None:
-        return None
-    return attempt.launched_ns + attempt.still_ns + timeout
-
-
-def _goes_on(work: Work) -> bool:
-    """Its attempts run. While it is being paused they may stand still already."""
-    return work.run.state == "running" and not work.ledger.pausing
 
 
 def _restarted(work: Work, event: EngineRestarted) -> Step:

@@ -167,6 +167,13 @@ class Ticked:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """The clock went on by so much more than time went by: the machine slept, or its clock was set."""
+
+    by_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineRestarted:
     """A new engine found the run."""
 
@@ -192,6 +199,7 @@ Event: TypeAlias = (
     | Resumed
     | Remarked
     | Ticked
+    | ClockJumped
     | EngineRestarted
 )
 

@@ -33,7 +33,7 @@ class Attempt(Noun, frozen=True, kw_only=True):
     log_path: str | None = None
     """Its own log, where it does not write to the run's."""
     still_ns: int = 0
-    """How long it was paused."""
+    """How long it was paused, or the machine slept."""
     asked: End | None = None
     """Why the desk ends it."""
     evidence: str = ""
@@ -179,6 +179,18 @@ class Work:
         if ledger.unloading:
             return 0
         return max(0, self.plan.parallel - len(ledger.attempts))
+
+    @property
+    def goes_on(self) -> bool:
+        """Its attempts run. While it is being paused they may stand still already."""
+        return self.run.state == "running" and not self.ledger.pausing
+
+    def limit_ns(self, attempt: Attempt) -> int | None:
+        """When an attempt has used up its time. Time in which it was paused, or the machine slept, does not count."""
+        timeout = self.plan.timeout_ns
+        if timeout is None or not self.goes_on or attempt.asked or attempt.started_ns is None:
+            return None
+        return attempt.launched_ns + attempt.still_ns + timeout
 
     def next_items(self, now_ns: int) -> Iterator[int]:
         """The items to work on next: those whose pause is over, then the ones that wait."""

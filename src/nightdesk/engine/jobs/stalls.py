@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nightdesk.core.run_events import Stalled
 from nightdesk.core.work import Attempt
@@ -43,6 +43,13 @@ class StallWatch:
         """Seconds until the next look."""
         limits = [driver.work.plan.stall_ns for driver in drivers if driver.work.plan.stall_ns]
         return max(SHORTEST_S, min(LONGEST_S, min(limits, default=10**12) / LOOKS / 1e9))
+
+    def jumped(self, by_ns: int) -> None:
+        """The clock went on by so much more than time went by: nothing could show a sign of life meanwhile."""
+        self._seen = {
+            key: replace(life, at_ns=life.at_ns + by_ns, looked_ns=life.looked_ns + by_ns)
+            for key, life in self._seen.items()
+        }
 
     def look(self, drivers: Iterable[RunDriver], now_ns: int) -> list[tuple[RunDriver, Stalled]]:
         """The attempts that stalled. Blocks while it reads process tables."""

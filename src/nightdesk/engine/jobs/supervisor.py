@@ -24,6 +24,7 @@ from nightdesk.core.plans import Plan, find_job, job_view, missing_item, plan_ru
 from nightdesk.core.queue import admit
 from nightdesk.core.run_events import (
     Admitted,
+    ClockJumped,
     HeldBack,
     ItemsClosed,
     ItemsMoved,
@@ -33,6 +34,7 @@ from nightdesk.core.run_events import (
 )
 from nightdesk.core.work import Work
 from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs
+from nightdesk.engine.jobs.clocks import Clocks
 from nightdesk.engine.jobs.driver import FreeModelsCall, RunDriver, Surroundings
 from nightdesk.engine.jobs.ended import EndedAttempt
 from nightdesk.engine.jobs.items import find_items, listing
@@ -45,6 +47,7 @@ from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.job import ENDED, ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import Progress
 from nightdesk.model.process import SignalReport
+from nightdesk.model.units import format_duration
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +91,7 @@ class Supervisor:
         self._on_run_log = on_run_log
         self._on_run_ended = on_run_ended
         self._stalls = StallWatch(traffic)
+        self._clocks = Clocks(now_ns)
         self._memory = memory
         self._keep_failure = on_attempt_failed
         self._early: list[EndedAttempt] = []
@@ -290,6 +294,7 @@ class Supervisor:
     async def _watch_stalls(self) -> None:
         while True:
             drivers = [d for d in self._book.active.values() if d.work.plan.stall_ns]
+            self._heed_clocks()
             for driver, event in await asyncio.to_thread(self._stalls.look, drivers, self._now()):
                 self._spawn(driver.obey_locked(driver.apply(event)))
             await asyncio.sleep(self._stalls.pause_s(drivers))
@@ -306,7 +311,16 @@ class Supervisor:
             return longest
         return min(longest, max(0.0, (min(deadlines) - self._now()) / 1e9))
 
+    def _heed_clocks(self) -> None:
+        """Before anything is judged by its time: what the machine slept through is no time of the runs."""
+        if jump := self._clocks.jump_ns():
+            logger.info("The clock jumped by %s; that counts for no time limit.", format_duration(abs(jump)))
+            self._stalls.jumped(jump)
+            for driver in list(self._book.active.values()):
+                driver.apply(ClockJumped(jump))
+
     def _tick(self, at_ns: int) -> None:
+        self._heed_clocks()
         for driver in list(self._book.active.values()):
             if commands := driver.apply(Ticked(at_ns)):
                 self._spawn(driver.obey_locked(commands))
