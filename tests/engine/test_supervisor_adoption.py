@@ -18,10 +18,12 @@ import msgspec
 import pytest
 
 from nightdesk.client.desk import Desk
-from nightdesk.engine.jobs.runs import RunFolder
+from nightdesk.engine.jobs.attempts import process_keys
+from nightdesk.engine.jobs.runs import PidRecord, RunFolder
 from nightdesk.engine.jobs.supervisor import Supervisor
-from nightdesk.engine.processes.signals import is_alive, processes_of_run
+from nightdesk.engine.processes.signals import is_alive, processes_of_run, start_time_ns
 from nightdesk.engine.processes.table import is_keeper, read_argv, read_entry, read_marker, read_table
+from nightdesk.model.base import ProcessKey
 from nightdesk.model.config import DeskConfig, JobSection, Retry
 from nightdesk.model.job import ENDED, Run, StartRun
 
@@ -306,3 +308,36 @@ def test_history_is_there_after_a_restart_and_a_damaged_folder_is_passed_over(tm
             assert supervisor.jobs()[0].last_run == before[-1].id
 
     play(scene())
+
+
+def test_a_process_keeps_its_place_in_the_run_when_the_clock_was_set_before_the_next_engine(
+    tmp_path: Path,
+) -> None:
+    section = JobSection(command=python(COUNTS))
+    run_id = killed_engine(tmp_path, section)
+    file = tmp_path / ".nightdesk" / "runs" / run_id / "run.json"
+    stored = msgspec.json.decode(file.read_bytes())
+    (attempt,) = stored["ledger"]["attempts"]
+    for key in (attempt["process"], attempt["keeper"], stored["run"]["process"]):
+        key["started_ns"] -= 3600 * 10**9
+    file.write_bytes(msgspec.json.encode(stored))
+
+    async def scene() -> None:
+        async with engine_of(tmp_path, section) as supervisor:
+            run = await until_state(supervisor, run_id, "running")
+            assert run.process is not None and run.keeper is not None
+            for key in (run.process, run.keeper, run.flights[0].process):
+                assert key is not None and key.started_ns == start_time_ns(key.pid)
+            (tmp_path / "go").touch()
+            assert (await until_state(supervisor, run_id, *ENDED)).exit_status == 5
+
+    play(scene())
+
+
+def test_a_number_that_a_stranger_has_by_now_is_not_taken_for_the_command() -> None:
+    mine = start_time_ns(os.getpid())
+    assert mine is not None
+    stranger = ProcessKey(pid=os.getpid(), started_ns=mine + 3600 * 10**9)
+    keeper = ProcessKey(pid=os.getpid(), started_ns=mine + 3600 * 10**9)
+    found = process_keys(PidRecord(serial=1, keeper=keeper, command=stranger))
+    assert mine not in (found[0].started_ns, found[1].started_ns)

@@ -209,7 +209,8 @@ def _started(work: Work, event: Started) -> Work:
     work = work.with_run(started_ns=work.run.started_ns or event.at_ns)
     if work.run.state in ("stopping", "paused"):
         return work
-    return work.with_run(state="running", reason=HOLDING if work.ledger.holding else None)
+    kept = work.run.reason if work.ledger.restarted else None
+    return work.with_run(state="running", reason=HOLDING if work.ledger.holding else kept)
 
 
 # Ends

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nightdesk.core.markers import MARKERS
 from nightdesk.engine.jobs.runs import AttemptFolder, PidRecord
-from nightdesk.engine.processes.signals import start_time_ns
+from nightdesk.engine.processes.table import Entry, is_keeper, read_argv, read_entry
 from nightdesk.model.base import ProcessKey
 
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -22,6 +22,8 @@ POLL_SECONDS = 0.25
 STARTING_SECONDS = 0.01
 """Between two looks for the processes of a keeper that is starting, or waits for room on the disk."""
 LATE_SECONDS = 0.5
+NEAR_NS = 2 * 10**9
+"""The kernel tells start times by whole seconds of the boot."""
 _READY, _LOCK, _ABOVE = 3, 4, 10
 """The keeper's descriptors; ours are moved above them first, so that none is overwritten."""
 
@@ -84,13 +86,23 @@ async def find_keeper(folder: AttemptFolder) -> PidRecord | None:
 
 
 def process_keys(record: PidRecord) -> tuple[ProcessKey, ProcessKey]:
-    """Keeper and command as the process table names them; the keeper's own times where one is gone already."""
-    keeper, command = record.keeper, record.command
-    return _key(keeper), _key(command)
+    """Keeper and command as the process table names them; the keeper's own times where one is gone already.
+
+    A stranger may have the number of one that is gone by now: only what began when the keeper says counts, or, where
+    the clock was set since, a keeper and its child.
+    """
+    keeper, command = read_entry(record.keeper.pid), read_entry(record.command.pid)
+    is_child = command is not None and command.ppid == record.keeper.pid
+    return (
+        _key(record.keeper, keeper, keeper is not None and is_keeper(read_argv(keeper.pid))),
+        _key(record.command, command, is_child),
+    )
 
 
-def _key(noted: ProcessKey) -> ProcessKey:
-    return ProcessKey(pid=noted.pid, started_ns=start_time_ns(noted.pid) or noted.started_ns)
+def _key(noted: ProcessKey, entry: Entry | None, is_known: bool) -> ProcessKey:
+    if entry is None or not (is_known or abs(entry.started_ns - noted.started_ns) < NEAR_NS):
+        return noted
+    return ProcessKey(pid=entry.pid, started_ns=entry.started_ns)
 
 
 class KeeperWatch:

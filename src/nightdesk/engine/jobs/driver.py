@@ -368,7 +368,8 @@ class RunDriver:
         if record is None:
             await self._attempt_over(attempt.serial)
             return
-        if attempt.process is None:
+        if (attempt.keeper, attempt.process) != process_keys(record):
+            # Not noted yet, or the clock was set since: the kernel tells other start times then.
             self._note_started(attempt.serial)
         gone = partial(self._keeper_gone, attempt.serial)
         self._watches[attempt.serial] = KeeperWatch(record.keeper.pid, folder, gone)
