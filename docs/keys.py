@@ -47,6 +47,7 @@ TITLES = {
     "item": "An item of a run",
     "failure": "A failed attempt",
     "trial": "A single run or a dry run",
+    "whisper": "A transcription",
     "confirm": "A question",
     "filter": "The filter line",
     "help": "Help",

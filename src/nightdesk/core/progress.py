@@ -94,7 +94,8 @@ _FINISHED = re.compile(
 _LEADING = re.compile(
     r"^[\s:\-–>]*(?:(?:now |currently )?(?:processing|transcribing|synthesi[sz]ing|handling|analy[sz]ing|downloading"
     r"|converting|generating|embedding|encoding|summari[sz]ing|translating|running|working on|evaluating|indexing"
-    r"|loading|building|starting|reading)\b(?: (?:file|item|document|prompt|task|audio|sample|job)\b)?)?[\s:\-–>]*",
+    r"|loading|building|starting|reading)\b(?: (?:file|item|document|prompt|task|audio|sample|job)\b(?![/.-]))?)?"
+    r"[\s:\-–>]*",
     re.IGNORECASE,
 )
 _SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}

@@ -179,9 +179,3 @@ class WhisperLogReader:
 
 def _seconds(clock: str) -> float:
     return round(seconds_of(clock), 3)
-
-
-def sounds_like_whisper(command: str) -> bool:
-    """Whether a command looks as if it transcribes."""
-    words = command.lower()
-    return "whisper" in words or "transcri" in words

@@ -118,7 +118,8 @@ class Speaker:
         if file is not None:
             parts.append(f"{file.segments} segments" if file.segments != 1 else "1 segment")
             parts += [f"{file.doubtful} to listen to"] if file.doubtful else []
-        return f"done {event.file}: {', '.join(part for part in parts if part)}{self._left(event.at_ns)}"
+        words = ", ".join(part for part in parts if part)
+        return f"[{self._number}/{self.total}] done {event.file}: {words}{self._left(event.at_ns)}"
 
     def _left(self, now_ns: int) -> str:
         left, speed = self._known.audio_left_s(), self._known.speed(now_ns)

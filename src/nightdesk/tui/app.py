@@ -298,6 +298,12 @@ class Viewer(App[int]):
 
         self.push_screen(FailureScreen(message.run, message.item))
 
+    def on_open_whisper(self, message: asks.OpenWhisper) -> None:
+        """Show the transcriptions of a run."""
+        from nightdesk.tui.screens.whisper import WhisperScreen
+
+        self.push_screen(WhisperScreen(message.run))
+
     def on_retry_requested(self, message: asks.RetryRequested) -> None:
         """Do again what failed."""
         self._order(runs().retry(self, message.run))

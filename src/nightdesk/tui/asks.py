@@ -76,6 +76,13 @@ class OpenItems(Message):
 
 
 @dataclass
+class OpenWhisper(Message):
+    """Show the transcriptions of a run."""
+
+    run: str
+
+
+@dataclass
 class RetryRequested(Message):
     """Do again what failed in this run, and what an ended run has not reached."""
 

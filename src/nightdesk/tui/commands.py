@@ -14,11 +14,13 @@ from nightdesk.tui.asks import (
     OpenGraph,
     OpenJob,
     OpenProfile,
+    OpenWhisper,
     ProcessesRequested,
     RunActionRequested,
     SingleRequested,
     StartRequested,
 )
+from nightdesk.tui.panes.job_lines import is_whispering
 from nightdesk.tui.screens.desk import MODES
 from nightdesk.tui.text import line
 
@@ -75,6 +77,8 @@ def _jobs(app: Viewer) -> Iterator[Command]:
             yield Command(f"Dry run of {name}", "Its dry_run command", _post(app, dry))
         yield Command(f"Show {name}", "Command, log, runs", _post(app, OpenJob(name)), False)
     for run in mirror.runs.values():
+        words = f"Whisper: text of {run.id}"
+        yield Command(words, "Files, quality, alarms", _post(app, OpenWhisper(run.id)), is_whispering(run))
         if run.state not in ENDED:
             verbs: tuple[RunAction, ...] = ("resume" if run.state == "paused" else "pause", "stop", "kill")
             for verb in verbs:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.model.base import ProcessKey
@@ -35,11 +35,13 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
-from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
 from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
 from nightdesk.model.profile import Profile
 from nightdesk.model.sample import Sample
-from nightdesk.model.whisper import Transcription
+
+if TYPE_CHECKING:
+    from nightdesk.model.whisper import Transcription
 
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """Pauses between tries after the engine stopped answering; the last one repeats."""
@@ -174,6 +176,9 @@ class Engine(Protocol):
 
     async def items(self, job: str) -> tuple[str, ...]:
         """The items of a job."""
+
+    async def log_view(self, query: str = "") -> LogView:
+        """Several logs in one."""
 
     async def log_window(
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536

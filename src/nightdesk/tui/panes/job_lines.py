@@ -98,6 +98,13 @@ def _matches(line: JobLine, needle: str) -> bool:
     return needle.casefold() in words.casefold()
 
 
+def is_whispering(run: Run) -> bool:
+    """Whether a run looks as if it transcribes: by its command, or by the positions in audio that it prints."""
+    words = run.command.lower()
+    unit = run.progress.unit if run.progress is not None else ""
+    return "whisper" in words or "transcri" in words or unit == "s of audio"
+
+
 def state_cell(state: str, glyphs: Glyphs) -> Cell:
     """The sign of a run's state."""
     signs = {

@@ -19,12 +19,13 @@ from nightdesk.tui.asks import (
     OpenGraph,
     OpenItems,
     OpenJob,
+    OpenWhisper,
     RetryRequested,
     RunActionRequested,
     SingleRequested,
     StartRequested,
 )
-from nightdesk.tui.panes.job_lines import COLUMNS, JobLine, JobsView, select
+from nightdesk.tui.panes.job_lines import COLUMNS, JobLine, JobsView, is_whispering, select
 from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
 from nightdesk.tui.text import Cell, Part
 from nightdesk.tui.widgets.grid import Grid
@@ -59,6 +60,8 @@ not reached.
 **Why it failed** (`F`) shows the class of a failure with its evidence, what to do about it, and what was kept of the
 last minutes of the attempt: log, exchanges, processes, memory.
 
+**Whisper** (`v`) shows what a transcription hears as it comes, how sure the model is, and loops.
+
 **What waits** (`w`) draws all jobs with lines for what each needs; the arrows walk along them.
 
 **Single item** tries the job on one input before the night begins, and shows what came of it beside what that item
@@ -84,6 +87,7 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         Binding(
             "h", "hold", "hold", id="jobs.hold", tooltip="Pause after the items in work, or go on after all"
         ),
+        Binding("v", "whisper", "Whisper", id="jobs.whisper", tooltip="Show what a transcription hears"),
         Binding("w", "graph", "what waits", id="jobs.graph", tooltip="Show which job waits for which"),
         Binding("K", "kill", "kill", id="jobs.kill", tooltip="Kill every process of the run at once"),
         Binding("a", "later", "Start later", show=False, id="jobs.later", tooltip="Start the job at a time"),
@@ -227,6 +231,11 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         if self.current is not None and self.current.run is not None:
             self.post_message(OpenFailure(self.current.run.id))
 
+    def action_whisper(self) -> None:
+        """Show the text, quality and alarms of a transcription."""
+        if self.current is not None and self.current.run is not None:
+            self.post_message(OpenWhisper(self.current.run.id))
+
     def action_retry(self) -> None:
         """Start a run of what failed or was not reached; in a run that goes on, put it back into the queue."""
         if self.current is not None and self.current.run is not None:
@@ -278,6 +287,7 @@ _NEEDS = {
     "items": _has_items,
     "failure": _has_failed,
     "retry": _has_unfinished,
+    "whisper": lambda line: line.run is not None and is_whispering(line.run),
     "stop": _is_active,
     "kill": _is_active,
 }
