@@ -12,7 +12,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widget import Widget
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
@@ -66,7 +65,8 @@ class FailureScreen(Sheet[None]):
     FailureScreen #failure-why { height: auto; max-height: 9; margin-bottom: 1; }
     FailureScreen TabStrip { padding: 0; margin-bottom: 1; }
     FailureScreen Page, FailureScreen Grid { height: 1fr; }
-    FailureScreen #failure-samples { height: 1fr; }
+    FailureScreen #failure-samples, FailureScreen #failure-exchanges { height: 1fr; }
+    FailureScreen #failure-none { display: none; color: $text-muted; height: auto; }
     FailureScreen Chart { height: 45%; min-height: 5; max-height: 14; margin-bottom: 1; }
     FailureScreen KeyLine { margin-top: 0; }
     """
@@ -141,7 +141,9 @@ around it.
         yield Static(id="failure-why", markup=False)
         yield TabStrip()
         yield Page(id="failure-log")
-        yield Grid(EXCHANGE_COLUMNS, sign=self.glyphs.cursor, id="failure-exchanges")
+        with Vertical(id="failure-exchanges"):
+            yield Static("No exchange with a model server was seen in its last minutes.", id="failure-none")
+            yield Grid(EXCHANGE_COLUMNS, sign=self.glyphs.cursor)
         yield Page(id="failure-processes")
         with Vertical(id="failure-samples"):
             yield Chart(id="failure-chart")
@@ -228,7 +230,8 @@ around it.
         log.show(log_lines(found))
         log.scroll_end(animate=False)
         rows = exchange_rows(found.exchanges, found.what.ended_ns, self.glyphs)
-        self.query_one("#failure-exchanges", Grid).show_rows(rows)
+        self.query_one(Grid).show_rows(rows)
+        self.query_one("#failure-none").display = not rows
         self._page_of("failure-processes").show(process_lines(found, self.glyphs), from_top=True)
         self._page_of("failure-around").show(surroundings(found), from_top=True)
         self._show_samples(found)
@@ -270,8 +273,8 @@ around it.
         self.page = number
         for each, name in PAGES.items():
             self.query_one(f"#{name}").display = each == number
-        target: Widget = self.query_one("#failure-devices" if number == SAMPLES else f"#{PAGES[number]}")
-        self.set_focus(target)
+        inner = {EXCHANGES: "Grid", SAMPLES: "#failure-devices"}
+        self.set_focus(self.query_one(inner.get(number, f"#{PAGES[number]}")))
         self._show_tabs()
         self.app.post_message(FeedRequested())
 

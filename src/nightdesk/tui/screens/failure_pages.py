@@ -38,7 +38,8 @@ def moment(at_ns: int) -> str:
 def reason_parts(what: FailedAttempt, glyphs: Glyphs) -> list[Part]:
     """The class with its evidence, and what to do about it: a line each."""
     failure = what.failure
-    words = Cell(f"{glyphs.fail} {class_words(failure.kind)}", "bad", ((f"  {failure.evidence}", "strong"),))
+    kind = "" if failure.kind == "error" else f"{class_words(failure.kind)}  "
+    words = Cell(f"{glyphs.fail} {kind}", "bad", ((failure.evidence, "strong"),))
     said = advice(failure.kind)
     return [words, "\n", Cell(f"{glyphs.arrow} {said}", "accent")] if said else [words]
 

@@ -183,6 +183,7 @@ class ProcessScreen(Sheet[None]):
     def on_mount(self) -> None:
         """Ask."""
         self.show_title(line("Process ", Cell(str(self.key.pid), "strong")))
+        self.query_one("#facts", Static).update(line(Cell(f"{self.glyphs.wait} Looking at it …", "muted")))
         self.query_one("#facts-box").focus()
         self._ask()
 
