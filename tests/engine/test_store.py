@@ -11,7 +11,7 @@ from nightdesk.engine.store.history import History
 from nightdesk.engine.store.migrations import MIGRATIONS
 from nightdesk.model.errors import StoreError
 from nightdesk.model.exchange import Exchange, Message, MissingBytes, Prompt
-from nightdesk.model.sample import Sample
+from nightdesk.model.sample import Cpu, Sample
 
 
 def exchange(number: int, text: str = "A golden river.") -> Exchange:
@@ -136,11 +136,16 @@ def test_samples_are_kept_in_three_resolutions(tmp_path: Path) -> None:
     start = time.time_ns() - 130 * 10**9
     for second in range(120):
         at_ns = start + second * 10**9
-        store.save_sample(Sample(at_ns=at_ns, elapsed_ns=10**9, source="host", devices=()))
+        cpu = Cpu(ratio=second % 2)
+        store.save_sample(Sample(at_ns=at_ns, elapsed_ns=10**9, source="host", devices=(), cpu=cpu))
     store.flush()
-    counts = [len(store.samples(0, 2**62, resolution)) for resolution in (1, 10, 60)]
+    kept = [store.samples(0, 2**62, resolution) for resolution in (1, 10, 60)]
     store.close()
-    assert counts == [120, 12, 2]
+    assert [len(each) for each in kept] == [120, 12, 2]
+    # What the longer ones skip is in them as its mean, with the least and the greatest value.
+    last = kept[1][-1]
+    assert (last.elapsed_ns, last.cpu and last.cpu.ratio) == (10 * 10**9, 0.5)
+    assert last.spread["cpu.ratio"] == (0, 1)
 
 
 def test_an_exchange_can_be_read_from_the_moment_it_is_given(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from nightdesk.tui.widgets.chart import (
     ChartView,
     Pieces,
     Series,
+    bands,
     dots,
     draw_chart,
     legend_of,
@@ -37,6 +38,29 @@ def text_of(lines: list[Pieces]) -> list[str]:
 
 def braille(text: str) -> str:
     return "".join(sign for sign in text if 0x2800 < ord(sign) <= 0x28FF)
+
+
+def test_a_band_reaches_from_the_least_to_the_greatest_value_of_its_time() -> None:
+    line = series((590, 50.0), (300, 40.0), (299, 60.0))._replace(ranges=((NOW - 590 * NS, 10.0, 95.0),))
+    found = bands(line, view(line), 10)
+    assert [(low, high) for _, low, high in found] == [(10.0, 95.0), (40.0, 60.0)]
+    assert [round(x, 1) for x, _, _ in found] == [-9.5, -4.5]
+    calm = series((300, 40.0), (299, 40.2))
+    assert bands(calm, view(calm), 10) == [], "a line tells as much"
+
+
+def test_a_band_is_drawn_behind_the_line_where_points_are_means() -> None:
+    line = series(*((600 - 10 * at, 50.0) for at in range(61)))
+    line = line._replace(ranges=tuple((at, 5.0, 95.0) for at, _ in line.points))
+    plotext = load_plotext()
+    plain = draw_chart(plotext, view(line), 60, 12)
+    banded = draw_chart(plotext, view(line)._replace(step_ns=10 * NS), 60, 12)
+    assert len(braille("".join(text_of(banded)))) > 3 * len(braille("".join(text_of(plain))))
+    tones = {tone for pieces in banded for text, tone in pieces if braille(text)}
+    assert tones == {"muted", "primary"}
+    assert "mean between" in "".join(
+        text for text, _ in legend_of(view(line)._replace(step_ns=10 * NS), UNICODE)
+    )
 
 
 def test_a_spark_line_tells_zero_from_unknown() -> None:

@@ -114,6 +114,8 @@ class Sample(Noun, frozen=True, kw_only=True):
     """What the whole machine draws, display and memory included, where a source knows it."""
     derived: tuple[str, ...] = ()
     """Names of fields that were computed from others (the package as a sum of its parts)."""
+    spread: dict[str, tuple[float, float]] = {}
+    """Of a sample that stands for several: name of a field (``devices.gpu.power_w``) → its least and greatest value."""
     origins: dict[str, str] = {}
     """Name of a field that did not come from ``source`` → the source that it came from."""
     unknown: dict[str, str] = {}

@@ -109,6 +109,7 @@ def _marked(chart: ChartView, desk: Mirror, choice: ChartChoice, end_ns: int) ->
     return chart._replace(
         end_ns=end_ns,
         span_ns=span_ns,
+        step_ns=choice.reach.resolution_s * NS,
         marks=run_marks(run for run in desk.runs.values() if (run.ended_ns or end_ns) >= start_ns),
         busy=busy_spans(rows, end_ns, span_ns // 200),
         cursor_ns=choice.cursor_ns,
@@ -149,10 +150,20 @@ def chart_of(samples: tuple[Sample, ...], selected: str) -> ChartView:
 def _gpu_series(samples: tuple[Sample, ...], device: Device, name: str) -> tuple[Series, ...]:
     active = tuple((at, _hundred(value)) for at, value in device_history(samples, device.id, "active_ratio"))
     watts = device_history(samples, device.id, "power_w")
-    most = max((value for _, value in watts if value is not None), default=0.0)
+    peaks = _ranges(samples, f"devices.{device.id}.power_w", 1)
+    most = max(
+        (*(value for _, value in watts if value is not None), *(high for _, _, high in peaks)), default=0.0
+    )
     every = (
-        Series(f"{name} active", " %", "primary", 100, active),
-        Series(f"{name} power", " W", "warn", nice_top(most * 1.1 or 1.0), watts),
+        Series(
+            f"{name} active",
+            " %",
+            "primary",
+            100,
+            active,
+            _ranges(samples, f"devices.{device.id}.active_ratio", 100),
+        ),
+        Series(f"{name} power", " W", "warn", nice_top(most * 1.1 or 1.0), watts, peaks),
         Series(f"{name} memory", " %", "ok", 100, _gpu_memory(samples, device.id)),
     )
     return tuple(series for series in every if any(value is not None for _, value in series.points))
@@ -170,7 +181,14 @@ def _gpu_memory(samples: tuple[Sample, ...], key: str) -> tuple[tuple[int, float
 def _host_series(samples: tuple[Sample, ...]) -> tuple[Series, ...]:
     cpu = tuple((each.at_ns, _hundred(each.cpu.ratio if each.cpu else None)) for each in samples)
     memory = tuple((each.at_ns, _hundred(memory_ratio(each))) for each in samples)
-    return Series("CPU", " %", "primary", 100, cpu), Series("memory", " %", "warn", 100, memory)
+    ranges = _ranges(samples, "cpu.ratio", 100)
+    return Series("CPU", " %", "primary", 100, cpu, ranges), Series("memory", " %", "warn", 100, memory)
+
+
+def _ranges(samples: tuple[Sample, ...], name: str, factor: float) -> tuple[tuple[int, float, float], ...]:
+    """Least and greatest value of those samples that stand for several."""
+    found = ((sample.at_ns, sample.spread.get(name)) for sample in samples if sample.spread)
+    return tuple((at, factor * pair[0], factor * pair[1]) for at, pair in found if pair is not None)
 
 
 def _hundred(ratio: float | None) -> float | None:
@@ -196,7 +214,8 @@ only: watts come first, its percentage is an **estimate**.
 
 `–` is unknown, never zero. Put the cursor on a line to read why, and which processes hold memory there. The chart
 shows the GPU under the cursor; on the CPU and memory lines it shows those. Where the line is broken, nothing was
-measured. **+** and **-** change how far back it looks (10 minutes, an hour, the night); the arrows move a cursor that
+measured. Over an hour and more the line is the mean, and the band around it reaches from the least to the greatest
+value. **+** and **-** change how far back it looks (10 minutes, an hour, the night); the arrows move a cursor that
 tells the values of a moment. Below the plot stand the runs, and a low bar while replies were on their way.
 
 Alarms end by themselves when their cause does. The line of energy counts what is measured, from noon to noon; a run's

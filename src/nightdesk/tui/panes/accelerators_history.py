@@ -9,7 +9,7 @@ from nightdesk.model.energy import EnergyReport, RunEnergy
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.job import Run
 from nightdesk.model.sample import Sample
-from nightdesk.model.units import NS, format_watt_hours, format_watts
+from nightdesk.model.units import format_watt_hours, format_watts
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.widgets.chart import MINUTE_NS, Mark
 
@@ -40,17 +40,10 @@ USUAL = ChartChoice()
 
 
 def joined(choice: ChartChoice, live: Sequence[Sample]) -> tuple[Sample, ...]:
-    """Recorded and live samples, oldest first, one for each step of the reach."""
+    """Recorded and live samples, oldest first. Of live ones all count: the chart draws means of what it can't show."""
     if choice.reach.resolution_s <= 1:
         return tuple(live)
-    step_ns = choice.reach.resolution_s * NS
-    found = [sample for sample in choice.recorded if not live or sample.at_ns < live[0].at_ns]
-    last_ns = found[-1].at_ns if found else 0
-    for sample in live:
-        if sample.at_ns - last_ns >= step_ns * 0.9:
-            found.append(sample)
-            last_ns = sample.at_ns
-    return tuple(found)
+    return (*(sample for sample in choice.recorded if not live or sample.at_ns < live[0].at_ns), *live)
 
 
 def run_marks(runs: Iterable[Run]) -> tuple[Mark, ...]:

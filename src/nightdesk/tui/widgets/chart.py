@@ -33,7 +33,10 @@ GAP_FACTOR = 3.5
 LEAST_WIDTH, LEAST_HEIGHT = 24, 3
 MARKS_FROM = 7
 """Lines from which there is room to tell what ran."""
-MINUTE_NS = 60 * 10**9
+SECOND_NS = 10**9
+MINUTE_NS = 60 * SECOND_NS
+BAND = 3
+"""The colour behind which the band is found again; 1 and 2 are the series."""
 
 Pieces: TypeAlias = tuple[tuple[str, Tone], ...]
 
@@ -46,6 +49,8 @@ class Series(NamedTuple):
     tone: Tone
     top: float
     points: tuple[tuple[int, float | None], ...]
+    ranges: tuple[tuple[int, float, float], ...] = ()
+    """(time, least, greatest value) of points that are means of several."""
 
 
 class Mark(NamedTuple):
@@ -68,6 +73,8 @@ class ChartView(NamedTuple):
     """Stretches of time in which a reply was on its way."""
     cursor_ns: int | None = None
     """The moment whose values are told."""
+    step_ns: int = 0
+    """What lies closer together than this may belong to one recorded mean: it is no gap."""
     end: str = "now"
     """What the end of the plot is."""
 
@@ -94,7 +101,7 @@ def dots(series: Series, view: ChartView, most: int) -> list[Dot]:
     points = [(at, value) for at, value in series.points if start <= at <= view.end_ns]
     if not points or most < 1:
         return []
-    pause = _usual_pause(points) * GAP_FACTOR
+    pause = max(_usual_pause(points), view.step_ns) * GAP_FACTOR
     width = max(1, view.span_ns // most)
     found: list[Dot] = []
     cell, held, joined, before = -1, list[tuple[int, float]](), False, None
@@ -109,6 +116,24 @@ def dots(series: Series, view: ChartView, most: int) -> list[Dot]:
         if value is not None:
             held.append((at, value))
     return [*found, _mean(held, view.end_ns, joined)] if held else found
+
+
+def bands(series: Series, view: ChartView, most: int) -> list[tuple[float, float, float]]:
+    """(minutes, least, greatest value) of at most ``most`` equal spans of time, where those two differ."""
+    start, width = view.end_ns - view.span_ns, max(1, view.span_ns // max(1, most))
+    ends: dict[int, tuple[float, float]] = {}
+    values = ((at, value, value) for at, value in series.points if value is not None)
+    for at, low, high in (*values, *series.ranges):
+        if start <= at <= view.end_ns:
+            cell = (at - start) // width
+            least, greatest = ends.get(cell, (low, high))
+            ends[cell] = min(least, low), max(greatest, high)
+    middle = width / 2 - view.span_ns
+    return [
+        ((cell * width + middle) / MINUTE_NS, low, high)
+        for cell, (low, high) in sorted(ends.items())
+        if high - low > series.top / 100
+    ]
 
 
 def _usual_pause(points: Sequence[tuple[int, float | None]]) -> float:
@@ -135,6 +160,8 @@ def draw_chart(plotext: Any, view: ChartView, width: int, height: int) -> list[P
     figure.canvas("default")
     figure.plot_size(width, height)
     figure.axes(False)
+    if view.series and view.step_ns > SECOND_NS:
+        _draw_band(plotext, view, width)
     for index in range(len(view.series)):
         _draw_series(plotext, view, index, 2 * width)
     minutes = view.span_ns // MINUTE_NS
@@ -145,6 +172,7 @@ def draw_chart(plotext: Any, view: ChartView, width: int, height: int) -> list[P
     text = figure.build().string()
     figure.clear()
     tones: dict[str, Tone] = {f"38;5;{index + 1}": series.tone for index, series in enumerate(view.series)}
+    tones[f"38;5;{BAND}"] = "muted"
     return [_pieces(line, tones) for line in text.split("\n")[:height]]
 
 
@@ -152,6 +180,20 @@ def _ago(minutes: float, end: str) -> str:
     if not minutes:
         return end
     return f"{minutes / 60:g}h" if minutes >= 120 else f"{minutes:g}m"
+
+
+def _draw_band(plotext: Any, view: ChartView, width: int) -> None:
+    """Upright lines from the least to the greatest value of the first series, behind its line."""
+    series = view.series[0]
+    found = bands(series, view, width)
+    if not found:
+        return
+    xs = [x for x, _, _ in found for _ in range(2)]
+    ys = [max(0.0, min(series.top, value)) for _, low, high in found for value in (low, high)]
+    signal = plotext.figure.signal(xs, ys, marker=plotext.marker("braille", pixel=BAND), yside="left")
+    for at in range(len(xs)):
+        signal.line(at, at % 2 == 1)
+    plotext.figure.draw(signal)
 
 
 def _draw_series(plotext: Any, view: ChartView, index: int, most: int) -> None:
@@ -262,7 +304,8 @@ def legend_of(view: ChartView, glyphs: Glyphs) -> Pieces:
         return _values(view, *told)
     minutes = view.span_ns // MINUTE_NS
     span = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
-    return (*pieces, (f"   last {span}", "faint"))
+    band = ", mean between least and most" if view.step_ns > SECOND_NS else ""
+    return (*pieces, (f"   last {span}{band}", "faint"))
 
 
 def _values(view: ChartView, at_ns: int, values: tuple[float | None, ...]) -> Pieces:
@@ -270,6 +313,8 @@ def _values(view: ChartView, at_ns: int, values: tuple[float | None, ...]) -> Pi
     pieces: list[tuple[str, Tone]] = [(clock, "accent")]
     for series, value in zip(view.series, values, strict=True):
         number = UNKNOWN if value is None else f"{value:.3g}{series.unit}"
+        low, high = next(((low, high) for at, low, high in series.ranges if at == at_ns), (0.0, 0.0))
+        number += f" ({low:.3g} to {high:.3g})" if high > low else ""
         pieces += [("   ", ""), (f"{series.label} ", "muted"), (number, series.tone)]
     names = [mark.label for mark in view.marks if mark.start_ns <= at_ns <= (mark.end_ns or view.end_ns)]
     for name in names[-2:]:
