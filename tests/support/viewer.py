@@ -41,7 +41,16 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import Failure, ItemMove, JobView, Run, RunAction, RunState, StartRun
-from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow, Progress
+from nightdesk.model.logs import (
+    LogErrors,
+    LogFile,
+    LogIndex,
+    LogLevels,
+    LogSearch,
+    LogView,
+    LogWindow,
+    Progress,
+)
 from nightdesk.model.process import (
     OrphanTree,
     Ownership,
@@ -372,6 +381,9 @@ class FakeEngine:
 
     async def comparison(self, run_id: str) -> ItemComparison:
         raise NightdeskError("There is no such run.")
+
+    async def log_view(self, query: str = "") -> LogView:
+        return LogView(id="view-1", query=query, files=(), size_bytes=0, complete=True)
 
     async def log_window(
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536

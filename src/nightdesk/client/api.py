@@ -41,7 +41,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, Run, RunAction, StartRun
-from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
 from nightdesk.model.process import (
     OrphanTree,
     SignalReport,
@@ -275,6 +275,13 @@ class AsyncEngine:
     async def conversation(self, exchange_id: int) -> Conversation:
         """The exchanges of the same run, process or connection around one, in order."""
         return await self._get(f"/exchanges/{exchange_id}/conversation", Conversation)
+
+    async def log_view(self, query: str = "") -> LogView:
+        """Several logs in one: merged by time, only the lines that ``query`` asks for. Asking again goes on.
+
+        Its id is asked for windows, searches, errors and levels like that of a file. Raises UsageError.
+        """
+        return await self._get("/logs/view", LogView, {"query": query})
 
     async def log_window(
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536

@@ -40,7 +40,7 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
-from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
 from nightdesk.model.process import (
     OrphanTree,
     ProcessRow,
@@ -286,6 +286,13 @@ class Engine:
     def logs(self) -> tuple[LogFile, ...]:
         """The followed files."""
         return self._get("/logs", tuple[LogFile, ...])
+
+    def log_view(self, query: str = "") -> LogView:
+        """Several logs in one: merged by time, only the lines that ``query`` asks for. Asking again goes on.
+
+        Its id is asked for windows, searches, errors and levels like that of a file. Raises UsageError.
+        """
+        return self._get("/logs/view", LogView, {"query": query})
 
     def log_window(
         self, log_id: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65536

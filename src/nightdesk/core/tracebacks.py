@@ -21,7 +21,7 @@ BEGIN = "Traceback (most recent call last):"
 _GROUP_BEGIN = re.compile(
     r"^(?P<lead>[\s|+]*)(?:\w+ )*(?:Exception Group )?Traceback \(most recent call last\):"
 )
-_CHAINED = (
+CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
@@ -131,7 +131,7 @@ class TracebackReader:
     def _waits(self, text: str) -> bool:
         """Whether the held error may go on behind this line: blanks and the sentence of a chain do not end it."""
         assert self._held is not None
-        if text.strip() in _CHAINED:
+        if text.strip() in CHAINED:
             self._chained = True
             return True
         behind = self._line - self._held.line - self._held.lines

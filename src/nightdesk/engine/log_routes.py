@@ -9,9 +9,11 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
+from nightdesk.engine.logs.item_spans import item_spans
 from nightdesk.engine.logs.reader import LogReader
+from nightdesk.engine.logs.views import LogViews
 from nightdesk.engine.logs.window import MAX_WINDOW
-from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
 
 if TYPE_CHECKING:
     from nightdesk.engine.service import Service
@@ -22,7 +24,12 @@ Number = Annotated[int, Parameter(ge=1, le=2**60)]
 
 def log_routes(service: Service) -> list[HTTPRouteHandler]:
     """All paths below ``/logs``."""
-    reader = LogReader(service.logs)
+    views = LogViews(
+        service.logs.files,
+        lambda run: _job_of(service, run),
+        lambda file, items: item_spans(service, file, items),
+    )
+    reader = LogReader(service.logs, views)
     return [*_window_routes(service, reader), *_search_routes(reader)]
 
 
@@ -31,6 +38,14 @@ def _window_routes(service: Service, reader: LogReader) -> list[HTTPRouteHandler
     def logs() -> tuple[LogFile, ...]:
         """The followed files."""
         return service.logs.files()
+
+    @get("/logs/view")
+    async def view(query: str = "") -> LogView:
+        """Several logs in one: merged by time, only the lines that ``query`` asks for; asking again goes on.
+
+        Its id is asked for windows, searches, errors and levels like that of a file.
+        """
+        return await asyncio.to_thread(reader.view, query)
 
     @get("/logs/{log_id:str}/window")
     async def window(
@@ -54,7 +69,7 @@ def _window_routes(service: Service, reader: LogReader) -> list[HTTPRouteHandler
         """How many lines the file has, as far as they are counted."""
         return await asyncio.to_thread(reader.index, log_id)
 
-    return [logs, window, line, moment, index]
+    return [logs, view, window, line, moment, index]
 
 
 def _search_routes(reader: LogReader) -> list[HTTPRouteHandler]:
@@ -77,3 +92,7 @@ def _search_routes(reader: LogReader) -> list[HTTPRouteHandler]:
         return await asyncio.to_thread(reader.levels, log_id)
 
     return [search, errors, levels]
+
+
+def _job_of(service: Service, run: str) -> str | None:
+    return next((each.job for each in service.supervisor.runs() if each.id == run), None)

@@ -77,6 +77,37 @@ class LogWindow(Noun, frozen=True, kw_only=True):
     """Without line ends. A line above the limit is cut and says how many bytes are hidden."""
     starts: tuple[int, ...] = ()
     """Where each line begins, in bytes from ``start``."""
+    files: tuple[int, ...] = ()
+    """In a view of several logs: the place of each line's file in :attr:`LogView.files`."""
+    origins: tuple[int, ...] = ()
+    """In a view of several logs: where each line begins in its file."""
+
+
+class LogViewFile(Noun, frozen=True, kw_only=True):
+    """A file of which lines stand in a view."""
+
+    id: str
+    name: str
+    path: str
+    run: str | None = None
+
+
+class LogView(Noun, frozen=True, kw_only=True):
+    """Several logs in one: merged by time, only the wanted lines. Its ``id`` is asked for windows as that of a file."""
+
+    id: str
+    query: str
+    files: tuple[LogViewFile, ...]
+    """Rotated files stand before the one they come from."""
+    size_bytes: int
+    since_ns: int | None = None
+    """What is older was left out; None where all was read."""
+    reached_ns: int | None = None
+    """When the last line was written that was looked at."""
+    complete: bool = False
+    """All that there was when it was last asked for is in it."""
+    full: bool = False
+    """It holds as much as a view can; what follows is left out."""
 
 
 class LogIndex(Noun, frozen=True, kw_only=True):

@@ -141,7 +141,7 @@ class LogFollower:
                 f"No log file with the id {log[:40]!r} is followed.", "nightdesk logs lists them."
             )
         try:
-            descriptor = tail.open()
+            descriptor = tail.open_text()
             try:
                 yield descriptor, tail.view().generation
             finally:

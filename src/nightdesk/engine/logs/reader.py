@@ -9,19 +9,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
-
-import msgspec
 
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.logs.line_index import LineIndex
 from nightdesk.engine.logs.scan import TEXT_MOST, compiled, pattern_matcher, text_matcher
 from nightdesk.engine.logs.searches import Search
 from nightdesk.engine.logs.survey import ErrorScan, levels, offset_at
+from nightdesk.engine.logs.views import LogViews
 from nightdesk.engine.logs.window import Lines, read_lines
 from nightdesk.model.errors import NightdeskError, UsageError
-from nightdesk.model.logs import LogErrors, LogIndex, LogLevels, LogSearch, LogWindow
+from nightdesk.model.logs import LogErrors, LogIndex, LogLevels, LogSearch, LogView, LogWindow
 
 SEARCHES_MOST = 3
 """Searches of one file that are kept; an older one is stopped."""
@@ -59,8 +58,9 @@ class _Known:
 class LogReader:
     """Answers about the files of one follower. Threads may ask at the same time."""
 
-    def __init__(self, logs: LogFollower) -> None:
+    def __init__(self, logs: LogFollower, views: LogViews | None = None) -> None:
         self._logs = logs
+        self._views = views if views is not None else LogViews(logs.files)
         self._known: dict[str, _Known] = {}
         self._lock = threading.Lock()
 
@@ -68,12 +68,14 @@ class LogReader:
         self, log: str, *, start: int | None = None, end: int | None = None, max_bytes: int = 65_536
     ) -> LogWindow:
         """As the follower's, with the number of its first line once that is counted."""
-        found = self._logs.window(log, start=start, end=end, max_bytes=max_bytes)
         with self._opened(log) as (file, known):
-            if known.generation != found.generation:
-                return found
+            found = read_lines(file.descriptor, file.size, start, end, max_bytes)
             self._index_later(log, known, file.size)
-            return _numbered(found, known.index.number_at(file.descriptor, found.start))
+            return self._told(log, file, known, found)
+
+    def view(self, text: str) -> LogView:
+        """Several logs in one, and how far it is; asking again goes on. Raises UsageError."""
+        return self._views.view(text)
 
     def index(self, log: str) -> LogIndex:
         """How many lines the file has, as far as they are counted."""
@@ -161,13 +163,20 @@ class LogReader:
 
     def _told(self, log: str, file: Opened, known: _Known, found: Lines) -> LogWindow:
         first = known.index.number_at(file.descriptor, found.start)
+        marks = self._views.marks(log, found.start, len(found.lines)) if log in self._views else ((), ())
         return LogWindow(
-            id=log, generation=file.generation, size_bytes=file.size, first_line=first, **found._asdict()
+            id=log,
+            generation=file.generation,
+            size_bytes=file.size,
+            first_line=first,
+            files=marks[0],
+            origins=marks[1],
+            **found._asdict(),
         )
 
     @contextmanager
     def _opened(self, log: str) -> Iterator[tuple[Opened, _Known]]:
-        with self._logs.opened(log) as (descriptor, generation):
+        with self._open(log) as (descriptor, generation):
             file = Opened(descriptor, os.fstat(descriptor).st_size, generation)
             with self._lock:
                 known = self._known.pop(log, None)
@@ -184,6 +193,9 @@ class LogReader:
             except OSError as fault:
                 raise NightdeskError(f"The log can't be read: {fault.strerror or fault}.") from fault
 
+    def _open(self, log: str) -> AbstractContextManager[tuple[int, int]]:
+        return self._views.opened(log) if log in self._views else self._logs.opened(log)
+
     def _index_later(self, log: str, known: _Known, size: int) -> None:
         if known.index.covers(size) or known.indexing.locked():
             return
@@ -193,7 +205,7 @@ class LogReader:
         if not known.indexing.acquire(blocking=False):
             return
         try:
-            with self._logs.opened(log) as (descriptor, generation):
+            with self._open(log) as (descriptor, generation):
                 if generation == known.generation:
                     known.index.extend(descriptor, size, _flag(known))
         except (NightdeskError, OSError):
@@ -204,7 +216,3 @@ class LogReader:
 
 def _flag(known: _Known) -> Callable[[], bool]:
     return lambda: known.dropped
-
-
-def _numbered(window: LogWindow, number: int | None) -> LogWindow:
-    return msgspec.structs.replace(window, first_line=number)

@@ -133,7 +133,7 @@ def offset_at(descriptor: int, size: int, at_ns: int) -> int | None:
     told = False
     while high - low > _PROBE:
         middle = (low + high) // 2
-        found = _first_time(descriptor, size, middle, high, at_ns)
+        found = first_time(descriptor, size, middle, high, at_ns)
         if found is None:
             high = middle
             continue
@@ -148,7 +148,7 @@ def offset_at(descriptor: int, size: int, at_ns: int) -> int | None:
     return min(high, size) if told else None
 
 
-def _first_time(descriptor: int, size: int, start: int, end: int, near_ns: int) -> tuple[int, int] | None:
+def first_time(descriptor: int, size: int, start: int, end: int, near_ns: int) -> tuple[int, int] | None:
     """The first line from ``start`` on that tells its time: (where it begins, when it was written)."""
     at = start
     while at < end:

@@ -13,6 +13,7 @@ from typing import Literal
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.lines import LineSplitter
 from nightdesk.core.progress import ProgressReader, may_tell
+from nightdesk.engine.logs.decoded import HEAD, Kind, Spool, kind_of, may_become
 from nightdesk.model.logs import LogFile
 
 HISTORY = 262_144
@@ -25,6 +26,8 @@ _PARSED = 16_384
 _CANDIDATES = 40
 """Lines of a burst that are looked at for progress."""
 _FINGERPRINT = 64
+_BEGUN = 4_096
+"""Bytes of a line without its end that are kept, to see whether it tells of an error once it has ended."""
 _LAST_LINE = 500
 _ERROR_HINTS = (b"ERROR", b"CRITICAL", b"FATAL", b"Traceback", b"=error", b"PANIC")
 _ERROR = re.compile(
@@ -61,8 +64,11 @@ class Tail:
         self._identity: tuple[int, int] | None = None
         self._offset = 0
         self._before = b""
+        self._begun = b""
         self._generation = 0
         self._size = 0
+        """Bytes of its text."""
+        self._source_size = 0
         self._modified_ns = 0
         self._errors = 0
         self._last_line = ""
@@ -70,6 +76,9 @@ class Tail:
         self._message: str | None = None
         self._splitter = LineSplitter()
         self._reader = ProgressReader(self._forms)
+        self._kind: Kind = "plain"
+        self._spool: Spool | None = None
+        """The text of a file that is not plain; of a compressed one only once somebody reads it."""
         self.checked_ns = 0
         self.gone_ns: int | None = None
         self.progressed = False
@@ -94,8 +103,20 @@ class Tail:
         )
 
     def open(self) -> int:
-        """A descriptor for reading. Raises OSError. Never blocks, also where the path is a pipe."""
+        """A descriptor of the file. Raises OSError. Never blocks, also where the path is a pipe."""
         return os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+
+    def open_text(self) -> int:
+        """A descriptor of its text. Raises OSError. A compressed file is taken apart when first asked for."""
+        descriptor = self.open()
+        if self._kind == "plain":
+            return descriptor
+        try:
+            spool = self._spool = self._spool or Spool(self._kind)
+            spool.extend(descriptor, os.fstat(descriptor).st_size)
+            return os.dup(spool.descriptor)
+        finally:
+            os.close(descriptor)
 
     def differs(self) -> bool:
         """Whether the file changed since the last look, by its status only."""
@@ -105,10 +126,11 @@ class Tail:
             return self._state != "gone"
         except OSError:
             return self._state != "failed"
-        seen = (self._identity, self._size, self._modified_ns)
+        seen = (self._identity, self._source_size, self._modified_ns)
         return (
             seen != ((status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns)
             or self._state != "live"
+            or (self._spool is not None and self._spool.size != self._size)
         )
 
     def check(self, now_ns: int) -> None:
@@ -149,21 +171,46 @@ class Tail:
         fresh = self._offset == 0
         self._identity = identity
         self._state, self._message, self.gone_ns = "live", None, None
-        self._size, self._modified_ns = status.st_size, status.st_mtime_ns
+        self._source_size, self._modified_ns = status.st_size, status.st_mtime_ns
+        if fresh and status.st_size:
+            head = os.pread(descriptor, HEAD, 0)
+            if may_become(head):
+                return
+            self._kind = kind_of(head)
+        if self._kind != "plain":
+            self._take_decoded(descriptor, status, status.st_mtime_ns if fresh else now_ns)
+            return
+        self._size = status.st_size
         if status.st_size > self._offset:
             self._read(descriptor, status.st_size, status.st_mtime_ns if fresh else now_ns)
 
+    def _take_decoded(self, descriptor: int, status: os.stat_result, at_ns: int) -> None:
+        """UTF-16 is followed like any other text; a compressed file is left alone until somebody reads it."""
+        if self._kind == "utf-16":
+            self._spool = self._spool or Spool(self._kind)
+        if self._spool is None:
+            self._size = status.st_size
+            self._last_line = "(compressed)"
+            return
+        self._spool.extend(descriptor, status.st_size)
+        self._size = self._spool.size
+        if self._kind == "utf-16" and self._size > self._offset:
+            self._read(self._spool.descriptor, self._size, at_ns)
+
     def _was_cut(self, descriptor: int, size: int) -> bool:
         """Whether the file shrank, or was emptied and has already grown past the old offset with other content."""
+        if self._kind != "plain":
+            return size < self._source_size or bool(self._spool and self._spool.is_of_another(descriptor))
         if size < self._offset:
             return True
         before = self._before
         return bool(before) and os.pread(descriptor, len(before), self._offset - len(before)) != before
 
     def _begin_again(self) -> None:
+        self._kind, self._spool = "plain", None
         self._generation += 1
         self._offset = 0
-        self._before = b""
+        self._before = self._begun = b""
         self._errors = 0
         self._last_line = ""
         self._splitter = LineSplitter()
@@ -188,12 +235,11 @@ class Tail:
 
     def _skip_to(self, offset: int) -> None:
         self._offset = offset
-        self._before = b""
+        self._before = self._begun = b""
         self._splitter = LineSplitter()
 
     def _take(self, block: bytes, at_ns: int) -> None:
-        if any(hint in block for hint in _ERROR_HINTS):
-            self._errors += sum(1 for _ in _ERROR.finditer(block))
+        self._count_errors(block)
         if len(block) > _PARSED:
             self._splitter = LineSplitter()
             block = block[-_PARSED:]
@@ -206,6 +252,14 @@ class Tail:
         newest = next((line for line in reversed(lines) if line and not line.isspace()), None)
         if newest is not None:
             self._last_line = safe_line(newest.strip(), _LAST_LINE)
+
+    def _count_errors(self, block: bytes) -> None:
+        """A line counts once it has ended, however it came."""
+        cut = block.rfind(b"\n") + 1
+        ended = self._begun + block[:cut] if self._begun else block
+        self._begun = block[cut:][:_BEGUN] if cut else (self._begun + block)[:_BEGUN]
+        if cut and any(hint in ended for hint in _ERROR_HINTS):
+            self._errors += sum(1 for _ in _ERROR.finditer(ended, 0, len(ended) - len(block) + cut))
 
 
 def _candidates(lines: list[str]) -> list[str]:
