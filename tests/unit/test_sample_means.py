@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from nightdesk.core.sample_means import merged
@@ -10,7 +12,7 @@ from nightdesk.model.sample import Cpu, CpuTier, Device, Sample, sensor_encoder
 NS = 10**9
 
 
-def sample(at: int, seconds: float, watts: float | None, ratio: float | None = 0.5, **more: object) -> Sample:
+def sample(at: int, seconds: float, watts: float | None, ratio: float | None = 0.5, **more: Any) -> Sample:
     gpu = Device(
         id="g",
         kind="gpu",
@@ -21,7 +23,7 @@ def sample(at: int, seconds: float, watts: float | None, ratio: float | None = 0
         throttle=("power cap",) if watts and watts > 50 else (),
         unknown={} if watts is not None else {"power_w": "It did not answer."},
     )
-    given: dict[str, object] = {
+    given: dict[str, Any] = {
         "at_ns": at * NS,
         "elapsed_ns": int(seconds * NS),
         "source": "t",
@@ -29,7 +31,7 @@ def sample(at: int, seconds: float, watts: float | None, ratio: float | None = 0
         "devices": (gpu,),
         **more,
     }
-    return Sample(**given)  # type: ignore[arg-type] - names and values of any field
+    return Sample(**given)
 
 
 def test_means_are_weighted_by_the_true_length_of_each_sample() -> None:
@@ -41,7 +43,7 @@ def test_means_are_weighted_by_the_true_length_of_each_sample() -> None:
     assert one.cpu.tiers[0].ratio == pytest.approx(0.8)
     assert one.spread["devices.g.power_w"] == (10.0, 90.0) and one.spread["cpu.ratio"] == (0.2, 1.0)
     # The energy is the same, whether it is added up before or after.
-    assert gpu.power_w * one.elapsed_ns == pytest.approx(10.0 * NS + 90.0 * 3 * NS)
+    assert gpu.power_w and gpu.power_w * one.elapsed_ns == pytest.approx(10.0 * NS + 90.0 * 3 * NS)
     assert gpu.memory_used_bytes == 3250 and b"3250," in sensor_encoder.encode(one)
 
 

@@ -327,8 +327,9 @@ def _fits(width: int, height: int) -> bool:
 
 
 def _settings(view: ChartView) -> tuple[object, ...]:
-    """What the user chose: a change of it is seen at once."""
-    return (*(series.label for series in view.series), view.span_ns, view.cursor_ns, len(view.marks))
+    """What the user chose, and what was recorded: a change of it is seen at once."""
+    series = tuple((each.label, len(each.ranges)) for each in view.series)
+    return (series, view.span_ns, view.cursor_ns, len(view.marks))
 
 
 def plot_area(view: ChartView, width: int) -> tuple[int, int]:
