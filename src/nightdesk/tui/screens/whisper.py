@@ -64,8 +64,8 @@ the run.
         & > #sheet.-tall { height: 100%; }
         #whisper-sum, #whisper-alarm, #whisper-detail { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #whisper-both { layout: vertical; height: 1fr; margin-top: 1; }
-        #whisper-files { height: 1fr; max-height: 8; }
-        #whisper-text { height: 3fr; }
+        #whisper-files { height: 5; }
+        #whisper-text { height: 1fr; }
         &.-wide #whisper-both { layout: horizontal; }
         &.-wide #whisper-files { width: 2fr; height: 1fr; max-height: 100%; margin-right: 2; }
         &.-wide #whisper-text { width: 3fr; height: 1fr; }
@@ -209,6 +209,7 @@ the run.
         if self.follows and made.file is not None:
             with self.prevent(Grid.Moved):
                 self.files.cursor = made.file
+        self.files.scroll_to_cursor()
         self._show_text()
         self._show_chart(made)
 
@@ -238,9 +239,13 @@ the run.
         return next(found, len(self.segments) - 1)
 
     def _show_detail(self) -> None:
-        segment = self.segment
-        words = detail_words(segment) if segment is not None else ""
-        self.query_one("#whisper-detail", Static).update(line(Cell(words, "muted")))
+        made, segment = self.made, self.segment
+        shown = made.files[made.file] if made is not None and made.file is not None else None
+        if shown is not None and shown.problem and (segment is None or self.focused is self.files):
+            detail = Cell(f"{self.glyphs.fail} {shown.problem}", "bad")
+        else:
+            detail = Cell(detail_words(segment) if segment is not None else "", "muted")
+        self.query_one("#whisper-detail", Static).update(line(detail))
 
     def _show_chart(self, made: Transcription) -> None:
         widget = self.query_one("#whisper-chart", Static)

@@ -25,11 +25,11 @@ from nightdesk.tui.widgets.meter import progress_bar
 FILE_COLUMNS = (
     Column("state", "", width=1),
     Column("name", "file", flex=1),
-    Column("bar", "", width=8, least=44),
+    Column("bar", "", width=8, least=56),
     Column("length", "length", width=7, align="right"),
     Column("speed", "× rt", width=5, align="right"),
-    Column("left", "took", width=6, align="right", least=52),
-    Column("found", "", width=7, align="right"),
+    Column("took", "took", width=6, align="right", least=50),
+    Column("found", "", width=5, align="right"),
 )
 SEGMENT_COLUMNS = (
     Column("at", "at", width=8, align="right"),
