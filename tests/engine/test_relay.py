@@ -337,6 +337,37 @@ def test_a_wished_port_that_is_taken_is_reported() -> None:
     assert f"The relay can't listen on 127.0.0.1:{port}" in (capture.statuses()[-1].message or "")
 
 
+@pytest.mark.parametrize(("reads_on", "state"), [(False, "aborted"), (True, "failed")])
+def test_an_error_is_a_failure_only_for_a_client_that_is_still_there_to_read_it(
+    reads_on: bool, state: str
+) -> None:
+    body = b'{"model":"m","prompt":"p"}'
+    request = b"POST /api/generate HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    error = b'{"error":"context canceled"}'
+    answer = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: %d\r\n\r\n%s" % (len(error), error)
+
+    def serve(listening: socket.socket) -> None:
+        taken, _ = listening.accept()
+        with taken:
+            while taken.recv(65_536):
+                pass
+            taken.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve, args=(listening,))
+        server.start()
+        with relaying(listening.getsockname()[1]) as (capture, port):
+            with connected(port) as client:
+                client.sendall(request)
+                capture.exchange("/api/generate", "running")
+                if reads_on:
+                    client.shutdown(socket.SHUT_WR)
+                    assert b"".join(iter(lambda: client.recv(65_536), b"")) == answer
+            ended = capture.exchange("/api/generate", state)
+        server.join(PATIENCE)
+    assert (ended.aborted_by, ended.error) == ((None, "context canceled") if reads_on else ("client", None))
+
+
 def test_a_cancelled_exchange_ends_for_the_client_for_the_server_and_on_the_record() -> None:
     with model_server() as server, relaying(server.port) as (capture, port):
         server.go_on.clear()

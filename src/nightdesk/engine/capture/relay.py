@@ -119,6 +119,7 @@ class Side(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.peer: Side | None = None
         self._has_ended = False
+        self._has_left = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way to this end."""
@@ -126,11 +127,21 @@ class Side(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Forward, then record."""
+        """Forward, then record. What nobody is there to read any more is no part of the exchange."""
         peer = self.peer
         if peer and peer.transport:
             peer.transport.write(data)
+            if peer.has_left():
+                return
         self.connection.record(self.direction, data)
+
+    def has_left(self) -> bool:
+        """Whether this end, which had closed its side, refused what was sent to it: it does not read either."""
+        if self._has_ended and not self._has_left and self.transport:
+            end = self.transport.get_extra_info("socket")
+            # On the loopback interface the refusal is there as soon as the bytes are sent.
+            self._has_left = end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        return self._has_left
 
     def eof_received(self) -> bool:
         """Pass the end of this direction on; the other direction stays open."""
