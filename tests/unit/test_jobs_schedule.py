@@ -129,6 +129,24 @@ def test_a_job_with_a_fallback_has_as_many_attempts_as_it_takes_to_come_to_it() 
     assert plan_run(more, StartRun(job="a"), "/d", tuple).attempts == 5
 
 
+def test_a_model_takes_its_place_in_the_command_and_another_one_follows_after_failures() -> None:
+    section = JobSection(
+        command="ask --model {model} {item}",
+        items="*.txt",
+        single="ask -v --model={model} {item}",
+        model="qwen2.5:32b q4",
+        fallback=Fallback(model="llama3.1:8b"),
+    )
+    plan = plan_run(section, StartRun(job="a"), "/d", lambda: ("x.txt",))
+    assert plan.arguments == ("ask", "--model", "qwen2.5:32b q4", "{item}")
+    assert plan.fallback == ("ask", "--model", "llama3.1:8b", "{item}")
+    assert (plan.attempts, plan.fallback_after) == (2, 1)
+    single = plan_run(section, StartRun(job="a", mode="single", item="x.txt"), "/d", tuple)
+    assert single.arguments == ("ask", "-v", "--model=qwen2.5:32b q4", "{item}")
+    other = JobSection(command="x {model}", model="m", fallback=Fallback(command="y {model}", after=2))
+    assert plan_run(other, StartRun(job="a"), "/d", tuple).fallback == ("y", "m")
+
+
 # A time to start, and what a waiting run says
 
 
@@ -181,6 +199,9 @@ def test_memory_is_written_with_its_unit(text: str, size: int) -> None:
         ("uses = { gpu = 0 }", "[jobs.a.uses] gpu must be a whole number from 1 to 1000, not 0"),
         ('fallback = { command = "y {item}" }', "[jobs.a] fallback holds {item}, but the command does not"),
         ('fallback = { command = "y \'" }', "[jobs.a.fallback] command can't be split"),
+        ("fallback = { after = 2 }", "[jobs.a] fallback needs a command, or a model"),
+        ('fallback = { model = "m" }', "[jobs.a] fallback has a model, but the command has no {model}"),
+        ('dry_run = "x {model}"', "[jobs.a] dry_run holds {model}, but the job has no model"),
     ],
 )
 def test_faults_of_slots_memory_and_fallback_are_told(lines: str, fault: str) -> None:

@@ -34,6 +34,11 @@ def split_command(command: str) -> tuple[str, ...]:
     return arguments
 
 
+def with_model(arguments: tuple[str, ...], model: str | None) -> tuple[str, ...]:
+    """The arguments with the model in its place; unchanged without one."""
+    return arguments if model is None else tuple(part.replace("{model}", model) for part in arguments)
+
+
 def names_item(command: str) -> bool:
     """Whether the command is made for one item: it holds ``{item}``, ``{stem}`` or ``{name}``."""
     return _ITEM_PLACE.search(command) is not None

@@ -11,7 +11,7 @@ from nightdesk.core.slots import capacity
 from nightdesk.model.config import DeskConfig, ItemsSource, JobSection
 from nightdesk.model.errors import UsageError
 
-PLACES = ("item", "stem", "name", "index", "run_dir")
+PLACES = ("item", "stem", "name", "index", "run_dir", "model")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _PLACE = r"\{([a-z_]+)\}"
 
@@ -66,6 +66,8 @@ def _job_faults(name: str, job: JobSection, jobs: Mapping[str, JobSection]) -> I
         yield Fault(path, f"{head}: the name of a job may hold letters, digits, - _ and . only")
     for key in ("command", "single", "dry_run", "check"):
         yield from _command_faults((*path, key), getattr(job, key))
+        if job.model is None and "{model}" in (getattr(job, key) or ""):
+            yield Fault((*path, key), f"{head} {key} holds {{model}}, but the job has no model")
     if names_item(job.command) and job.items is None:
         yield Fault(
             (*path, "command"),
@@ -110,15 +112,17 @@ def _items_faults(path: tuple[str, ...], job: JobSection) -> Iterator[Fault]:
 def _fallback_faults(path: tuple[str, ...], job: JobSection) -> Iterator[Fault]:
     if job.fallback is None:
         return
-    yield from _command_faults((*path, "fallback", "command"), job.fallback.command)
-    if names_item(job.command) and not names_item(job.fallback.command):
-        yield Fault(
-            (*path, "fallback"), f"{section_name(path)} fallback has no {{item}}, but the command has"
-        )
-    if names_item(job.fallback.command) and not names_item(job.command):
-        yield Fault(
-            (*path, "fallback"), f"{section_name(path)} fallback holds {{item}}, but the command does not"
-        )
+    place, head = (*path, "fallback"), f"{section_name(path)} fallback"
+    command = job.command if job.fallback.command is None else job.fallback.command
+    yield from _command_faults((*place, "command"), job.fallback.command)
+    if job.fallback.command is None and job.fallback.model is None:
+        yield Fault(place, f"{head} needs a command, or a model")
+    if job.fallback.model is not None and "{model}" not in command:
+        yield Fault(place, f"{head} has a model, but the command has no {{model}}")
+    if names_item(job.command) and not names_item(command):
+        yield Fault(place, f"{head} has no {{item}}, but the command has")
+    if names_item(command) and not names_item(job.command):
+        yield Fault(place, f"{head} holds {{item}}, but the command does not")
 
 
 def _command_faults(path: tuple[str, ...], command: str | None) -> Iterator[Fault]:

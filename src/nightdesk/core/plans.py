@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 
-from nightdesk.core.items import names_item, split_command
+from nightdesk.core.items import names_item, split_command, with_model
 from nightdesk.model.base import Noun
 from nightdesk.model.config import JobSection, size_bytes, span_ns
 from nightdesk.model.errors import UsageError
@@ -149,14 +149,14 @@ def _plan(
     return Plan(
         job=request.job,
         mode=request.mode,
-        arguments=split_command(command) if command is not None else (),
+        arguments=with_model(split_command(command), section.model) if command is not None else (),
         folder=folder,
         env=section.env,
         item=request.item,
         items=items,
         parallel=section.parallel if items is not None else 1,
         outputs=section.outputs,
-        check=split_command(section.check) if section.check else (),
+        check=with_model(split_command(section.check), section.model) if section.check else (),
         needs_items=section.needs_items if items is not None and not dry else (),
         needs=section.needs if request.mode == "full" else (),
         uses={} if dry else section.uses,
@@ -167,12 +167,20 @@ def _plan(
         attempts=_attempts(section) if request.mode == "full" else 1,
         backoff_ns=span_ns(section.retry.backoff),
         longest_pause_ns=span_ns(section.retry.max),
-        fallback=split_command(section.fallback.command) if section.fallback and falls_back else (),
+        fallback=_fallback(section) if falls_back else (),
         fallback_after=section.fallback.after if section.fallback and falls_back else 0,
         start_ns=request.at_ns,
         unload_ns=span_ns(section.unload_within) if section.unload_models and not dry else None,
         memory_bytes=size_bytes(section.memory) if section.memory and not dry else None,
     )
+
+
+def _fallback(section: JobSection) -> tuple[str, ...]:
+    """The command after failures; empty where there is none."""
+    given = section.fallback
+    if given is None:
+        return ()
+    return with_model(split_command(given.command or section.command), given.model or section.model)
 
 
 def _attempts(section: JobSection) -> int:

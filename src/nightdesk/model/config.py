@@ -168,10 +168,12 @@ class ItemsSource(Section, frozen=True, kw_only=True):
 
 
 class Fallback(Section, frozen=True, kw_only=True):
-    """``fallback = { command = "...", after = 2 }``"""
+    """``fallback = { model = "...", after = 2 }``, or with a ``command``, or with both."""
 
-    command: str
-    """Started in place of the job's command, for example with a smaller model."""
+    command: str | None = None
+    """Started in place of the job's command; that one where there is none."""
+    model: str | None = None
+    """Takes the place of the job's model."""
     after: Annotated[int, Meta(ge=1, le=100)] = 1
     """Failed attempts, of the item or the run, before it is used."""
 
@@ -182,6 +184,8 @@ class JobSection(Section, frozen=True, kw_only=True):
     command: str
     """Started without a shell: split like a shell would, nothing is expanded. ``{item}`` is replaced."""
     description: str | None = None
+    model: str | None = None
+    """Takes the place of ``{model}`` in the job's commands."""
     items: str | ItemsSource | None = None
     """Glob of the items, relative to the job's folder; or where else they come from."""
     parallel: Annotated[int, Meta(ge=1, le=64)] = 1
