@@ -12,7 +12,7 @@ from nightdesk.tui.widgets.lines import Pieces
 
 SCALE = 9
 """Cells of the scale at the left."""
-WIDEST_COLUMN = 6
+WIDEST_COLUMN = 12
 
 
 class Columns(NamedTuple):
@@ -36,9 +36,9 @@ def binned(values: Sequence[float], most: int) -> list[float]:
 
 
 def stretched(values: Sequence[float], room: int) -> list[float]:
-    """Each value several times, where there are few and there is room."""
-    times = max(1, min(WIDEST_COLUMN, room // max(1, len(values))))
-    return [value for value in values for _ in range(times)]
+    """The values over the whole room; of few values each at most :data:`WIDEST_COLUMN` times."""
+    cells = min(room, len(values) * WIDEST_COLUMN)
+    return [values[cell * len(values) // cells] for cell in range(cells)]
 
 
 def columns(chart: Columns, height: int, glyphs: Glyphs) -> list[Pieces]:

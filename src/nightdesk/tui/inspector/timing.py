@@ -89,7 +89,7 @@ def _against(name: str, here: int | None, usual: Spread) -> Line:
     if here is None:
         return fact(name, UNKNOWN, "faint", spread)
     factor = here / max(1, usual.p50_ns)
-    return fact(name, f"{format_duration(here):<7}", _tone(factor), f"{_times(factor):<14}{spread}")
+    return fact(name, f"{format_duration(here):<7}", _tone(factor), f"{_times(factor):<16}{spread}")
 
 
 def _rates(exchange: Exchange, usual: ExchangeTotals) -> Lines:
@@ -98,7 +98,7 @@ def _rates(exchange: Exchange, usual: ExchangeTotals) -> Lines:
     here = exchange.reply_tokens * NS / exchange.generation_ns
     factor = usual.tokens_per_s / here
     words = "as usual" if 1 / NOTABLE < factor < NOTABLE else f"{here / usual.tokens_per_s:.0%} of usual"
-    yield fact("tokens/s", f"{here:<7.1f}", _tone(factor), f"{words:<14}usually {usual.tokens_per_s:.1f}")
+    yield fact("tokens/s", f"{here:<7.1f}", _tone(factor), f"{words:<16}usually {usual.tokens_per_s:.1f}")
 
 
 def _times(factor: float) -> str:

@@ -180,13 +180,12 @@ def model_rows(servers: Iterable[ModelServer], glyphs: Glyphs) -> tuple[Row, ...
 
 def _model_row(model: LoadedModel, glyphs: Glyphs) -> Row:
     share = cpu_share(model)
-    size = f"{safe_line(model.name, 60)}  {format_bytes(model.size_bytes)}"
+    size = f"{safe_line(model.name, 60):<20}  {format_bytes(model.size_bytes):>7}"
     if share:
         note = Cell(f"{glyphs.warn} {percent(share)} on the CPU", "warn", ((f"  {size}", ""),))
     else:
         note = Cell(size, "", (("  on the accelerator", "muted"),) if share is not None else ())
-    nothing = Cell("")
-    return Row(f"model:{model.name}", (Cell("model", "accent"), *[nothing] * 5, note))
+    return Row(f"model:{model.name}", (Cell("model", "accent"), note))
 
 
 def thermal_piece(word: str, glyphs: Glyphs) -> tuple[str, Tone]:

@@ -33,10 +33,14 @@ def span_of(rows: Iterable[ExchangeRow], now_ns: int) -> tuple[int, int] | None:
 
 
 def scale(span: tuple[int, int], width: int, glyphs: Glyphs) -> str:
-    """The title of the column: when the span begins, how long it is, when it ends."""
+    """The title of the column: when the span begins, what the signs mean, how long it is, when it ends."""
     begin, end = (datetime.fromtimestamp(at / NS).strftime("%H:%M:%S") for at in span)
     length = format_duration(span[1] - span[0])
     room = width - len(begin) - len(end) - len(length) - 4
+    signs = f"{glyphs.empty} waiting {glyphs.shade} prompt {glyphs.full} reply"
+    if room >= len(signs) + 8:
+        begin = f"{begin}  {signs} "
+        room -= len(signs) + 3
     if room < 2:
         return f"{begin} {length}"
     left = room // 2

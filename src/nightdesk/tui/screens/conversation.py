@@ -81,6 +81,7 @@ class ConversationScreen(Sheet[None]):
         self.set_class(self.app.size.width >= WIDE, "-wide")
         self.query_one(Grid).focus()
         self.show_title(line(Cell("Conversation", "strong")))
+        self.query_one("#about", Static).update(line(Cell(f"Reading it {self.glyphs.cut}", "muted")))
         self._fetch()
         self.app.post_message(FeedRequested())
 

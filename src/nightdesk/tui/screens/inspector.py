@@ -45,7 +45,7 @@ class InspectorScreen(Deeds):
     InspectorScreen {
         & > #sheet { width: 100%; max-width: 100%; height: 100%; max-height: 100%; }
         & > #sheet.-tall { height: 100%; }
-        #about { height: 1; text-wrap: nowrap; padding: 0 1; }
+        #about { height: 1; text-wrap: nowrap; text-overflow: ellipsis; padding: 0 1; }
         TabStrip { margin-bottom: 1; }
         &.-low TabStrip { margin-bottom: 0; }
         #body { height: 1fr; }

@@ -9,11 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
+from nightdesk.core.foreign import safe_line
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.profile import Profile
 from nightdesk.tui.asks import Ask, FilterTraffic, OpenExchange
 from nightdesk.tui.screens.profile_rows import BAR, COLUMNS, group_at, legend, parts_bar, rows_of, summary
-from nightdesk.tui.text import Cell, Part, content, line
+from nightdesk.tui.text import Cell, content, line
+from nightdesk.tui.widgets.facts import Facts, Row
 from nightdesk.tui.widgets.grid import Grid, layout_columns
 from nightdesk.tui.widgets.sheet import Sheet
 
@@ -31,7 +33,8 @@ class ProfileScreen(Sheet[None]):
         #query { display: none; }
         #query.-open { display: block; }
         #summary { height: auto; max-height: 3; }
-        #whole, #legend { height: 1; text-wrap: nowrap; }
+        #whole { height: 1; text-wrap: nowrap; }
+        #legend { height: auto; max-height: 2; text-wrap: nowrap; }
         #advice { height: auto; max-height: 40%; margin: 1 0 0 0; }
         #profile-grid { margin-top: 1; }
         KeyLine { margin-top: 0; }
@@ -119,21 +122,24 @@ class ProfileScreen(Sheet[None]):
         self.query_one("#whole", Static).update(
             line(parts_bar(made.total.parts, grid.size.width, self.glyphs))
         )
-        self.query_one("#legend", Static).update(line(*legend(made.total.parts, self.glyphs)))
-        self.query_one("#advice", Static).update(content(*self._advice(made)))
+        self.query_one("#legend", Static).update(
+            content(*legend(made.total.parts, grid.size.width, self.glyphs))
+        )
+        self.query_one("#advice", Static).update(Facts(self._advice(made)))
         placed = layout_columns(COLUMNS, grid.room, len(grid.sign))
         width = next((width for index, _, width in placed if index == BAR), 0)
         grid.show_rows(rows_of(made, width, self.glyphs))
         if grid.cursor == 0:
             grid.cursor = 1
 
-    def _advice(self, made: Profile) -> list[Part]:
+    def _advice(self, made: Profile) -> list[Row]:
         if not made.advice:
-            return [Cell("Nothing here asks for advice.", "muted")]
-        parts: list[Part] = []
-        for advice in made.advice[:ADVICE_SHOWN]:
-            parts += [Cell(f"{self.glyphs.verdict} ", "warn"), advice.text, "\n"]
-        return parts[:-1]
+            return [Row((("Nothing here asks for advice.", "muted"),))]
+        sign = f"{self.glyphs.verdict} "
+        return [
+            Row(((sign, "warn"), (safe_line(advice.text), "")), len(sign))
+            for advice in made.advice[:ADVICE_SHOWN]
+        ]
 
     # Keys
 

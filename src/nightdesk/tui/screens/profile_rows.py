@@ -64,11 +64,17 @@ def share_words(parts: Parts, most: int = 9) -> list[tuple[str, Tone, str]]:
     return [(one.field, one.tone, f"{one.name} {format_percent(ns / whole)}") for ns, one in kept[:most]]
 
 
-def legend(parts: Parts, glyphs: Glyphs) -> list[Part]:
-    """Sign, name and share of each part of the whole."""
+def legend(parts: Parts, width: int, glyphs: Glyphs) -> list[Part]:
+    """Sign, name and share of each part of the whole, in as many lines of ``width`` cells as that takes."""
     signs = {one.field: one.plain if glyphs is ASCII else one.sign for one in PIECES}
     line: list[Part] = []
+    used = 0
     for field, tone, words in share_words(parts):
+        size = len(words) + 6
+        if used and used + size - 3 > width:
+            line.append("\n")
+            used = 0
+        used += size
         line += [Cell(signs[field] * 2, tone), f" {words}   "]
     return line
 
@@ -93,7 +99,9 @@ def summary(made: Profile, glyphs: Glyphs) -> list[Part]:
     if total.energy_count:
         parts.append(Cell(f"{dot}{energy_words(total)}", "muted"))
     if made.replays:
-        parts.append(Cell(f"{dot}{made.replays} replays left out", "faint"))
+        parts.append(
+            Cell(f"{dot}{made.replays:,} {'replay' if made.replays == 1 else 'replays'} left out", "faint")
+        )
     return parts
 
 
@@ -155,7 +163,8 @@ def _leaders(title: str, leaders: tuple[Leader, ...], glyphs: Glyphs) -> Iterato
         return
     yield _title(title)
     for leader in leaders:
-        whose = f" {glyphs.part_of} ".join(part for part in (leader.job, leader.item) if part)
+        item = (leader.item or "").rstrip("/").rsplit("/", 1)[-1]
+        whose = f" {glyphs.part_of} ".join(part for part in (leader.job, item) if part)
         value = format_duration(leader.value) if leader.unit == "ns" else f"{format_count(leader.value)}t"
         model = Cell(leader.model or UNKNOWN, "muted")
         cells = {"name": Cell(f"  {whose or leader.model or UNKNOWN}"), "bar": model if whose else Cell("")}
@@ -167,8 +176,10 @@ def _leaders(title: str, leaders: tuple[Leader, ...], glyphs: Glyphs) -> Iterato
 def _finding(query: str, found: Finding, glyphs: Glyphs) -> Row:
     term = f"{query} verdict:{quoted('=' + found.kind)}".strip()
     words = f"  {glyphs.verdict} {found.kind.replace('_', ' ')}"
-    cells = (Cell(words, "warn"), Cell(f"{found.count:,}"), Cell(format_duration(found.took_ns), "strong"))
-    return Row(("verdict", term, found.example), cells)
+    cells = {"name": Cell(words, "warn"), "count": Cell(f"{found.count:,}")}
+    cells["time"] = Cell(format_duration(found.took_ns), "strong")
+    row = tuple(cells.get(column.key, Cell("")) for column in COLUMNS)
+    return Row(("verdict", term, found.example), row)
 
 
 def group_at(made: Profile, key: object) -> ProfileGroup | None:

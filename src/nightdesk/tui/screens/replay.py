@@ -90,7 +90,7 @@ class ReplayScreen(Sheet[ReplayRequest]):
     ReplayScreen {
         & > #sheet { width: 96%; max-width: 140; height: 94%; max-height: 94%; }
         & > #sheet.-tall { height: 94%; }
-        #what { height: 1; text-wrap: nowrap; }
+        #what { height: auto; max-height: 2; }
         #choices { height: auto; margin: 1 0; }
         Grid { width: 1fr; height: 7; }
         #quick { width: 34; height: auto; margin-left: 2; }
@@ -155,7 +155,10 @@ class ReplayScreen(Sheet[ReplayRequest]):
         """The models, with the cursor on ``current``, also where the server does not list it."""
         models = () if isinstance(self.models, NightdeskError) else self.models
         grid = self.query_one(Grid)
-        grid.show_rows(model_rows(models, current))
+        rows = model_rows(models, current)
+        # Half of a tall screen may go to the models: the rest is the prompt's.
+        grid.styles.height = max(7, min(len(rows) + 1, self.app.size.height // 2 - 8))
+        grid.show_rows(rows)
         grid.cursor = 0
 
     def _show_body(self) -> None:

@@ -22,7 +22,7 @@ from textual.widget import Widget
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.units import UNKNOWN
-from nightdesk.tui.glyphs import UNICODE, Glyphs
+from nightdesk.tui.glyphs import ASCII, UNICODE, Glyphs
 from nightdesk.tui.link import in_thread
 from nightdesk.tui.text import TONE_CLASSES, Tone, tone_style
 
@@ -211,6 +211,9 @@ def _draw_series(plotext: Any, view: ChartView, index: int, most: int) -> None:
     plotext.figure.ruler("y", side).lim(0, series.top).ticks([series.top, series.top / 2, 0], ends)
 
 
+PLAIN_DOTS = ("*", "o")
+"""The dots of the first and the second series where there are only plain signs."""
+_BRAILLE = re.compile("[\u2801-\u28ff]")
 _COLOR = re.compile("\x1b\\[([0-9;]*)m")
 
 
@@ -279,6 +282,7 @@ class Chart(Widget):
             legend = [legend_of(self.view, self.glyphs)] if rest < height else []
             below = marks_of(self.view, width, self.glyphs) if rest >= MARKS_FROM else []
             plot = draw_chart(self._plotext, self.view, width, rest - len(below))
+            plot = told_apart(plot, self.view) if self.glyphs is ASCII else plot
             lines = [*legend, *with_cursor(plot, self.view, width, self.glyphs), *below]
             self._drawn_ns = self.view.end_ns
         if lines != self._lines:
@@ -293,12 +297,24 @@ class Chart(Widget):
         return Strip(segments).adjust_cell_length(self.size.width, back)
 
 
+def told_apart(lines: list[Pieces], view: ChartView) -> list[Pieces]:
+    """The drawing in ASCII: without braille only the letter tells whose dot it is."""
+    letters = {series.tone: letter for series, letter in zip(view.series, PLAIN_DOTS, strict=False)}
+    return [
+        tuple(
+            (_BRAILLE.sub(letters.get(tone, PLAIN_DOTS[0]), text.replace("\u2800", " ")), tone)
+            for text, tone in line
+        )
+        for line in lines
+    ]
+
+
 def legend_of(view: ChartView, glyphs: Glyphs) -> Pieces:
     """Which line is what."""
     pieces: list[tuple[str, Tone]] = []
     for index, series in enumerate(view.series):
-        sign = glyphs.dash * 2 if index == 0 else glyphs.dot * 2
-        pieces += [("   " if pieces else "", ""), (f"{sign} ", series.tone), (series.label, "muted")]
+        sign = PLAIN_DOTS[index] if glyphs is ASCII else (glyphs.dash, glyphs.dot)[index]
+        pieces += [("   " if pieces else "", ""), (f"{sign * 2} ", series.tone), (series.label, "muted")]
     told = values_at(view)
     if told is not None:
         return _values(view, *told)
