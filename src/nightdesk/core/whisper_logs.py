@@ -153,7 +153,10 @@ class WhisperLogReader:
             return self._begin(match["name"])
         if (match := _SKIPPING.match(text)) is not None and self.program in (None, "whisper"):
             self._named = False
-            return [AudioFailed(file=match["name"], problem=match["problem"])]
+            problem = match["problem"]
+            if "Failed to load audio" in problem:
+                problem = "ffmpeg can't decode it"  # what follows is ffmpeg's version, over many lines
+            return [AudioFailed(file=match["name"], problem=problem)]
         if _DETECTING.match(text):
             self._seen("whisper")
             return [] if self._named else self._begin("")
