@@ -59,4 +59,8 @@ def _beside(name: str, ratio: float | None, ours: float) -> tuple[str, str, str]
 
 
 def _an_hour(ratio: float) -> str:
+    least = 0.01 / SECONDS
+    if ratio < least:
+        # The kernel counts in hundredths of a second.
+        return f"under {3600 * least:.1f} CPU s an hour"
     return f"{3600 * ratio:.1f} CPU s an hour ({100 * ratio:.2f} % of a core)"
