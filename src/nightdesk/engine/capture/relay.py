@@ -294,9 +294,10 @@ class Relays:
         """The state line. Its counter counts connections, as there are no packets."""
         pairs = ", ".join(f"{a} → {p}" for a, p in zip(self.addresses, self.ports, strict=True))
         opened = (
-            f"Only what is sent through the relay is seen ({pairs}): set OLLAMA_HOST={self.addresses[0]}."
+            f"Only what is sent through the relay is seen ({pairs}): set OLLAMA_HOST={self.addresses[0]} for "
+            "your scripts; jobs of this desk have it set."
         )
-        words = [lacks, opened, self._recorder.troubled]
+        words = [opened, self._recorder.troubled, lacks]
         return CaptureStatus(
             state="live",
             source="relay",
@@ -304,7 +305,7 @@ class Relays:
             ports=self.ports,
             packets=self.connections,
             dropped=0,
-            message=" ".join(word for word in words if word),
+            message="\n".join(word for word in words if word),
             relay=self.addresses[0],
         )
 

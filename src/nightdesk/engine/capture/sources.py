@@ -80,7 +80,7 @@ def open_source(wanted: str, interface: str, ports: tuple[int, ...]) -> tuple[So
     lacks: list[str] = []
     for name, opener in openers.items():
         try:
-            return opener(interface, ports), " ".join(lacks)
+            return opener(interface, ports), "\n".join(lacks)
         except CaptureError as fault:
             lacks.append(f"{name}: {fault}")
-    return None, " ".join(lacks)
+    return None, "\n".join(lacks)

@@ -115,7 +115,8 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         return Look(
             "empty",
             "This desk has no jobs yet.",
-            'Write one into nightdesk.toml, for example:\n\n[jobs.night]\ncommand = "python batch.py"',
+            "nightdesk init, in the folder of your scripts, writes a nightdesk.toml from what it finds there; "
+            'nightdesk demo shows a desk at work. A job is two lines:\n\n[jobs.night]\ncommand = "python batch.py"',
         )
 
     def heading(self, view: JobsView) -> Heading:
