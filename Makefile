@@ -6,7 +6,7 @@ STAMP := $(VENV)/.nightdesk-setup
 T ?=
 B ?=
 
-.PHONY: run demo test check format setup keys shots fuzz torture bench bench-peers clean
+.PHONY: run demo test check format setup keys shots fuzz torture whisper bench bench-peers clean
 
 setup: $(STAMP)
 
@@ -57,10 +57,16 @@ shots: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py $(B)
 
+# openai-whisper and torch, some gigabytes: `nightdesk transcribe` and its tests use them where they are.
+# What torch is for: the processor on a Mac, CUDA on Linux, unless pip is told of another source of packages.
+whisper: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt openai-whisper
+
 # Programs that the benches measure beside us and that come from PyPI; the others are Debian packages.
 bench-peers:
 	$(PYTHON) -m venv .bench
-	.bench/bin/python -m pip install --quiet --disable-pip-version-check supervisor circus glances 'setuptools<81'
+	.bench/bin/python -m pip install --quiet --disable-pip-version-check supervisor circus glances nvitop toolong 'setuptools<81'
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

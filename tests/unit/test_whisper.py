@@ -305,15 +305,14 @@ def test_what_is_said_is_understood_as_progress() -> None:
     speaker, progress = Speaker(known), ProgressReader()
     speaker.total = 2
     seen = []
-    for at, event in enumerate(
-        (
-            AudioBegan(file="audio/a.mp3", duration_s=100.0),
-            Heard(file="audio/a.mp3", start_s=0.0, end_s=50.0, text=" Well."),
-            AudioWritten(file="audio/a.mp3", seconds=50.0),
-            AudioBegan(file="b.mp3", duration_s=100.0),
-            AudioWritten(file="b.mp3", seconds=50.0),
-        )
-    ):
+    told_first: list[AnyWhisperEvent] = [
+        AudioBegan(file="audio/a.mp3", duration_s=100.0),
+        Heard(file="audio/a.mp3", start_s=0.0, end_s=50.0, text=" Well."),
+        AudioWritten(file="audio/a.mp3", seconds=50.0),
+        AudioBegan(file="b.mp3", duration_s=100.0),
+        AudioWritten(file="b.mp3", seconds=50.0),
+    ]
+    for at, event in enumerate(told_first):
         known.apply(event)
         for line in speaker.lines(event):
             told = progress.feed(line, at * NS)
@@ -330,9 +329,10 @@ def test_alarms_and_what_is_left_are_said() -> None:
         kind="loop", file="a.mp3", start_s=754.0, end_s=760.0, evidence="it shrinks 8.0 to 1"
     )
     assert speaker.lines(alarm) == ["WARNING: a.mp3 at 12:34: loop: it shrinks 8.0 to 1"]
-    for event in (AudioBegan(file="a.mp3", duration_s=100.0), AudioWritten(file="a.mp3", seconds=50.0)):
-        known.apply(event)
-        lines = speaker.lines(event)
-    assert lines == [
+    known.apply(AudioBegan(file="a.mp3", duration_s=100.0))
+    speaker.lines(AudioBegan(file="a.mp3", duration_s=100.0))
+    written = AudioWritten(file="a.mp3", seconds=50.0)
+    known.apply(written)
+    assert speaker.lines(written) == [
         "[1/2] done a.mp3: 1:40 in 50.0s, 2.0× real time, 0 segments; left 1:40 of audio, about 50.0s"
     ]
