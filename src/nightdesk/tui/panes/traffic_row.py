@@ -9,7 +9,7 @@ from datetime import datetime
 from rich.cells import cell_len
 
 from nightdesk.core.foreign import safe_line
-from nightdesk.model.exchange import ExchangeRow, ExchangeState
+from nightdesk.model.exchange import Exchange, ExchangeRow, ExchangeState
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_count, format_duration
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.traffic_columns import FOR, FOR_MARKED, FOR_NARROW, FOR_WIDE
@@ -150,7 +150,7 @@ def call_of(row: ExchangeRow) -> str:
     return path.rsplit("/", 1)[-1] or row.method or row.operation
 
 
-def state_cell(row: ExchangeRow, now_ns: int, glyphs: Glyphs) -> Cell:
+def state_cell(row: ExchangeRow | Exchange, now_ns: int, glyphs: Glyphs) -> Cell:
     """The sign of the state; a running one pulses slowly, and waits visibly until its first token."""
     if row.state == "running":
         lit = now_ns // PULSE_NS % 2 == 0

@@ -16,9 +16,10 @@ from nightdesk.model.inspection import OfferedModel, Replay, ReplayRequest
 from nightdesk.model.units import UNKNOWN, format_count, format_duration
 from nightdesk.tui.asks import Ask, CancelRequested, FeedRequested, OpenDiff, OpenExchange
 from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.panes.traffic_row import state_cell
 from nightdesk.tui.screens.replay import Known, model_rows
 from nightdesk.tui.screens.replaying import speed_of
-from nightdesk.tui.text import Cell, Tone, line
+from nightdesk.tui.text import Cell, line, shortened
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.sheet import Sheet
 
@@ -29,10 +30,12 @@ CHOICES = (
     Column("loaded", "", width=6),
     Column("edge", ""),
 )
+MODEL = 24
+ORIGINAL = "  original"
 COLUMNS = (
     Column("mark", "", width=1),
     Column("state", "", width=1),
-    Column("model", "model", width=24),
+    Column("model", "model", width=MODEL),
     Column("first", "first", width=6, align="right"),
     Column("tokens", "tokens", width=6, align="right"),
     Column("speed", "t/s", width=5, align="right"),
@@ -223,7 +226,8 @@ class ComparisonScreen(Sheet[None]):
         cells = result_cells(row, begin, self.glyphs, self._now_ns)
         if number != self.original.id:
             return Row(number, (sign, *cells))
-        model = cells[1]._replace(more=(("  original", "faint"),))
+        name = shortened(cells[1].text, MODEL - len(ORIGINAL), self.glyphs.cut)
+        model = cells[1]._replace(text=name, more=((ORIGINAL, "faint"),))
         return Row(number, (sign, cells[0], model, *cells[2:]), "muted")
 
     # Keys
@@ -290,15 +294,13 @@ class ComparisonScreen(Sheet[None]):
 
 def result_cells(row: ExchangeRow, begin: str, glyphs: Glyphs, now_ns: int) -> tuple[Cell, ...]:
     """One answer as a row of the table."""
-    signs: dict[str, tuple[str, Tone]] = {"running": (glyphs.run, "ok"), "complete": (glyphs.done, "ok")}
-    sign, tone = signs.get(row.state, (glyphs.fail, "bad"))
     first = None if row.first_token_ns is None else row.first_token_ns - row.started_ns
     speed = speed_of(row)
     end = row.ended_ns if row.ended_ns is not None else max(now_ns, row.started_ns)
     verdicts = ", ".join(kind.replace("_", " ") for kind in row.verdicts)
     said = Cell(row.error, "bad") if row.error else Cell(" ".join(begin.split()))
     return (
-        Cell(sign, tone),
+        state_cell(row, now_ns, glyphs),
         Cell(row.model or UNKNOWN, "strong"),
         Cell(format_duration(first)),
         Cell(format_count(row.reply_tokens)),

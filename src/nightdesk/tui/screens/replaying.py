@@ -19,6 +19,7 @@ from nightdesk.model.inspection import Replay
 from nightdesk.model.units import NS, UNKNOWN, format_count, format_duration
 from nightdesk.tui.asks import Ask, CancelRequested, FeedRequested, OpenDiff, OpenExchange, OpenReplay
 from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.panes.traffic_row import state_cell
 from nightdesk.tui.screens.diff import WIDE
 from nightdesk.tui.text import Cell, Tone, line
 from nightdesk.tui.widgets.lines import Pieces
@@ -52,13 +53,12 @@ def _lines(text: str, tone: Tone) -> Iterator[Pieces]:
 
 def figures(row: Exchange | ExchangeRow, glyphs: Glyphs, now_ns: int) -> list[Cell]:
     """State, first token, tokens, speed and time of one side."""
-    signs: dict[str, tuple[str, Tone]] = {"running": (glyphs.run, "ok"), "complete": (glyphs.done, "ok")}
-    sign, tone = signs.get(row.state, (glyphs.fail, "warn"))
+    sign = state_cell(row, now_ns, glyphs)
     first = None if row.first_token_ns is None else row.first_token_ns - row.started_ns
     speed = speed_of(row)
     end = row.ended_ns if row.ended_ns is not None else max(now_ns, row.started_ns)
     return [
-        Cell(f"{sign} {row.state}  ", tone),
+        sign._replace(text=f"{sign.text} {row.state}  "),
         Cell(f"{row.model or UNKNOWN}  ", "strong"),
         Cell(f"first {format_duration(first)}  {glyphs.down}{format_count(row.reply_tokens)}  ", "muted"),
         Cell("" if speed is None else f"{speed:,.0f} t/s  ", "muted"),
