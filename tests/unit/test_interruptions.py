@@ -148,3 +148,12 @@ def test_a_command_waits_for_room_on_the_disk_too() -> None:
     now, _ = go(now, NeverBegan(1, 2 * S, "No room.", 2 * S))
     assert (now.run.state, now.due_ns) == ("waiting", 4 * S)
     assert go(now, Ticked(4 * S))[1] == (Launch(),)
+
+
+def test_items_that_were_begun_and_not_ended_are_remembered_when_the_run_is_stopped() -> None:
+    names = ("a", "b", "c", "d")
+    now, _ = go(running(items=names, attempts=2, backoff_ns=9 * S, longest_pause_ns=9 * S, parallel=2))
+    now, _ = go(now, *begin(3 * S, 2, 1), Ended(1, 4 * S, failure=BROKEN), *begin(5 * S, 3, 2))
+    now, _ = go(now, Asked("stop", 6 * S), Ended(2, 7 * S, exit_status=0), Ended(3, 8 * S, signal=15))
+    assert now.run.state == "stopped"
+    assert now.ledger.broken_off == ("c", "a"), "b ended well, d was not begun"

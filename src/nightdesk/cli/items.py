@@ -74,7 +74,7 @@ def _move(engine: Engine, run: Run, where: str, items: tuple[str, ...], as_json:
     from nightdesk.model.job import ENDED, ItemMove, StartRun
 
     if run.state in ENDED and where == "again":
-        after = engine.start(StartRun(job=run.job, items=items))
+        after = engine.start(StartRun(job=run.job, items=items, again=True))
     else:
         after = engine.move_items(run.id, ItemMove(items=items, where=where))  # type: ignore[arg-type]  # - one of MOVES
     if as_json:

@@ -52,6 +52,13 @@ def put_back(work: Work, event: NeverBegan) -> Work:
     return work
 
 
+def broken_off(work: Work, *indexes: int | None) -> Work:
+    """Items that were begun and did not come to an end: what they left is no output."""
+    items = work.plan.items or ()
+    left = tuple(items[index] for index in indexes if index is not None and index < len(items))
+    return work.with_ledger(broken_off=(*work.ledger.broken_off, *left)) if left else work
+
+
 def swept_after(work: Work, attempt: Attempt) -> tuple[Work, Signal]:
     """What is left of an attempt is ended before anything else: it must not work on beside the next one.
 

@@ -73,7 +73,11 @@ def _again(work: Work, indexes: tuple[int, ...], at_ns: int) -> tuple[Work, tupl
     skipped = queue.skipped - gone
     were_done = len(chosen) - (len(queue.failed) - len(failed)) - (len(queue.skipped) - len(skipped))
     work = work.with_queue(
-        pending=(*chosen, *queue.pending), failed=failed, skipped=skipped, done=queue.done - were_done
+        pending=(*chosen, *queue.pending),
+        failed=failed,
+        skipped=skipped,
+        again=queue.again | gone,
+        done=queue.done - were_done,
     )
     return _ahead(work, chosen), tuple(_record(work, index, "again", at_ns) for index in chosen)
 

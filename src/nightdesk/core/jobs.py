@@ -14,6 +14,7 @@ from nightdesk.core.failures import items_failure, stall_failure, timeout_failur
 from nightdesk.core.interruptions import (
     RESTARTED,
     after_jump,
+    broken_off,
     paused_by_restart,
     put_back,
     recounted,
@@ -224,7 +225,7 @@ def _ended(work: Work, event: Ended) -> Step:
     work = work.with_run(exit_status=event.exit_status, signal=event.signal, usage=usage)
     work = work.without_attempt(attempt)
     if work.ledger.ending is not None:
-        return _stopped_one(work, attempt, event.at_ns)
+        return _stopped_one(work, attempt, event.at_ns, is_whole=event.exit_status == 0)
     failure = event.failure
     if attempt.asked == "timeout" and work.plan.timeout_ns is not None:
         failure = timeout_failure(work.plan.timeout_ns)
@@ -252,10 +253,11 @@ def _succeeded(work: Work, attempt: Attempt, event: Ended) -> Step:
     return _item_over(work, attempt, None, event)
 
 
-def _stopped_one(work: Work, attempt: Attempt, at_ns: int) -> Step:
+def _stopped_one(work: Work, attempt: Attempt, at_ns: int, *, is_whole: bool = False) -> Step:
     """The user ends the run: what was in work is not done, and nobody says that it failed."""
     if attempt.index is not None:
         work = work.with_queue(pending=(attempt.index, *work.queue.pending))
+        work = work if is_whole else broken_off(work, attempt.index)
     return (work if work.in_flight else _finished(work, at_ns, "stopped")), ()
 
 
@@ -345,6 +347,7 @@ def _finished(work: Work, at_ns: int, state: RunState | None = None, failure: Fa
     if work.plan.items is not None:
         # Of many attempts none speaks for the run.
         work = work.with_run(exit_status={"done": 0, "failed": 1}.get(state), signal=None)
+    work = broken_off(work, *(each.index for each in work.ledger.delayed))
     work = work.with_ledger(attempts=(), delayed=(), admitted=False, pausing=False)
     if work.run.flights:
         work = work.with_run(flights=())

@@ -31,6 +31,10 @@ class Plan(Noun, frozen=True, kw_only=True):
     """All items of a run that drives them; None for any other run."""
     parallel: int = 1
     """Items in work at the same time."""
+    again: bool = False
+    """The items are worked on whatever their outputs say."""
+    distrusted: dict[str, int] = {}
+    """Item → a moment: what its output held then was left by an attempt that did not end well."""
     outputs: str | None = None
     check: tuple[str, ...] = ()
     """Command that says whether the output of an item is valid, split; empty where there is none."""
@@ -154,6 +158,7 @@ def _plan(
         env=section.env,
         item=request.item,
         items=items,
+        again=request.again,
         parallel=section.parallel if items is not None else 1,
         outputs=section.outputs,
         check=with_model(split_command(section.check), section.model) if section.check else (),

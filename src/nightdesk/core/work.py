@@ -87,6 +87,8 @@ class Ledger(Noun, frozen=True, kw_only=True):
     first: tuple[int, ...] = ()
     last: tuple[int, ...] = ()
     """Items that the user moved."""
+    broken_off: tuple[str, ...] = ()
+    """Items that were in work when the user ended the run."""
     worked: int = 0
     """Items that really ran, for the rate."""
     worked_ns: int = 0
@@ -106,6 +108,8 @@ class ItemQueue:
     why_closed: str = ""
     failed: tuple[int, ...] = ()
     skipped: frozenset[int] = frozenset()
+    again: frozenset[int] = frozenset()
+    """The user wants these done whatever their outputs say."""
     done: int = 0
 
     def open(self) -> Iterator[int]:
@@ -233,6 +237,7 @@ def queue_of(plan: Plan, ledger: Ledger, records: Iterable[ItemRecord]) -> tuple
         pending=pending,
         failed=tuple(index for index, record in over.items() if record.state == "failed"),
         skipped=frozenset(index for index, record in over.items() if record.state == "skipped"),
+        again=frozenset(index for index, record in newest.items() if record.state == "again"),
         done=sum(record.state == "done" for record in over.values()),
     )
     return structs.replace(ledger, attempts=attempts, delayed=delayed), queue

@@ -161,6 +161,8 @@ class StartRun(Noun, frozen=True, kw_only=True):
     """Only these items of a full run that drives them, in this order; empty: all."""
     retry: bool = False
     """Only the items that failed, or were not reached, in the job's newest full run."""
+    again: bool = False
+    """The items are worked on whatever their outputs say."""
     at_ns: int | None = None
     """Not before this moment."""
 

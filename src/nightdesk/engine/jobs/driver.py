@@ -267,7 +267,7 @@ class RunDriver:
 
     def _look_for_work(self) -> tuple[int | None, list[int]]:
         valid: list[int] = []
-        tried = {each.index for each in self.work.ledger.delayed}
+        tried = {each.index for each in self.work.ledger.delayed} | self.work.queue.again
         for index in self.work.next_items(self._around.now()):
             if index in tried or not is_valid(self.work.plan, index, self.folder.path):
                 return index, valid

@@ -123,6 +123,8 @@ def why_valid(plan: Plan, index: int, run_dir: Path) -> tuple[bool, str]:
     """Whether an item needs no work, and why it does or does not, in a few words."""
     if plan.outputs is None and not plan.check:
         return False, ""
+    if plan.again:
+        return False, "wanted again"
     item = (plan.items or ())[index]
     folder = Path(plan.folder)
     reason = ""
@@ -130,6 +132,8 @@ def why_valid(plan: Plan, index: int, run_dir: Path) -> tuple[bool, str]:
         output = output_path(plan.outputs, item)
         if not _is_fresh(folder / item, folder / output):
             return False, f"{output} {_staleness(folder / output)}"
+        if _is_distrusted(folder / output, plan.distrusted.get(item)):
+            return False, f"{output} was left by an attempt that did not end well"
         reason = f"{output} is there and not older"
     if not plan.check:
         return True, reason
@@ -137,6 +141,13 @@ def why_valid(plan: Plan, index: int, run_dir: Path) -> tuple[bool, str]:
     if fault is not None:
         return False, fault
     return True, f"{reason}{' and ' if reason else 'its output is '}accepted by the check"
+
+
+def _is_distrusted(output: Path, left_ns: int | None) -> bool:
+    try:
+        return left_ns is not None and output.stat().st_mtime_ns <= left_ns
+    except OSError:
+        return True
 
 
 def _staleness(output: Path) -> str:

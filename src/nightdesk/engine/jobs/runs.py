@@ -224,6 +224,16 @@ class RunFolder(Folder):
                 with contextlib.suppress(msgspec.DecodeError):
                     yield _record_decoder.decode(line)
 
+    def failed_items(self) -> Iterator[ItemRecord]:
+        """The items that failed, in the order of time. Much quicker than all."""
+        with contextlib.suppress(OSError), (self.path / "items.jsonl").open("rb") as file:
+            for line in file:
+                if b'"failed"' in line:
+                    with contextlib.suppress(msgspec.DecodeError):
+                        record = _record_decoder.decode(line)
+                        if record.state == "failed":
+                            yield record
+
     def append_log(self, log: Path, text: str) -> None:
         """Add a line of the desk's own to the run's log."""
         with _open_private(log, os.O_APPEND) as file:

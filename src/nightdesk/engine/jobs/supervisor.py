@@ -35,6 +35,7 @@ from nightdesk.core.run_events import (
 from nightdesk.core.work import Work
 from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs
 from nightdesk.engine.jobs.clocks import Clocks
+from nightdesk.engine.jobs.distrust import distrusted
 from nightdesk.engine.jobs.driver import FreeModelsCall, RunDriver, Surroundings
 from nightdesk.engine.jobs.ended import EndedAttempt
 from nightdesk.engine.jobs.items import find_items, listing
@@ -354,6 +355,8 @@ class Supervisor:
         plan = plan_run(section, request, str(folder), partial(self.items, request.job))
         if plan.item is not None and isinstance(section.items, str) and not (folder / plan.item).exists():
             raise missing_item(plan.item, self.items(request.job))
+        if plan.items is not None and plan.outputs is not None and not plan.check:
+            plan = replace(plan, distrusted=distrusted(self._desk.runs, plan.job))
         return plan
 
     def _unfinished(self, job: str) -> tuple[str, ...]:

@@ -333,7 +333,8 @@ around it.
             return
         items = (item,) if run.mode == "full" and item is not None else ()
         single = item if run.mode == "single" else None
-        self.post_message(StartRequested(StartRun(job=run.job, mode=run.mode, item=single, items=items)))
+        request = StartRun(job=run.job, mode=run.mode, item=single, items=items, again=bool(items))
+        self.post_message(StartRequested(request))
 
     def _moved(self, answer: Run | NightdeskError) -> None:
         if isinstance(answer, NightdeskError):

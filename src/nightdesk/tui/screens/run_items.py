@@ -69,7 +69,8 @@ new run of just those items.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("F", "failure", "why it failed", id="run_items.failure", tooltip="Show why it failed"),
-        Binding("slash", "words", "filter", key_display="/", id="run_items.filter", tooltip="Look for words"),
+        # At once, so that what is typed right behind it is text already.
+        Binding("slash", "words", "filter", key_display="/", priority=True, id="run_items.filter", tooltip="Look for words"),
         Binding("v", "view(1)", "state", id="run_items.state", tooltip="Show the items of the next state"),
         Binding("V", "view(-1)", "State before", show=False, id="run_items.state_before"),
         Binding("o", "order", "order", id="run_items.order", tooltip="Sort in the next way"),
@@ -333,6 +334,8 @@ new run of just those items.
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only keys that make sense for the run."""
         run = self._run
+        if action == "words":
+            return not isinstance(self.focused, Input)
         if action == "move":
             goes_on = run is not None and run.state not in ENDED
             return goes_on or parameters == ("again",)
@@ -348,7 +351,7 @@ new run of just those items.
         if run is None or not chosen:
             return
         if run.state in ENDED:
-            self.post_message(StartRequested(StartRun(job=run.job, items=chosen)))
+            self.post_message(StartRequested(StartRun(job=run.job, items=chosen, again=True)))
         else:
             move = ItemMove(items=chosen, where=where)
             self.post_message(Ask(lambda engine: engine.move_items(run.id, move), self._moved))
