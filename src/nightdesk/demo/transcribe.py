@@ -52,8 +52,9 @@ def transcribe(recording: Path, output: Path, speed: float) -> None:
     print(f"Transcribing {recording.name} with large-v3", flush=True)
     for at, segment in enumerate(segments, 1):
         time.sleep(0.35 * speed)
+        # Over the percentage that stands there.
         print(
-            f"[{clock(float(segment['start']))} --> {clock(float(segment['end']))}]  {segment['text']}",
+            f"\r[{clock(float(segment['start']))} --> {clock(float(segment['end']))}]  {segment['text']}",
             flush=True,
         )
         sys.stderr.write(f"\r{100 * at // len(segments):3d}%")
