@@ -150,3 +150,13 @@ def test_the_night_begins_at_noon() -> None:
     evening = time.mktime((2026, 3, 3, 22, 0, 0, 0, 0, -1))
     assert last_noon_ns(int(morning) * NS) == last_noon_ns(int(evening) * NS)
     assert last_noon_ns(int(evening) * NS) == int(time.mktime((2026, 3, 3, 12, 0, 0, 0, 0, -1))) * NS
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"idle_w": "\x80"}', b'{"runs": 7}', b"\0" * 90])
+def test_a_damaged_book_is_begun_again(desk: Desk, damage: bytes) -> None:
+    desk.path.write_bytes(damage)
+    keeper = desk.again()
+    assert keeper.desk() is None
+    keeper.take(sample(1))
+    keeper.save()
+    assert desk.again().desk() is not None

@@ -150,7 +150,7 @@ def rocm_sample(document: bytes, at_ns: int | None) -> Sample | None:
     """
     try:
         root = msgspec.json.decode(document)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(root, dict):
         return None

@@ -50,7 +50,7 @@ class AmdgpuTopReader:
     def _sample(self, text: bytes, at_ns: int) -> Sample | None:
         try:
             root = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             root = None
         if isinstance(root, dict) and isinstance(root.get("devices"), list):
             cards = [card for card in root["devices"] if isinstance(card, dict)]

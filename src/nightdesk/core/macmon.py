@@ -61,7 +61,7 @@ class MacmonReader:
     def _line(self, line: bytes, at_ns: int | None) -> list[Sample]:
         try:
             root = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             root = None
         if not isinstance(root, dict) or not any(key in root for key in ("gpu_power", "memory", "temp")):
             self.dropped += 1

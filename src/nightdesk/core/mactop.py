@@ -58,7 +58,7 @@ class MactopReader:
     def _sample(self, text: bytes, at_ns: int | None) -> Sample | None:
         try:
             root = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             root = None
         if not isinstance(root, dict) or not isinstance(root.get("soc_metrics"), dict):
             self._unread += 1

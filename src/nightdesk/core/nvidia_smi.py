@@ -15,6 +15,7 @@ from nightdesk.model.sample import Device, DeviceProcess, Sample, Slice
 _MIB: Final = 1024 * 1024
 _NS: Final = 1_000_000_000
 MAX_LINE_BYTES: Final = 65_536
+MOST_CARDS: Final = 256
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -231,10 +232,17 @@ class NvidiaCsvReader:
 
     def _card(self, row: Mapping[str, str], at_ns: int | None) -> Sample | None:
         key = row.get("index") or row.get("pci.bus_id") or row.get("uuid") or ""
-        finished = self._finish() if key in self._cards else None
+        finished = self._finish() if self._begins(key) else None
         self._at_ns = _row_ns(row.get("timestamp", "")) if at_ns is None else at_ns
         self._cards[key] = _csv_device(len(self._cards), row)
         return finished
+
+    def _begins(self, key: str) -> bool:
+        """A card that comes again begins the next sample, or one before the last: a table may begin in the middle."""
+        if key in self._cards or len(self._cards) >= MOST_CARDS:
+            return True
+        last = next(reversed(self._cards), "")
+        return key.isdecimal() and last.isdecimal() and len(key) < 9 and int(key) < int(last[:9])
 
     def _finish(self) -> Sample | None:
         cards, self._cards = tuple(self._cards.values()), {}

@@ -15,6 +15,8 @@ from nightdesk.core.apple import INTEL, NO_PROCESSOR, AppleCounters, CoreTimes, 
 from nightdesk.model.sample import CpuTier, Sample
 
 MAX_LINE_BYTES: Final = 65_536
+MOST_CLUSTERS, MOST_CORES, MOST_SECTIONS = 64, 1024, 64
+"""Beyond all chips: a sample that never ends must not eat memory."""
 _NS: Final = 1_000_000_000
 _HEADER: Final = re.compile(
     r"\*\*\* Sampled system activity \(\w{3} (\w{3}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4}) ([+-]\d\d)(\d\d)\)"
@@ -150,8 +152,9 @@ class _Block:
         heading = _SECTION.fullmatch(line)
         if heading:
             self.section = heading[1].lower()
-            self.headings.add(self.section)
-            self.seen.add(self.section)
+            if len(self.headings) < MOST_SECTIONS:
+                self.headings.add(self.section)
+                self.seen.add(self.section)
         elif not self.headed and not self.section:
             self._excerpt(line)
         elif self.section == "processor usage":
@@ -179,6 +182,8 @@ class _Block:
             return True
         if (found := _CORE.fullmatch(line)) and self.clusters:
             cluster, value = self.clusters[-1], _scaled(found[3], 0.01)
+            if len(cluster.cores) >= MOST_CORES and found[1] not in cluster.cores:
+                return True
             cluster.cores.add(found[1])
             if value is not None and "residency" in found[2]:
                 (cluster.idle if found[2].startswith("idle") else cluster.down)[found[1]] = value
@@ -187,6 +192,8 @@ class _Block:
 
     def _cluster(self, name: str, what: str, value: str) -> None:
         if not self.clusters or self.clusters[-1].name != name:
+            if len(self.clusters) >= MOST_CLUSTERS:
+                return
             self.clusters.append(_Cluster(name))
         if what.endswith("active frequency"):
             self.clusters[-1].freq_hz = _scaled(value, 1e6)

@@ -250,5 +250,5 @@ def last_noon_ns(now_ns: int) -> int:
 def _read(path: Path) -> _Book:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Book)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return _Book()

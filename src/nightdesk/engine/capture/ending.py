@@ -54,7 +54,7 @@ class Ending:
         *lines, self._begun = (self._begun + said).split(b"\n")
         self._begun = self._begun[:_LONGEST]
         for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 self._commands.append(msgspec.json.decode(line, type=_Command).cancel)
 
     def _on_signal(self, _number: int, _frame: object) -> None:

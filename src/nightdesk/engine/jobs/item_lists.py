@@ -47,7 +47,7 @@ class _Records:
     def _take(self, line: bytes) -> None:
         try:
             record = _decoder.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return  # a full disk cut it
         if record.index is None:
             return

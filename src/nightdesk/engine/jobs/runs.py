@@ -80,7 +80,7 @@ class Folder:
         """What a file holds; None where it is missing or damaged."""
         try:
             return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
 
@@ -221,7 +221,7 @@ class RunFolder(Folder):
             return
         with file:
             for line in file:
-                with contextlib.suppress(msgspec.DecodeError):
+                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                     yield _record_decoder.decode(line)
 
     def failed_items(self) -> Iterator[ItemRecord]:
@@ -229,7 +229,7 @@ class RunFolder(Folder):
         with contextlib.suppress(OSError), (self.path / "items.jsonl").open("rb") as file:
             for line in file:
                 if b'"failed"' in line:
-                    with contextlib.suppress(msgspec.DecodeError):
+                    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                         record = _record_decoder.decode(line)
                         if record.state == "failed":
                             yield record

@@ -57,7 +57,7 @@ class Control:
     def _obey(self, line: bytes) -> None:
         try:
             order = msgspec.json.decode(line, type=_Order)
-        except (msgspec.DecodeError, RecursionError) as fault:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
             _complain(f"An order could not be read: {fault}")
             return
         if order.interval_ms is not None:
