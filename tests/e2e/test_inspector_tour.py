@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.support.walk import Step, walk
 from tests.support.world import NIGHTDESK, Screen, World, until
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "fixtures" / "ollama"
 CAPTURE = RECORDED / "01-generate-stream.pcap"
-
-
-class Step(NamedTuple):
-    """Keys, and what is on the screen then, or no more."""
-
-    keys: tuple[str, ...]
-    shows: tuple[str, ...]
-    hides: str = ""
-
-
-def walk(screen: Screen, *steps: Step) -> None:
-    """Take the steps one after another; the screen is read after each."""
-    for step in steps:
-        screen.press(*step.keys)
-        screen.wait_for(*step.shows)
-        if step.hides:
-            until(gone(screen, step.hides), f"“{step.hides}” to go after {step.keys}")
-
-
-def gone(screen: Screen, words: str) -> Callable[[], bool]:
-    return lambda: words not in screen.text()
 
 
 @pytest.mark.skipif(not CAPTURE.exists(), reason="the recorded captures are not here")
