@@ -32,7 +32,7 @@ from nightdesk.tui.screens.whisper_rows import (
     summary,
 )
 from nightdesk.tui.text import Cell, content, line
-from nightdesk.tui.widgets.grid import Grid
+from nightdesk.tui.widgets.grid import Grid, Row
 from nightdesk.tui.widgets.sheet import Sheet
 
 WIDE = 120
@@ -100,6 +100,7 @@ the run.
         self.made: Transcription | None = None
         self.segments: list[JudgedSegment] = []
         """Of the file that is shown."""
+        self._rows: list[Row] = []
         self._shown: int | None = None
         """Index of that file."""
         self._wanted: int | None = None
@@ -183,7 +184,7 @@ the run.
             self._fetch(afresh=True)  # only the end of another file was sent
             return
         if is_other or not after:
-            self.segments = []
+            self.segments, self._rows = [], []
         self._shown, self.made = answer.file, answer
         if after == len(self.segments):
             self.segments += answer.segments
@@ -223,15 +224,16 @@ the run.
 
     def _show_text(self) -> None:
         grid = self.texts
-        rows = segment_rows(self.segments, 0, self.glyphs)
-        if len(rows) != len(grid.rows) or rows[-1:] != list(grid.rows[-1:]) or self._goal_s is not None:
-            with self.prevent(Grid.Moved):
-                grid.show_rows(rows)
-                if self._goal_s is not None:
-                    grid.cursor = self._at(self._goal_s)
-                    self._goal_s = None
-                elif self.follows:
-                    grid.cursor = len(rows) - 1
+        known = len(self._rows)
+        self._rows += segment_rows(self.segments[known:], known, self.glyphs)
+        rows = tuple(self._rows)
+        with self.prevent(Grid.Moved):
+            grid.show_rows(rows)
+            if self._goal_s is not None:
+                grid.cursor = self._at(self._goal_s)
+                self._goal_s = None
+            elif self.follows:
+                grid.cursor = len(rows) - 1
         self._show_detail()
 
     def _at(self, start_s: float) -> int:
