@@ -13,11 +13,21 @@ from textual.widgets import Input
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.logs.reader import LogReader
 from nightdesk.model.desk import LogChanged
-from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogWindow, Progress
+from nightdesk.model.logs import (
+    LogErrors,
+    LogFile,
+    LogIndex,
+    LogLevels,
+    LogSearch,
+    LogView,
+    LogWindow,
+    Progress,
+)
 from nightdesk.tui import log_outside
-from nightdesk.tui.asks import FilterTraffic
+from nightdesk.tui.asks import FilterTraffic, OpenLog
 from nightdesk.tui.glyphs import UNICODE
-from nightdesk.tui.panes.logs import progress_parts
+from nightdesk.tui.panes.accelerators import AcceleratorsPane
+from nightdesk.tui.panes.logs import LogsPane, progress_parts
 from nightdesk.tui.text import line
 from nightdesk.tui.widgets.loglines import LogLines, log_pieces
 from tests.support.viewer import FakeEngine, screen_text, snapshot, until, viewer
@@ -31,11 +41,15 @@ SIZES = [(80, 24), (120, 40), (160, 48)]
 class RealLogs(FakeEngine):
     """An engine whose answers about one log are the real ones."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *others: Path, **more: Any) -> None:
         self.logs = LogFollower((), path.parent, lambda change: None)
         self.file = self.logs.add_run_log("r", path)
+        files = (self.file, *(self.logs.add_run_log("o", other) for other in others))
         self.reader = LogReader(self.logs)
-        super().__init__(snapshot(logs=(self.file,)))
+        super().__init__(snapshot(logs=files, **more))
+
+    async def log_view(self, query: str = "") -> LogView:
+        return await asyncio.to_thread(self.reader.view, query)
 
     def changed(self) -> LogFile:
         """The file as it is now."""
@@ -322,3 +336,142 @@ def test_progress_tells_a_range_and_why_a_count_fell() -> None:
     words = line(*progress_parts(progress, 4320 * NS, 120, UNICODE)).plain
     assert "ETA 1h12m (50m00s to 1h40m)" in words
     assert "⚠ it began again" in words
+
+
+def write(path: Path, *lines: tuple[float, str]) -> Path:
+    """A log with a stamp in front of each line; what has no time stands without one."""
+    stamps = (
+        f"{datetime.fromtimestamp(BEGIN.timestamp() + at):%Y-%m-%d %H:%M:%S} " if at else ""
+        for at, _ in lines
+    )
+    path.write_text("".join(stamp + text + "\n" for stamp, (_, text) in zip(stamps, lines, strict=True)))
+    return path
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> RealLogs:
+    """Two logs: items and their errors in one, a server in the other."""
+    batch = write(
+        tmp_path / "batch.log",
+        (1, "INFO [1/2] Processing a.mp3"),
+        (3, "ERROR no voice"),
+        (0, "Traceback (most recent call last):"),
+        (0, '  File "/home/me/run.py", line 3, in main'),
+        (0, "ValueError: bad voice"),
+        (5, "INFO [2/2] Processing b.mp3"),
+        (6, "WARNING slow"),
+    )
+    server = write(tmp_path / "server.log", (2, "INFO asked for a.mp3"), (5.5, "INFO asked for b.mp3"))
+    return RealLogs(batch, server)
+
+
+def rows(app: Any) -> list[str]:
+    """The rows of the logs pane, stripped."""
+    lines = shown(app)
+    return ["".join(text for text, _ in lines.pieces(row)).strip() for row in range(lines.count)]
+
+
+async def show_batch(app: Any, pilot: Any, engine: RealLogs) -> None:
+    """Bring its first log to the screen, whichever is shown unasked."""
+    await until(pilot, lambda: bool(shown(app).lines))
+    app.desk_screen.query_one(LogsPane).show_log(engine.file.id)
+
+
+async def test_a_traceback_stands_in_one_line_until_it_is_unfolded(two: RealLogs) -> None:
+    app = viewer(two, mode="logs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await show_batch(app, pilot, two)
+        await until(
+            pilot, lambda: "▸ ValueError: bad voice  3 lines, /home/me/run.py:3 in main" in screen_text(app)
+        )
+        assert "Traceback" not in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "Traceback (most" in screen_text(app) and "▸" not in screen_text(app))
+        await pilot.press("f", "f")
+        await until(pilot, lambda: "▸ ValueError" in screen_text(app))
+        await pilot.press("f")
+        await until(pilot, lambda: 'File "/home/me/run.py"' in screen_text(app))
+        await pilot.press("f", "slash", *"run.py", "enter", "n")
+        await until(pilot, lambda: 'File "/home/me/run.py"' in screen_text(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_all_logs_stand_in_one_by_time_each_line_behind_its_file(
+    two: RealLogs, size: tuple[int, int]
+) -> None:
+    app = viewer(two, mode="logs")
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: bool(shown(app).lines))
+        await pilot.press("a")
+        await until(pilot, lambda: "2 files: all logs" in screen_text(app) and len(rows(app)) == 7)
+        assert [row.split()[0] for row in rows(app)] == [
+            "batch", "server", "batch", "batch", "batch", "server", "batch",
+        ]  # fmt: skip
+        await pilot.press("slash", *"a.mp3", "enter", "g", "n", "n", "o")
+        await until(pilot, lambda: "server.log ──" in screen_text(app) and "asked for a.mp3" in top(app))
+        await pilot.press("o")
+        await pilot.press("a")
+        await until(pilot, lambda: "2 files: all logs" in screen_text(app))
+        await pilot.press("a")
+        await until(pilot, lambda: "2 files: all logs" not in screen_text(app))
+
+
+async def test_what_is_written_while_all_logs_are_shown_comes_behind(two: RealLogs) -> None:
+    app = viewer(two, mode="logs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: bool(shown(app).lines))
+        await pilot.press("a")
+        await until(pilot, lambda: len(rows(app)) == 7)
+        with Path(two.file.path).open("a") as file:
+            file.write("2025-11-21 23:00:09 INFO newest\n")
+        two.more.put_nowait(LogChanged(log=two.changed()))
+        await until(pilot, lambda: rows(app)[-1].startswith("batch") and "newest" in rows(app)[-1])
+
+
+async def test_only_wanted_lines_are_shown_and_what_can_not_be_read_is_explained(two: RealLogs) -> None:
+    app = viewer(two, mode="logs")
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: bool(shown(app).lines))
+        await pilot.press("ampersand")
+        await until(pilot, lambda: "Only lines with" in screen_text(app))
+        app.screen.query_one("#only", Input).value = "level:warning"
+        await pilot.press("enter")
+        await until(pilot, lambda: len(rows(app)) == 3 and "slow" in rows(app)[-1])
+        assert "level:warning" in screen_text(app)
+        await pilot.press("ampersand")
+        await until(pilot, lambda: "Only lines with" in screen_text(app))
+        assert app.screen.query_one("#only", Input).value == "level:warning"
+        app.screen.query_one("#only", Input).value = "item:b.mp3"
+        await pilot.press("enter")
+        await until(
+            pilot, lambda: [row[-10:] for row in rows(app)] == ["sing b.mp3", " for b.mp3", "RNING slow"]
+        )
+        await pilot.press("ampersand")
+        await until(pilot, lambda: "Only lines with" in screen_text(app))
+        app.screen.query_one("#only", Input).value = "level:loud"
+        await pilot.press("enter")
+        await until(pilot, lambda: "no level 'loud'" in screen_text(app))
+        await until(pilot, lambda: "[batch.log]" in screen_text(app) or "[server.log]" in screen_text(app))
+
+
+async def test_a_line_leads_to_the_lines_of_its_item_and_to_the_accelerators_then(two: RealLogs) -> None:
+    app = viewer(two, mode="logs")
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await show_batch(app, pilot, two)
+        await until(pilot, lambda: "Processing b.mp3" in screen_text(app))
+        await pilot.press("slash", *"slow", "enter", "N", "i")
+        await until(pilot, lambda: [row[-10:] for row in rows(app)] == ["sing b.mp3", "RNING slow"])
+        await pilot.press("g", "s")
+        chart = app.desk_screen.query_one(AcceleratorsPane)
+        await until(pilot, lambda: chart.choice.cursor_ns == int((BEGIN.timestamp() + 5) * NS))
+        assert app.desk_screen.current == AcceleratorsPane.NUMBER
+
+
+async def test_all_logs_around_a_moment_are_shown_when_asked_for(two: RealLogs) -> None:
+    app = viewer(two)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: bool(app.desk_screen.query_one(LogsPane).view))
+        app.post_message(OpenLog(at_ns=int((BEGIN.timestamp() + 5) * NS)))
+        await until(
+            pilot, lambda: "Processing b.mp3" in top(app) and "since:2025-11-21T22:55:05" in screen_text(app)
+        )

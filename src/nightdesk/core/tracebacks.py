@@ -7,7 +7,7 @@ not indented; chained ones are one error whose cause is the last. Any other erro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nightdesk.core.foreign import safe_line
@@ -150,6 +150,39 @@ class TracebackReader:
             self._held = LogError(
                 self._line, 1, safe_line(body, CAUSE_MOST), "", likeness(body), self._now_ns
             )
+
+
+class Fold(NamedTuple):
+    """A traceback among lines."""
+
+    start: int
+    stop: int
+    """Behind its last line."""
+    cause: str
+    where: str
+
+
+def tracebacks_of(lines: Sequence[str]) -> Iterator[Fold]:
+    """The tracebacks among lines, in order. Lines without any cost next to nothing."""
+    at = 0
+    while at < len(lines):
+        if BEGIN not in lines[at] or (fold := _traceback_at(lines, at)) is None:
+            at += 1
+            continue
+        yield fold
+        at = fold.stop
+
+
+def _traceback_at(lines: Sequence[str], at: int) -> Fold | None:
+    reader = TracebackReader()
+    for line in lines[at : at + LINES_MOST]:
+        if (error := next(reader.feed(line), None)) is not None:
+            break
+    else:
+        error = next(reader.finish(), None)
+    if error is None or error.lines < 3:
+        return None
+    return Fold(at + error.line, at + error.line + error.lines, error.cause, error.where)
 
 
 def likeness(text: str) -> str:

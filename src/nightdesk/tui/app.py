@@ -249,7 +249,10 @@ class Viewer(App[int]):
         for screen in self.screen_stack[1:]:
             if isinstance(screen, Sheet):
                 screen.feed(mirror, now_ns)
+        is_first = mirror is not None and not self.link.drawn
         self.link.settle()
+        if is_first:
+            gc.freeze()  # and the link with all that it loaded: a collection looks only at what came later
 
     def tell(self, message: str, hint: str = "", severity: Severity = "information") -> None:
         """A notice in the corner, without markup and harmless."""
@@ -377,7 +380,9 @@ class Viewer(App[int]):
 
     def on_open_log(self, message: asks.OpenLog) -> None:
         """Show a log file in the logs pane."""
-        self.desk_screen.query_one(LogsPane).show_log(message.id)
+        if message.at_ns is not None:
+            self.desk_screen.action_mode("logs")
+        self.desk_screen.query_one(LogsPane).show_log(message.id, message.at_ns)
         self.desk_screen.action_pane(LogsPane.NUMBER)
 
     def on_ask(self, message: asks.Ask) -> None:

@@ -182,9 +182,10 @@ class FilterTraffic(Message):
 
 @dataclass
 class OpenLog(Message):
-    """Show a log file in the logs pane, by the id of the file."""
+    """Show a log file in the logs pane, by the id of the file; without one all logs around a moment."""
 
-    id: str
+    id: str = ""
+    at_ns: int | None = None
 
 
 @dataclass

@@ -353,6 +353,17 @@ watt-hours are those above what the machine uses idle, and each moment is shared
         self.choice = self.choice._replace(cursor_ns=min(view.end_ns, max(view.end_ns - view.span_ns, at)))
         self.redraw()
 
+    def show_moment(self, at_ns: int) -> bool:
+        """Put the cursor of the chart at a moment, as near as can be; whether the chart reaches back so far."""
+        age_ns = self.now_ns - at_ns
+        reach = next((reach for reach in REACHES if age_ns < reach.span_ns), None)
+        if reach is None:
+            return False
+        self.choice = ChartChoice(reach, cursor_ns=at_ns)
+        self._recorded_ns = 0
+        self.redraw()
+        return True
+
     def action_no_cursor(self) -> None:
         """Tell no single moment any more."""
         if self.choice.cursor_ns is not None:

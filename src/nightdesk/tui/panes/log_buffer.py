@@ -39,6 +39,10 @@ class LogBuffer:
         self.lines: list[str] = []
         self.offsets: list[int] = []
         """Byte offset of each line held."""
+        self.files: list[int] = []
+        """Number of each line's file, in a view of several; else empty."""
+        self.origins: list[int] = []
+        """Where each line begins in its file, in a view of several; else empty."""
         self._numbers: list[int | None] = []
         """Number of the first line of each window held, where it is known."""
         self._windows: list[tuple[int, int, int]] = []
@@ -46,6 +50,10 @@ class LogBuffer:
         self._unfinished: int | None = None
         """Offset of the last line held, while that has no end yet."""
         self._bytes = WINDOW_BYTES
+
+    @property
+    def _columns(self) -> tuple[list[str], list[int], list[int], list[int]]:
+        return self.lines, self.offsets, self.files, self.origins
 
     @property
     def start(self) -> int:
@@ -133,7 +141,9 @@ class LogBuffer:
     def take_alone(self, window: LogWindow) -> int:
         """Hold this window and nothing else. No line is new at its top."""
         self.generation, self.size_bytes = window.generation, window.size_bytes
-        self._windows, self.lines, self.offsets, self._numbers = [], [], [], []
+        self._windows, self._numbers = [], []
+        for held in self._columns:
+            held.clear()
         self._put(window, at=0)
         return 0
 
@@ -157,7 +167,8 @@ class LogBuffer:
     def _drop_last_line(self) -> None:
         start, _, count = self._windows.pop()
         number = self._numbers.pop()
-        del self.lines[-1:], self.offsets[-1:]
+        for held in self._columns:
+            del held[-1:]
         if count > 1:
             self._windows.append((start, self._unfinished or start, count - 1))
             self._numbers.append(number)
@@ -170,6 +181,9 @@ class LogBuffer:
         place = 0 if at == 0 else len(self.lines)
         self.lines[place:place] = cut
         self.offsets[place:place] = _starts(window)
+        if len(window.files) == len(cut) == len(window.origins):
+            self.files[place:place] = window.files
+            self.origins[place:place] = window.origins
         self._numbers.insert(at, window.first_line)
         self._windows.insert(at, (window.start, window.end, len(cut)))
         if at == len(self._windows) - 1:
@@ -179,7 +193,8 @@ class LogBuffer:
         while len(self.lines) > LINES_KEPT and len(self._windows) > 1:
             _, _, count = self._windows.pop()
             self._numbers.pop()
-            del self.lines[len(self.lines) - count :], self.offsets[len(self.offsets) - count :]
+            for held in self._columns:
+                del held[len(held) - min(count, len(held)) :]
             self._unfinished = None
 
     def _trim_oldest(self) -> int:
@@ -187,7 +202,8 @@ class LogBuffer:
         while len(self.lines) > LINES_KEPT and len(self._windows) > 1:
             _, _, count = self._windows.pop(0)
             self._numbers.pop(0)
-            del self.lines[:count], self.offsets[:count]
+            for held in self._columns:
+                del held[:count]
             gone += count
         return gone
 

@@ -5,29 +5,28 @@ from __future__ import annotations
 from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from nightdesk.core.log_formats import read_log_line
 from nightdesk.core.moments import read_moment
 from nightdesk.model.errors import NightdeskError
-from nightdesk.model.logs import LogFile, LogLevels, LogSearch, LogWindow
+from nightdesk.model.logs import LogFile, LogLevels, LogSearch, LogViewFile, LogWindow
 from nightdesk.model.units import NS
-from nightdesk.tui.asks import Ask, FilterTraffic
+from nightdesk.tui.asks import Ask
 from nightdesk.tui.link import Engine
 from nightdesk.tui.panes.log_buffer import LogBuffer, Request
 from nightdesk.tui.panes.pane import Pane, View
 from nightdesk.tui.text import Cell, Part, line
 from nightdesk.tui.widgets.loglines import LEAST, LogLines, undyed
 
+if TYPE_CHECKING:
+    from nightdesk.tui.panes.log_scope import Scope
+
 PATTERN = "~"
 """In front of a needle: it is a pattern."""
-ROUND_NS = 30 * NS
-"""Before and behind a line: the exchanges of its moment."""
 AGAIN_SECONDS = 0.2
 """After so long a search that goes on is asked again."""
 LEVELS_EVERY_NS = 5 * NS
@@ -42,9 +41,15 @@ class LogDeeds(Pane[View]):
         Binding("l", "level", "level", id="logs.level", tooltip="All lines, warnings and errors, errors only"),
         Binding("w", "wrap", "Wrap", show=False, id="logs.wrap", tooltip="Wrap long lines, or not"),
         Binding("h", "levels", "Levels", show=False, id="logs.levels", tooltip="Errors and warnings along the file"),
+        Binding("a", "merge", "all logs", id="logs.merge", tooltip="All logs in one, merged by time; or one again"),
+        Binding("ampersand", "only", "only", key_display="&", id="logs.only",
+                tooltip="Only some lines: by job, item, level, time, words"),
+        Binding("o", "own_file", "Own file", show=False, id="logs.own_file", tooltip="This line in its own file"),
         Binding("m", "mark", "Bookmark", show=False, id="logs.mark", tooltip="Put a bookmark here, or take it away"),
         Binding("apostrophe", "next_mark", "Next bookmark", show=False, key_display="'", id="logs.next_mark"),
         Binding("t", "traffic", "Traffic then", show=False, id="logs.traffic", tooltip="Exchanges of this moment"),
+        Binding("s", "samples", "Samples then", show=False, id="logs.samples", tooltip="Accelerators at this moment"),
+        Binding("i", "item", "Item then", show=False, id="logs.item", tooltip="The item in work at this moment"),
         Binding("y", "copy", "Copy", show=False, id="logs.copy", tooltip="Copy the lines on the screen"),
         Binding("e", "outside('editor')", "Editor", show=False, id="logs.editor", tooltip="In $EDITOR at this line"),
         Binding("vertical_line", "outside('pager')", "Pager", show=False, key_display="|", id="logs.pager",
@@ -61,6 +66,8 @@ class LogDeeds(Pane[View]):
         """Grows with each search; answers to older ones are left alone."""
         self._sought = ""
         self._surveyed_ns = 0
+        self.scope: Scope | None = None
+        """The view of several logs on the screen; None: one file."""
 
     @property
     @abstractmethod
@@ -91,6 +98,8 @@ class LogDeeds(Pane[View]):
         if self._sought:
             parts.append(self._sought)
         least = self.log_lines.least
+        if self.scope is not None and (told := self.scope.remark()):
+            parts.append(told)
         if least:
             parts.append("errors only" if least == "error" else "warnings and errors")
         return Cell(f" {self.glyphs.dot} ".join(parts), "accent") if parts else ""
@@ -223,6 +232,7 @@ class LogDeeds(Pane[View]):
         self.buffer.take_alone(window)
         lines = self.log_lines
         lines.following = False
+        self.show_marks()
         lines.show(self.buffer.lines)
         lines.point_at(0)
         self.ask_lines(self.buffer.older())
@@ -248,10 +258,13 @@ class LogDeeds(Pane[View]):
             at = int(file.size_bytes * share)
             self._question(lambda engine, log: engine.log_window(log, start=at), self.land)
         elif moment is not None:
-            at_ns = moment.at_ns(self.now_ns)
-            self._question(lambda engine, log: engine.log_moment(log, at_ns), self.land)
+            self.go_to_moment(moment.at_ns(self.now_ns))
         else:
             self.notify("A line (1234), a time (03:12, 2h, 2026-11-21T03:12) or a share (40%).", markup=False)
+
+    def go_to_moment(self, at_ns: int) -> None:
+        """To the first line that was written then or later."""
+        self._question(lambda engine, log: engine.log_moment(log, at_ns), self.land)
 
     def action_errors(self) -> None:
         """List the errors of the file."""
@@ -264,11 +277,68 @@ class LogDeeds(Pane[View]):
         if offset is not None:
             self.go_to_offset(offset)
 
+    # Several logs in one
+
+    def show_scope(self, query: str | None) -> None:
+        """A view of the logs that ``query`` asks for; None: one file again."""
+        from nightdesk.tui.panes.log_scope import Scope
+
+        self.scope = Scope(self, query) if query is not None else None
+        if self.scope is not None:
+            self.scope.ask()
+        self.redraw()
+        self.show_remark()
+
+    def action_merge(self) -> None:
+        """All logs in one, or one again."""
+        self.show_scope("" if self.scope is None else None)
+
+    def action_only(self) -> None:
+        """Ask for which lines."""
+        from nightdesk.tui.panes.log_moments import in_words
+        from nightdesk.tui.panes.log_scope import OnlyScreen
+
+        file = self.shown_file
+        one = f"file:{in_words(file)} " if file is not None else ""
+        self.app.push_screen(OnlyScreen(self.scope.query if self.scope else one), self._show_only)
+
+    def _show_only(self, query: str | None) -> None:
+        if query is not None:
+            self.show_scope(query)
+
+    def origin(self) -> tuple[LogViewFile, int] | None:
+        """The file of the current line, and where the line begins in it; None where one file is shown."""
+        buffer, at = self.buffer, self.log_lines.current
+        if self.scope is None or buffer is None or at >= len(buffer.files):
+            return None
+        file = self.scope.file_at(buffer.files[at])
+        return None if file is None else (file, buffer.origins[at])
+
+    def action_own_file(self) -> None:
+        """Show the line among its neighbours in its own file."""
+        found = self.origin()
+        if found is None:
+            self.notify("This is its own file already.", markup=False)
+            return
+        file, offset = found
+        if self.desk is None or file.id not in self.desk.logs:
+            self.notify(f"{file.name} is not followed: the line stands at byte {offset:,}.", markup=False)
+            return
+        self.show_scope(None)
+        self.show_log(file.id)
+        self.call_after_refresh(self.go_to_offset, offset)
+
+    @abstractmethod
+    def show_log(self, log: str, at_ns: int | None = None) -> None:
+        """*override*: show another file; without an id all logs around a moment."""
+
     # Bookmarks
 
     def show_marks(self) -> None:
-        """The lines held that have a bookmark."""
+        """The lines held that have a bookmark; in a view of several logs, of which file each line is."""
         buffer = self.buffer
+        scope = self.scope
+        self.log_lines.tags = scope.tags(buffer.files) if scope is not None and buffer is not None else ()
         marks = self._marks.get(buffer.log, []) if buffer is not None else []
         found = {buffer.index_of(offset) for offset in marks} if buffer is not None else set()
         self.log_lines.marked = frozenset(index for index in found if index is not None)
@@ -344,18 +414,21 @@ class LogDeeds(Pane[View]):
 
     def action_traffic(self) -> None:
         """The exchanges of the half minute before and behind the line."""
-        file, buffer = self.shown_file, self.buffer
-        if file is None or buffer is None or not buffer.lines:
-            return
-        at = self.log_lines.current
-        near = range(at, max(-1, at - 50), -1)
-        times = (read_log_line(buffer.lines[index], file.modified_ns).at_ns for index in near)
-        at_ns = next((moment for moment in times if moment is not None), None)
-        if at_ns is None:
-            self.notify("This line does not say when it was written.", markup=False)
-            return
-        since, until = (_clock(at_ns + side) for side in (-ROUND_NS, ROUND_NS))
-        self.post_message(FilterTraffic(f"since:{since} until:{until}"))
+        from nightdesk.tui.panes.log_moments import show_traffic
+
+        show_traffic(self)
+
+    def action_samples(self) -> None:
+        """What the accelerators did at the moment of the line."""
+        from nightdesk.tui.panes.log_moments import show_samples
+
+        show_samples(self)
+
+    def action_item(self) -> None:
+        """The item that was in work when the line was written."""
+        from nightdesk.tui.panes.log_moments import show_item
+
+        show_item(self)
 
     def action_copy(self) -> None:
         """Copy the lines on the screen."""
@@ -373,9 +446,15 @@ class LogDeeds(Pane[View]):
         from nightdesk.tui.log_outside import open_at
 
         file, buffer = self.shown_file, self.buffer
-        if file is not None and buffer is not None:
+        if file is None or buffer is None:
+            return
+        if (found := self.origin()) is None:
             open_at(self.app, kind, file.path, buffer.number(self.log_lines.current))
+            return
+        own, offset = found
 
+        def answered(answer: Any) -> None:
+            number = answer.first_line if isinstance(answer, LogWindow) else None
+            open_at(self.app, kind, own.path, number)
 
-def _clock(at_ns: int) -> str:
-    return f"{datetime.fromtimestamp(at_ns / NS):%Y-%m-%dT%H:%M:%S}"
+        self.post_message(Ask(lambda engine: engine.log_window(own.id, start=offset, max_bytes=1), answered))

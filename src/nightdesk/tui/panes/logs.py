@@ -6,7 +6,7 @@ Selected from logs; lines come in windows from the engine. Empty while no file m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from rich.cells import cell_len
@@ -164,8 +164,15 @@ A progress bar that overwrites itself shows its newest state only. Left and righ
 `/` marks a word, `~` in front makes it a pattern; `n` and `N` go to the next line that holds it, anywhere in the file;
 how many lines hold it stands below. `:` goes to a line, a time or a share of the file.
 
+`a` shows all logs in one, merged by time, each line behind the name of its file; `a` again goes back to one. `&` shows
+only some lines: by job, item, level, time, words or a pattern, of one log or of all. `o` shows a line in its own file.
+Rotated files (`app.log.1.gz`) stand before the one they come from.
+
+Tracebacks stand in one line with their cause: `enter` or a click unfolds one, `f` all of them.
+
 `X` lists the errors, alike ones together; `l` shows warnings and errors only; `h` shows levels along the file. `w`
-wraps long lines. `m` puts a bookmark, `'` goes to the next one. `t` shows the exchanges of a line's moment. `y` copies
+wraps long lines. `m` puts a bookmark, `'` goes to the next one. `t` shows the exchanges of a line's
+moment, `s` the accelerators then, `i` the item that was in work. `y` copies
 the lines on the screen, `e` and `|` open the file in your editor and pager.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -203,7 +210,12 @@ the lines on the screen, `e` and `|` open the file in your editor and pager.
     def select(self, desk: Mirror, now_ns: int) -> LogsView:
         """The view for the chosen file."""
         shown = self.buffer.log if self.buffer is not None else None
-        return select(desk, now_ns, self.chosen, shown, self.filter_text)
+        found = select(desk, now_ns, self.chosen, shown, self.filter_text)
+        if self.scope is None:
+            return found
+        self.scope.look(desk)
+        view = self.scope.file()
+        return replace(found, file=view, left_ns=None, age_ns=0) if view is not None else found
 
     def look(self, view: LogsView) -> Look:
         """Empty without files; failed when the shown file can't be read."""
@@ -229,7 +241,9 @@ the lines on the screen, `e` and `|` open the file in your editor and pager.
         state = "gone" if gone else "following" if lines.following else self._place(view.file)
         tone: Tone = "warn" if gone else "muted"
         note = (Cell(view.file.name, "muted"), Cell(f" {self.glyphs.dash * 2} ", "border"), Cell(state, tone))
-        age = f"{format_bytes(view.file.size_bytes)} {self.glyphs.dot} written {format_duration(view.age_ns)} ago"
+        age = format_bytes(view.file.size_bytes)
+        if self.scope is None:
+            age += f" {self.glyphs.dot} written {format_duration(view.age_ns)} ago"
         return Heading(note, (Cell(age, "muted"),) if self.size.width > 70 else ())
 
     def _place(self, file: LogFile) -> str:
@@ -277,7 +291,7 @@ the lines on the screen, `e` and `|` open the file in your editor and pager.
             self.buffer, self._asked = LogBuffer(file.id), None
             self.begin_file()
             self._tell(None)
-            lines.following, lines.column = True, 0
+            lines.following, lines.column, lines.tags = True, 0, ()
             lines.show(())
         if file.state == "gone":
             return
@@ -360,9 +374,14 @@ the lines on the screen, `e` and `|` open the file in your editor and pager.
 
     # Keys
 
-    def show_log(self, log: str) -> None:
-        """Show another file."""
-        self.chosen = log
+    def show_log(self, log: str, at_ns: int | None = None) -> None:
+        """Show another file; without an id all logs around a moment."""
+        if at_ns is not None:
+            from nightdesk.tui.panes.log_moments import show_moment
+
+            show_moment(self, at_ns)
+            return
+        self.chosen, self.scope = log, None
         self.redraw()
         if self.view is not None:
             self._show_heading(self.heading(self.view))
@@ -372,7 +391,8 @@ the lines on the screen, `e` and `|` open the file in your editor and pager.
         if self.view is None or self.view.file is None:
             return
         ids = [name[0] for name in self.view.names]
-        self.show_log(ids[(ids.index(self.view.file.id) + step) % len(ids)])
+        at = ids.index(self.view.file.id) + step if self.view.file.id in ids else 0
+        self.show_log(ids[at % len(ids)])
 
     def action_follow(self) -> None:
         """Stay at the end again."""

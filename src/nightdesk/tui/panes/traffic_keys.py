@@ -27,6 +27,7 @@ class ExchangePane(Pane[View]):
         Binding("plus", "feedback('good')", "Good", show=False, id="traffic.good", tooltip="Mark as good"),
         Binding("minus", "feedback('bad')", "Bad", show=False, id="traffic.bad", tooltip="Mark as bad"),
         Binding("a", "note", "Note", show=False, id="traffic.note", tooltip="Write a note on it"),
+        Binding("l", "logs", "Logs then", show=False, id="traffic.logs", tooltip="All logs when it began"),
         Binding("C", "conversation", "Conversation", show=False, id="traffic.conversation", tooltip="As a talk"),
     ]  # fmt: skip
 
@@ -82,6 +83,11 @@ class ExchangePane(Pane[View]):
         """Write a note."""
         if (row := self.row_under_cursor) is not None:
             self.post_message(asks.OpenNote(row.id))
+
+    def action_logs(self) -> None:
+        """All logs in one, around the moment at which it began."""
+        if (row := self.row_under_cursor) is not None:
+            self.post_message(asks.OpenLog(at_ns=row.started_ns))
 
     def action_conversation(self) -> None:
         """The exchanges of its client in order."""

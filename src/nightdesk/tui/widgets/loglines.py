@@ -7,8 +7,9 @@ from bisect import bisect_left
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
@@ -16,6 +17,9 @@ from nightdesk.core.log_formats import Level, level_of, read_log_line
 from nightdesk.tui.glyphs import UNICODE, Glyphs
 from nightdesk.tui.text import Tone
 from nightdesk.tui.widgets.lines import LineView, Pieces, wrap
+
+if TYPE_CHECKING:
+    from nightdesk.core.tracebacks import Fold
 
 Place: TypeAlias = Literal["beginning", "top", "middle", "end"]
 
@@ -28,6 +32,7 @@ _STAMP = re.compile(
 TONES: dict[Level, Tone] = {"error": "bad", "warning": "warn", "debug": "faint", "info": "", "": ""}
 LEAST: tuple[Level, ...] = ("", "warning", "error")
 """What can be chosen as the least level that is shown."""
+BEGIN = "Traceback (most recent call last):"
 WRAPPED_MOST = 2_000
 """Characters of a line that are wrapped; the rest is cut."""
 
@@ -64,13 +69,25 @@ def is_shown(line: str, least: Level) -> bool:
     return not least or level == "error" or (least == "warning" and level == "warning")
 
 
+def folds_of(lines: Sequence[str]) -> tuple[Fold, ...]:
+    """The tracebacks among lines."""
+    if not any(BEGIN in text for text in lines):
+        return ()
+    from nightdesk.core.tracebacks import tracebacks_of  # not before there is one
+
+    return tuple(tracebacks_of(lines))
+
+
 class LogLines(LineView):
     """Lines of a log. While ``following`` it stays at the end; scrolling up lets go, the end takes hold again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "find(1)", "Next match", show=False, id="loglines.next"),
         Binding("N", "find(-1)", "Match before", show=False, id="loglines.before"),
-    ]
+        Binding("f", "fold", "Fold", show=False, id="loglines.fold", tooltip="Tracebacks in one line each, or whole"),
+        Binding("enter", "unfold", "Unfold", show=False, id="loglines.unfold",
+                tooltip="The first folded traceback on the screen"),
+    ]  # fmt: skip
 
     @dataclass
     class Moved(Message):
@@ -91,6 +108,12 @@ class LogLines(LineView):
         self.following = True
         self.marked: Set[int] = frozenset()
         """Indexes of lines with a bookmark."""
+        self.tags: Sequence[str] = ()
+        """In front of each line: of which file it is. Empty where all are of one."""
+        self.folding = True
+        self._folds: dict[int, Fold] = {}
+        """Tracebacks that stand in one line, by their first line."""
+        self._unfolded: set[int] = set()
         self.wrapping = False
         self.least: Level = ""
         self._found: int | None = None
@@ -128,28 +151,43 @@ class LogLines(LineView):
 
     def pieces(self, index: int) -> Pieces:
         """One row."""
-        if self._rows is None:
-            return log_pieces(self.lines[index], self.glyphs, index in self.marked)
-        at, part = self._rows[index]
-        whole = log_pieces(self.lines[at], self.glyphs, at in self.marked)
+        at, part = (index, 0) if self._rows is None else self._rows[index]
+        whole = self._whole(at)
         return self._wrapped(whole)[part] if self.wrapping else whole
+
+    def _whole(self, at: int) -> Pieces:
+        """A line, or the traceback that is folded to it."""
+        fold = self._folds.get(at)
+        pieces = log_pieces(self.lines[at], self.glyphs, at in self.marked)
+        if fold is not None:
+            sign = self.glyphs.picked if at in self.marked else self.glyphs.folded
+            more = f"  {fold.stop - fold.start} lines" + (f", {fold.where}" if fold.where else "")
+            pieces = ((f"{sign} ", "bad"), (fold.cause, "bad"), (more, "muted"))
+        return ((f"{self.tags[at]} ", "accent"), *pieces) if at < len(self.tags) else pieces
 
     def _wrapped(self, pieces: Pieces) -> list[Pieces]:
         return wrap(tuple((text[:WRAPPED_MOST], tone) for text, tone in pieces), self._width)
 
     def _lay_out(self) -> None:
-        if not self.wrapping and not self.least:
+        folds = folds_of(self.lines) if self.folding else ()
+        self._folds = {fold.start: fold for fold in folds if fold.start not in self._unfolded}
+        if not self.wrapping and not self.least and not self._folds:
             self._rows = None
             return
-        shown = [at for at, text in enumerate(self.lines) if is_shown(text, self.least)]
+        hidden = {at for fold in self._folds.values() for at in range(fold.start + 1, fold.stop)}
+        shown = [
+            at
+            for at, text in enumerate(self.lines)
+            if at not in hidden and (at in self._folds or is_shown(text, self.least))
+        ]
         if not self.wrapping:
             self._rows = [(at, 0) for at in shown]
             return
         width = self._width = max(self.size.width, 2)
         self._rows = []
         for at in shown:
-            short = len(self.lines[at]) < width // 2 - 2
-            parts = 1 if short else len(self._wrapped(log_pieces(self.lines[at], self.glyphs)))
+            short = len(self.lines[at]) < width // 2 - 2 and at not in self._folds and not self.tags
+            parts = 1 if short else len(self._wrapped(self._whole(at)))
             self._rows += [(at, part) for part in range(parts)]
 
     def choose_looks(self, *, wrapping: bool, least: Level) -> None:
@@ -160,6 +198,37 @@ class LogLines(LineView):
         self._lay_out()
         self.show_count()
         self.call_after_refresh(self._to_row, self.row_of(top))
+
+    def action_fold(self) -> None:
+        """All tracebacks in one line each, or whole."""
+        self.folding = not self.folding
+        self._unfolded.clear()
+        self.choose_looks(wrapping=self.wrapping, least=self.least)
+
+    def action_unfold(self) -> None:
+        """Show the first folded traceback on the screen whole."""
+        top = self.scroll_offset.y
+        for row in range(top, min(top + max(self.size.height, 1), self.count)):
+            if self.unfold(self.line_at(row)):
+                return
+
+    def unfold(self, index: int) -> bool:
+        """Show a traceback whole by one of its lines; whether it was folded."""
+        if not self._open_fold(index):
+            return False
+        self.following = False
+        self.choose_looks(wrapping=self.wrapping, least=self.least)
+        return True
+
+    def _open_fold(self, index: int) -> bool:
+        start = next((at for at, fold in self._folds.items() if at <= index < fold.stop), None)
+        if start is not None:
+            self._unfolded.add(start)
+        return start is not None
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a folded traceback shows it whole."""
+        self.unfold(self.line_at(self.scroll_offset.y + event.y))
 
     def _to_row(self, row: int) -> None:
         self.scroll_to(
@@ -173,6 +242,8 @@ class LogLines(LineView):
         self.lines = lines
         if self._found is not None:
             self._found += shift
+        if shift or not lines:
+            self._unfolded = {at + shift for at in self._unfolded if at + shift >= 0} if lines else set()
         self._lay_out()
         self.show_count()
         if self.following:
@@ -185,6 +256,9 @@ class LogLines(LineView):
         """Bring a line into the middle; it is the one that was found."""
         self.following = False
         self._found = index
+        if any(at < index < fold.stop for at, fold in self._folds.items()) and self._open_fold(index):
+            self._lay_out()
+            self.show_count()
         row = max(0, self.row_of(index) - self.size.height // 2)
         self.scroll_to(y=row, animate=False, immediate=True, force=True)
         self.refresh()
