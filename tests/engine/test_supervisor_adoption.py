@@ -334,6 +334,27 @@ def test_a_process_keeps_its_place_in_the_run_when_the_clock_was_set_before_the_
     play(scene())
 
 
+def test_a_run_of_an_engine_of_another_version_is_adopted(tmp_path: Path) -> None:
+    section = JobSection(command=python(COUNTS))
+    run_id = killed_engine(tmp_path, section)
+    for name in ("run.json", "plan.json"):
+        file = tmp_path / ".nightdesk" / "runs" / run_id / name
+        stored = msgspec.json.decode(file.read_bytes())
+        for part in (stored, stored.get("ledger", {}), stored.get("run", {})):
+            part["of_a_newer_engine"] = {"x": 1}
+        for each in stored.get("ledger", {}).get("attempts", ()):
+            each["of_a_newer_engine"] = 1
+        file.write_bytes(msgspec.json.encode(stored))
+
+    async def scene() -> None:
+        async with engine_of(tmp_path, section) as supervisor:
+            await until_state(supervisor, run_id, "running")
+            (tmp_path / "go").touch()
+            assert (await until_state(supervisor, run_id, *ENDED)).exit_status == 5
+
+    play(scene())
+
+
 def test_a_number_that_a_stranger_has_by_now_is_not_taken_for_the_command() -> None:
     mine = start_time_ns(os.getpid())
     assert mine is not None
