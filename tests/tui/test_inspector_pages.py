@@ -331,9 +331,9 @@ def test_the_timing_page_compares_with_what_is_usual_for_the_model() -> None:
     )
     text = page(exchange(), "Timing", usual=usual)
     assert "40 complete exchanges with qwen2.5-coder:32b" in text
-    assert "first token   6.0s     6.0 × as long usually 1.0s, 95 of 100 within 4.0s" in text
-    assert "duration      27.0s    as usual      usually 26.0s" in text
-    assert "tokens/s      41.0     50% of usual  usually 82.0" in text
+    assert "first token   6.0s     6.0 × as long   usually 1.0s, 95 of 100 within 4.0s" in text
+    assert "duration      27.0s    as usual        usually 26.0s" in text
+    assert "tokens/s      41.0     50% of usual    usually 82.0" in text
     assert "No other complete exchange" in page(exchange(), "Timing", usual=ExchangeTotals(count=1))
     assert "The store is busy." in page(exchange(), "Timing", usual_problem="The store is busy.")
 

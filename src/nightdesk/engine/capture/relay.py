@@ -294,8 +294,8 @@ class Relays:
         """The state line. Its counter counts connections, as there are no packets."""
         pairs = ", ".join(f"{a} → {p}" for a, p in zip(self.addresses, self.ports, strict=True))
         opened = (
-            f"Only what is sent through the relay is seen ({pairs}): set OLLAMA_HOST={self.addresses[0]} for "
-            "your scripts; jobs of this desk have it set."
+            f"Only what is sent through the relay is seen ({pairs}). Jobs of this desk go through it; "
+            f"for other scripts set OLLAMA_HOST={self.addresses[0]}."
         )
         words = [opened, self._recorder.troubled, lacks]
         return CaptureStatus(
