@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from nightdesk.core.whisper_files import Transcribing
@@ -22,7 +23,7 @@ from nightdesk.tui.commands import commands_of
 from nightdesk.tui.glyphs import ASCII, UNICODE
 from nightdesk.tui.screens.help import HelpScreen
 from nightdesk.tui.screens.whisper import WhisperScreen
-from nightdesk.tui.screens.whisper_rows import chart
+from nightdesk.tui.screens.whisper_rows import chart, summary
 from tests.support.viewer import NOW, NS, FakeEngine, screen_lines, screen_text, snapshot, until, viewer
 
 FILES = ("audio/harbour.mp3", "audio/council.mp3", "audio/broken.mp3")
@@ -32,7 +33,9 @@ class WhisperEngine(FakeEngine):
     """A run that transcribes; more is heard when a test says so."""
 
     def __init__(self) -> None:
-        super().__init__(snapshot())
+        first = snapshot()
+        runs = tuple(replace(run, items_total=None) for run in first.runs)
+        super().__init__(replace(first, runs=runs))
         self.known = Transcribing("nightdesk")
         self.known.apply(BatchBegan(files=FILES, model="turbo", out="out", formats=("json",)))
         for name in FILES[:2]:
@@ -145,6 +148,16 @@ async def test_a_run_without_a_word_of_whisper_says_so_and_no_key_does_harm() ->
         await until(pilot, lambda: "Nothing of Whisper was printed by this run." in screen_text(app))
         await pilot.press("y", "a", "n", "l", "f", "tab", "escape")
         await until(pilot, lambda: app.screen is app.desk_screen)
+
+
+def test_items_that_have_not_begun_are_counted_and_leave_the_time_left_unknown() -> None:
+    made = WhisperEngine().known.view("transcribe-1", NOW)
+    alone, of_many = (
+        "".join(str(getattr(part, "plain", part)) for part in summary(made, total, UNICODE))
+        for total in (None, 52)
+    )
+    assert "0 of 3 done" in alone and "20:00 of audio left" in alone
+    assert "0 of 52 done" in of_many and "left" not in of_many
 
 
 def test_a_column_of_the_chart_shows_the_worst_of_its_stretch() -> None:

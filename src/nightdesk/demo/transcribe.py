@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
 from random import Random
 
 SEGMENT_S = 4.0
+DOUBTFUL = 0.06
+"""Of so many segments a model would not be sure."""
 FRAME = b"\xff\xfb"
 """Every frame of an MP3 file begins so."""
 SENTENCES = (
@@ -44,11 +47,36 @@ def segments_of(recording: Path) -> list[dict[str, float | str]]:
     ]
 
 
+def tell(event: str, recording: Path, **fields: object) -> None:
+    """Note what happens for the Whisper screen, as `nightdesk transcribe` does; outside of a run nothing is noted."""
+    desk, run = os.environ.get("NIGHTDESK_DESK"), os.environ.get("NIGHTDESK_RUN")
+    if desk and run:
+        path = Path(desk, ".nightdesk", "runs", run, "whisper.jsonl")
+        told = {"event": event, "at_ns": time.time_ns(), "file": str(recording), **fields}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(told) + "\n")
+
+
+def quality_of(recording: Path, at: int) -> dict[str, float]:
+    """How sure a model would be of a segment; now and then it is not."""
+    source = Random(f"{recording.name} {at}")
+    doubtful = source.random() < DOUBTFUL
+    return {
+        "avg_logprob": round(-source.uniform(1.05, 1.5) if doubtful else -source.uniform(0.05, 0.45), 3),
+        "compression_ratio": round(source.uniform(1.2, 1.7), 2),
+        "no_speech_prob": round(source.uniform(0.0, 0.2), 3),
+        "temperature": 0.4 if doubtful else 0.0,
+        "fallbacks": 2 if doubtful else 0,
+    }
+
+
 def transcribe(recording: Path, output: Path, speed: float) -> None:
     """Prints segment by segment, then writes the transcript in one go. Raises ValueError for a damaged recording."""
     if FRAME not in recording.read_bytes():
         raise ValueError(f"{recording.name} holds no MPEG frame: the download was cut")
     segments = segments_of(recording)
+    began = time.monotonic()
+    tell("began", recording, duration_s=len(segments) * SEGMENT_S)
     print(f"Transcribing {recording.name} with large-v3", flush=True)
     for at, segment in enumerate(segments, 1):
         time.sleep(0.35 * speed)
@@ -57,6 +85,8 @@ def transcribe(recording: Path, output: Path, speed: float) -> None:
             f"\r[{clock(float(segment['start']))} --> {clock(float(segment['end']))}]  {segment['text']}",
             flush=True,
         )
+        spoken = {"start_s": segment["start"], "end_s": segment["end"], "text": segment["text"]}
+        tell("segment", recording, **spoken, **quality_of(recording, at))
         sys.stderr.write(f"\r{100 * at // len(segments):3d}%")
         sys.stderr.flush()
     sys.stderr.write("\n")
@@ -64,6 +94,7 @@ def transcribe(recording: Path, output: Path, speed: float) -> None:
     draft = output.with_suffix(".part")
     draft.write_text(json.dumps({"language": "en", "segments": segments}, indent=1), encoding="utf-8")
     draft.replace(output)
+    tell("written", recording, outputs=[str(output)], seconds=round(time.monotonic() - began, 2))
 
 
 def fault_of(output: Path) -> str | None:

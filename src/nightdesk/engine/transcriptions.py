@@ -185,7 +185,7 @@ class Transcriptions:
             for _ in self._spans(known, run):
                 pass
         for facts in known.items.values():
-            if known.files.has(facts.item):
+            if known.files.has(facts.item) or facts.state == "failed":
                 known.files.settle(*facts)
         if run.state in ENDED:
             known.files.close(run.state == "done")

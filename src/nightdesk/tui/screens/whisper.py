@@ -204,7 +204,8 @@ the run.
         if made.program is None:
             self._show_nothing()
             return
-        self.query_one("#whisper-sum", Static).update(line(*summary(made, self.glyphs)))
+        total = self._run.items_total if self._run is not None else None
+        self.query_one("#whisper-sum", Static).update(line(*summary(made, total, self.glyphs)))
         self.query_one("#whisper-alarm", Static).update(line(*alarm_line(made, self.glyphs)))
         self.files.show_rows(file_rows(made, self.glyphs))
         if self.follows and made.file is not None:

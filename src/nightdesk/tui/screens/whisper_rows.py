@@ -22,13 +22,14 @@ from nightdesk.tui.text import Cell, Part, Tone
 from nightdesk.tui.widgets.grid import Column, Row
 from nightdesk.tui.widgets.meter import progress_bar
 
+BAR = 6
 FILE_COLUMNS = (
     Column("state", "", width=1),
     Column("name", "file", flex=1),
-    Column("bar", "", width=8, least=56),
+    Column("bar", "", width=BAR, least=56),
     Column("length", "length", width=7, align="right"),
     Column("speed", "× rt", width=5, align="right"),
-    Column("took", "took", width=6, align="right", least=50),
+    Column("took", "took", width=6, align="right", least=66),
     Column("found", "", width=5, align="right"),
 )
 SEGMENT_COLUMNS = (
@@ -93,7 +94,7 @@ def _file_row(index: int, file: AudioFile, made: Transcription, glyphs: Glyphs) 
         ratio = file.position_s / file.duration_s
     if file.state == "done":
         ratio = 1.0
-    bar = progress_bar(ratio or 0.0, 8, glyphs, "ok" if file.state == "done" else "primary")
+    bar = progress_bar(ratio or 0.0, BAR, glyphs, "ok" if file.state == "done" else "primary")
     name = Cell(safe_line(file.name.rpartition("/")[2] or file.name), "strong" if index == made.file else "")
     if file.problem:
         name = Cell(name.text, name.tone, ((f"  {safe_line(file.problem)}", "bad"),))
@@ -160,14 +161,16 @@ def detail_words(segment: JudgedSegment) -> str:
     return " · ".join(parts)
 
 
-def summary(made: Transcription, glyphs: Glyphs) -> list[Part]:
-    """How far all is: files, position, speed, what is left."""
+def summary(made: Transcription, total: int | None, glyphs: Glyphs) -> list[Part]:
+    """How far all is: files, position, speed, what is left. ``total``: items of the run, of which some may not have
+    begun; how long these are is not known.
+    """
     if not made.files:
         return [Cell("No recording was begun yet.", "muted")]
     dot = f"  {glyphs.dot}  "
     over = sum(file.state in ("done", "skipped") for file in made.files)
     failed = sum(file.state in ("bad", "failed") for file in made.files)
-    parts: list[Part] = [Cell(f"{over} of {len(made.files)} done", "strong")]
+    parts: list[Part] = [Cell(f"{over} of {max(len(made.files), total or 0)} done", "strong")]
     if failed:
         parts.append(Cell(f", {failed} failed or bad", "bad"))
     if made.current is not None:
@@ -176,7 +179,7 @@ def summary(made: Transcription, glyphs: Glyphs) -> list[Part]:
         parts += [dot, Cell(glyphs.run, "ok"), f" at {clock(file.position_s)}{of}"]
     if made.speed is not None:
         parts += [dot, speed_words(made.speed)]
-    if made.audio_left_s:
+    if made.audio_left_s and (total is None or total <= len(made.files)):
         parts += [dot, f"{clock(made.audio_left_s)} of audio left"]
         if made.left_s is not None:
             parts.append(Cell(f", about {format_duration(int(made.left_s * NS))}", "strong"))
