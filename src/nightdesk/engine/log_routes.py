@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nightdesk.engine.service import Service
 
 MaxBytes = Annotated[int, Parameter(ge=1, le=MAX_WINDOW)]
+Asked = Annotated[str, Parameter(query="query")]
 Number = Annotated[int, Parameter(ge=1, le=2**60)]
 
 
@@ -40,12 +41,12 @@ def _window_routes(service: Service, reader: LogReader) -> list[HTTPRouteHandler
         return service.logs.files()
 
     @get("/logs/view")
-    async def view(query: str = "") -> LogView:
+    async def view(asked: Asked = "") -> LogView:
         """Several logs in one: merged by time, only the lines that ``query`` asks for; asking again goes on.
 
         Its id is asked for windows, searches, errors and levels like that of a file.
         """
-        return await asyncio.to_thread(reader.view, query)
+        return await asyncio.to_thread(reader.view, asked)
 
     @get("/logs/{log_id:str}/window")
     async def window(
