@@ -185,7 +185,7 @@ async def test_the_item_is_done_again_in_its_run_or_in_a_new_one(
             assert ("move", RUN, ItemMove(items=(ITEMS[1],), where="again")) in engine.asked
             await until(pilot, lambda: f"{ITEMS[1]} will be done again." in told)
         else:
-            assert ("start", StartRun(job="transcribe", items=(ITEMS[1],))) in engine.asked
+            assert ("start", StartRun(job="transcribe", items=(ITEMS[1],), again=True)) in engine.asked
         await pilot.press("t")
         single = ("start", StartRun(job="transcribe", mode="single", item=ITEMS[1]))
         await until(pilot, lambda: single in engine.asked)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from nightdesk.model.desk import RunChanged
 from nightdesk.model.errors import NightdeskError
-from nightdesk.model.items import ItemRow
+from nightdesk.model.items import ItemPage, ItemRow
 from nightdesk.model.job import ItemMove, StartRun
 from nightdesk.tui.app import Viewer
 from nightdesk.tui.glyphs import UNICODE
@@ -132,7 +135,7 @@ async def test_after_the_end_of_a_run_a_new_one_does_the_chosen_items_again() ->
         await pilot.press("f", "s")
         await pilot.press("space", "a")
         await until(pilot, lambda: bool(engine.asked))
-        assert engine.asked == [("start", StartRun(job="transcribe", items=(name(1),)))]
+        assert engine.asked == [("start", StartRun(job="transcribe", items=(name(1),), again=True))]
         await pilot.press("r")
         await until(pilot, lambda: len(engine.asked) == 2)
         assert engine.asked[1] == ("start", StartRun(job="transcribe", retry=True))
@@ -240,3 +243,23 @@ def test_hostile_names_and_failures_stay_one_harmless_line() -> None:
     cells = item_line(row, ItemEngine(20).run, NOW, UNICODE).cells
     assert len(cells) == 8
     assert query_of("r", 'a "b", c') == 'run:r item:"a \\"b\\", c"'
+
+
+async def test_a_choice_made_while_the_first_parts_are_on_their_way_is_shown() -> None:
+    engine = ItemEngine(60)
+    held, real, asked = asyncio.Event(), engine.item_page, list[str]()
+
+    async def late(run_id: str, **wanted: Any) -> ItemPage:
+        asked.append(wanted["sort"])
+        await held.wait()
+        return await real(run_id, **wanted)
+
+    engine.item_page = late  # type: ignore[method-assign]  # - the engine that the viewer asks, slowed down
+    app = viewer(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "transcribe" in screen_text(app))
+        app.push_screen(RunItemsScreen(RUN))
+        await until(pilot, lambda: asked and isinstance(app.screen, RunItemsScreen))
+        await pilot.press("o", "o")
+        held.set()
+        await until(pilot, lambda: "took" in asked[-1] and "part_000001" in screen_text(app))

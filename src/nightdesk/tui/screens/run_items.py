@@ -70,7 +70,7 @@ new run of just those items.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("F", "failure", "why it failed", id="run_items.failure", tooltip="Show why it failed"),
         # At once, so that what is typed right behind it is text already.
-        Binding("slash", "words", "filter", key_display="/", priority=True, id="run_items.filter", tooltip="Look for words"),
+        Binding("slash", "words", "filter", key_display="/", priority=True, id="run_items.filter", tooltip="By words"),
         Binding("v", "view(1)", "state", id="run_items.state", tooltip="Show the items of the next state"),
         Binding("V", "view(-1)", "State before", show=False, id="run_items.state_before"),
         Binding("o", "order", "order", id="run_items.order", tooltip="Sort in the next way"),
@@ -155,8 +155,12 @@ new run of just those items.
 
         def take(answer: Any) -> None:
             self._asking -= 1
-            if self.query(Grid) and window is self.window:
+            if not self.query(Grid):
+                return
+            if window is self.window:
                 self._take(answer)
+            else:
+                self._look_around()  # it held up the questions about what is listed now
 
         call = lambda engine: engine.item_page(run, **wanted._asdict())  # noqa: E731 - it has to be given twice its values
         self.post_message(Ask(call, take))
