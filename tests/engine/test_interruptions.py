@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from nightdesk.client.desk import Desk
+from nightdesk.core import markers
 from nightdesk.core.jobs import advance
 from nightdesk.core.plans import plan_run
-from nightdesk.core.run_events import Admitted, Launched
+from nightdesk.core.run_events import Admitted, Ended, Launched, Record
 from nightdesk.engine.jobs.book import create_run
 from nightdesk.engine.jobs.keeper import BEGUN
 from nightdesk.engine.jobs.runs import AttemptFolder, RunFolder
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.model.config import DeskConfig, JobSection
-from nightdesk.model.job import Run, StartRun
+from nightdesk.model.job import Failure, Run, StartRun
 from tests.engine.test_supervisor import play
 
 RESULT = b'{"serial":1,"started_ns":1000,"ended_ns":2000,"exit_status":0}\n'
@@ -177,3 +180,32 @@ def test_a_record_that_a_crash_cut_spoils_no_other(tmp_path: Path) -> None:
             ]
 
     play(scene())
+
+
+def test_what_the_last_attempt_of_an_ended_run_left_is_ended_by_the_next_engine(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path, a=JobSection(command="x {item}", items="*.x"))
+    folder, _ = launched(desk, "a", "one")
+    work = folder.load()
+    assert work is not None
+    broken = Failure(kind="error", evidence="x")
+    work, commands = advance(work, Ended(1, time.time_ns(), exit_status=1, failure=broken))
+    assert work.run.state == "failed" and work.ledger.sweeps
+    folder.append_items(command.record for command in commands if isinstance(command, Record))
+    folder.save(work)
+    marks = {markers.RUN: folder.run_id, markers.ATTEMPT: "1", markers.DESK: str(tmp_path)}
+    left = subprocess.Popen(
+        [sys.executable, "-S", "-c", "import time; time.sleep(60)"], env={**os.environ, **marks}
+    )
+
+    async def scene() -> None:
+        async with engine(desk):
+            async with asyncio.timeout(20):
+                while left.poll() is None or (stored := folder.load()) is None or stored.ledger.sweeps:
+                    await asyncio.sleep(0.01)
+
+    try:
+        play(scene())
+        assert left.returncode == -9
+    finally:
+        left.kill()
+        left.wait()

@@ -155,6 +155,24 @@ def test_an_output_that_the_check_refuses_is_made_again(tmp_path: Path) -> None:
     play(scene())
 
 
+def test_a_check_that_was_killed_says_nothing_about_the_output_and_is_made_again(tmp_path: Path) -> None:
+    make(tmp_path, "a")
+    check = python(
+        "import os, sys; new = os.open('checks', os.O_WRONLY | os.O_CREAT | os.O_APPEND); os.write(new, b'x')\n"
+        "if os.path.getsize('checks') < 3: os.kill(os.getpid(), 9)"
+    )
+
+    async def scene() -> None:
+        section = job(python(COPY, "{item}"), items="*.txt", outputs="{stem}.out", check=check)
+        async with working(tmp_path, a=section) as world:
+            run = await world.ended(await world.start("a"))
+            (record,) = records(run)
+            assert (record["state"], record["attempts"]) == ("done", 1)
+            assert (tmp_path / "checks").read_text() == "xxx"
+
+    play(scene())
+
+
 def test_retry_does_only_what_failed_or_was_not_reached(tmp_path: Path) -> None:
     make(tmp_path, "abc")
     code = "import sys, os; print(sys.argv[1]); sys.exit(sys.argv[1] == 'b.txt' and not os.path.exists('mended'))"

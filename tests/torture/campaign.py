@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from nightdesk.model.errors import NightdeskError
-from nightdesk.model.job import ENDED, Run, RunAction, StartRun
+from nightdesk.model.job import ENDED, ItemMove, Run, RunAction, StartRun
 from tests.torture.place import Place, quietly, until
 from tests.torture.truth import Round, faults_of
 
@@ -23,6 +24,7 @@ KINDS = ("ok", "ok", "ok", "slow", "slow", "tree", "bad", "flaky", "invalid")
 LONGEST_PAUSE = 0.4
 LOOK_PAUSE = 0.05
 """Between two questions after a run: who asks all the time only slows the machine."""
+MOVES: tuple[Literal["first", "last", "skip", "again"], ...] = ("first", "last", "skip", "again", "again")
 WEIGHTS = {"command killed": 9, "keeper killed": 6, "keeper and engine killed": 4, "paused, engine killed": 3}
 """Beside the 2 of all others: what ends processes of the run is what it is about."""
 
@@ -78,6 +80,7 @@ class Campaign:
             "paused, engine killed": self._pause_and_kill,
             "held": partial(self._act, "hold"),
             "resumed": partial(self._act, "resume"),
+            "items moved": self._move_items,
             "stopped": partial(self._act, "stop"),
             "stopped, engine killed": self._stop_and_kill,
         }
@@ -236,6 +239,15 @@ class Campaign:
 
     def _act(self, action: RunAction, this: Round) -> None:
         quietly(lambda: self.place.ask(lambda: self.place.engine.act(this.run_id, action)))
+
+    def _move_items(self, this: Round) -> None:
+        """By hand: first, last, put aside, again."""
+        where = self._chance.choice(MOVES)
+        chosen = tuple(self._chance.sample(this.items, self._chance.randint(1, 3)))
+        if where == "skip":
+            this.put_aside.update(chosen)
+        move = ItemMove(items=chosen, where=where)
+        quietly(lambda: self.place.ask(lambda: self.place.engine.move_items(this.run_id, move)))
 
     def _pause_and_kill(self, this: Round) -> None:
         self._act_and_kill("pause", this)

@@ -33,7 +33,8 @@ and end in a file that the desk never touches.
 
 After each round:
 
-- every item is done, failed with its record, or still waiting where the run was stopped;
+- every item is done, failed with its record, or still waiting where the run was stopped; one that was wanted again is
+  over once more, one that was put aside has a record of that;
 - every execution has its own attempt number, an item was begun as often as its record says (an attempt whose keeper
   or command was killed before its first statement may be missing), and no two executions of an item overlap;
 - an item is done by an attempt that ended with 0; a failed one says the true status and reason; the exit status of

@@ -73,7 +73,7 @@ Step: TypeAlias = tuple[Work, tuple[Command, ...]]
 def advance(work: Work, event: Event) -> Step:
     """The run after ``event``, and what has to be done. An event that comes too late changes nothing."""
     if work.run.state in ENDED:
-        return work, ()
+        return (without_sweep(work, event.serial) if isinstance(event, Swept) else work), ()
     after, commands = _advanced(work, event)
     if after.run.expected_ns is not None and (after.run.state != "waiting" or after.ledger.admitted):
         after = after.with_run(expected_ns=None)

@@ -383,8 +383,7 @@ class RunDriver:
                 serial = attempt.serial if self.work.plan.parallel > 1 else None
                 self._around.spawn(self.obey_locked((Signal("stop", serial),)))
         ledger = self.work.ledger
-        for sweep in ledger.sweeps:
-            self._around.spawn(self.obey_locked((Signal("kill", sweep.serial, sweep.root),)))
+        self.go_on_sweeping()
         if ledger.ending:
             self._around.spawn(self.obey_locked((Signal(ledger.ending),)))
         elif ledger.pausing or (self.work.run.state == "paused" and ledger.attempts):
@@ -392,6 +391,11 @@ class RunDriver:
             self._around.spawn(self.obey_locked((Signal("pause"),)))
         if self._is_behind:
             self._around.spawn(self._write_later())
+
+    def go_on_sweeping(self) -> None:
+        """What is left of attempts that are over is ended, also where the whole run is over."""
+        for sweep in self.work.ledger.sweeps:
+            self._around.spawn(self.obey_locked((Signal("kill", sweep.serial, sweep.root),)))
 
     def let_go(self) -> None:
         """Watch no longer. Keepers and commands go on."""

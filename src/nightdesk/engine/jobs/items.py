@@ -19,6 +19,7 @@ from nightdesk.model.errors import UsageError
 
 COMMAND_SECONDS = 60.0
 """A command that lists items, or checks one output, has so long."""
+CHECKS = 3
 
 
 def find_items(folder: Path, source: str | ItemsSource | None) -> tuple[str, ...]:
@@ -159,26 +160,37 @@ def _staleness(output: Path) -> str:
 
 
 def check_output(plan: Plan, index: int, run_dir: Path) -> str | None:
-    """Why the job's check does not accept the output of an item; None where it does."""
+    """Why the job's check does not accept the output of an item; None where it does.
+
+    A check that was killed says nothing about the output: it is made again, a few times.
+    """
     item = (plan.items or ())[index]
     arguments = fill(plan.check, item=item, index=index + 1, run_dir=str(run_dir))
     try:
-        done = subprocess.run(
-            arguments,
-            cwd=plan.folder,
-            env={**os.environ, **plan.env, markers.RUN: run_dir.name, markers.JOB: plan.job},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
+        done, made = _checked(plan, arguments, run_dir), 1
+        while done.returncode < 0 and made < CHECKS:
+            done, made = _checked(plan, arguments, run_dir), made + 1
     except (OSError, subprocess.TimeoutExpired) as fault:
         return f"The check of its output could not be made: {fault}."
     if done.returncode == 0:
         return None
+    if done.returncode < 0:
+        return f"The check of its output was ended by signal {-done.returncode}, {CHECKS} times."
     said = done.stdout.decode("utf-8", "replace").strip().splitlines()
     return f"The check of its output ended with {done.returncode}{': ' + said[-1] if said else ''}."
+
+
+def _checked(plan: Plan, arguments: tuple[str, ...], run_dir: Path) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        arguments,
+        cwd=plan.folder,
+        env={**os.environ, **plan.env, markers.RUN: run_dir.name, markers.JOB: plan.job},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
 
 
 def missing_output(plan: Plan, index: int) -> str | None:

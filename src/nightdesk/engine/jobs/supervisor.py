@@ -97,6 +97,8 @@ class Supervisor:
         self._keep_failure = on_attempt_failed
         self._early: list[EndedAttempt] = []
         """Failed attempts of the time before ``run``."""
+        self._unswept: list[RunDriver] = []
+        """Ended runs of which something may be left."""
         self._book = RunBook()
         self._group: asyncio.TaskGroup | None = None
         self.running = asyncio.Event()
@@ -249,6 +251,8 @@ class Supervisor:
         for work, folder in await asyncio.to_thread(stored_runs, self._desk.runs):
             if work.run.state in ENDED:
                 self._book.add_ended(work.run)
+                if work.ledger.sweeps:
+                    self._unswept.append(RunDriver(work, folder, self._around))
                 continue
             driver = RunDriver(work, folder, self._around)
             self._book.add(driver)
@@ -331,6 +335,8 @@ class Supervisor:
         """What was being stopped still is, and keepers that nobody watches are watched again."""
         for driver in self._book.active.values():
             driver.go_on()
+        while self._unswept:
+            self._unswept.pop().go_on_sweeping()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         guarded = _guarded(work)
