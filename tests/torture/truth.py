@@ -104,7 +104,7 @@ def _item_faults(this: Round, side: Side, record: ItemRecord, tries: int) -> lis
         known = said[0] == kind_said and words in said[1]
         # its other attempts were killed before their first statement, so this was its first execution
         # the check of its output carries the marker of the run too, and was killed each time
-        known |= said[0] == "invalid_output" and "ended by signal" in said[1] and this.kills > 1
+        known |= said[0] == "invalid_output" and "ended by signal" in said[1] and this.kills > 2
         known |= kind == "flaky" and deciding == 75 and len(begun) == 1 and "exit status 75" in said[1]
         if not (known or (said[0] in STRUCK and this.kills) or (kind == "hang" and said[0] == "timeout")):
             faults.append(f"{item} failed for a wrong reason: {said}, its attempts ended {ended}")
