@@ -95,7 +95,7 @@ def run_facts(run: Run) -> list[tuple[str, Cell]]:
         ("folder", Cell(run.folder)),
         ("log", Cell(run.log_path or UNKNOWN)),
         ("process", Cell(str(run.process.pid) if run.process and run.state not in ENDED else UNKNOWN)),
-        ("ended", Cell(f"{moment(run.ended_ns)}  {_exit_words(run)}")),
+        ("ended", Cell(f"{moment(run.ended_ns)}  {_exit_words(run)}" if run.state in ENDED else UNKNOWN)),
         ("attempt", Cell(f"{run.attempt}{', by the fallback command' if run.fallback else ''}")),
     ]
     if run.items_total is not None:
