@@ -68,6 +68,7 @@ class Campaign:
             "keeper killed": self._kill_keeper,
             "keeper and engine killed": self._kill_both,
             "command killed": self._kill_command,
+            "everything killed": self._kill_everything,
             "viewer killed": self._kill_viewer,
             "verb killed": self._kill_verb,
             "two engines at once": self._race,
@@ -202,6 +203,14 @@ class Campaign:
         if commands := self.place.of_run(this.run_id):
             _kill(self._chance.choice(commands))
             this.kills += 1
+
+    def _kill_everything(self, this: Round) -> None:
+        """As a loss of power does."""
+        self.place.kill_engine()
+        for pid in (*self.place.keepers(), *self.place.of_run(this.run_id)):
+            _kill(pid)
+            this.kills += 1
+        self.place.up()
 
     def _kill_viewer(self, this: Round) -> None:
         """Kill the client of the round before, start the next."""
