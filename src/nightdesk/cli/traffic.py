@@ -157,6 +157,8 @@ def _print_exchange(exchange: Exchange, feedback: Feedback) -> None:
 
 
 def _parts(exchange: Exchange) -> list[tuple[str, str]]:
+    from nightdesk.model.exchange import error_text
+
     prompt = exchange.prompt
     parts: list[tuple[str, str | None]] = []
     if prompt:
@@ -165,7 +167,7 @@ def _parts(exchange: Exchange) -> list[tuple[str, str]]:
     parts += [("thinking", exchange.thinking), ("reply", exchange.text)]
     parts += [(f"tool call {call.name}", str(call.arguments)) for call in exchange.tool_calls]
     if exchange.error is not None:
-        parts.append(("error", str(exchange.error)))
+        parts.append(("error", error_text(exchange.error)))
     return [(title, text) for title, text in parts if text]
 
 

@@ -236,6 +236,21 @@ TAIL_CHARS = 240
 """Enough to fill what is left of a 300-column line."""
 
 
+def error_text(error: Json) -> str:
+    """The sentence in an error, whatever object it is wrapped in; the object itself where it has none."""
+    for _ in range(4):
+        if isinstance(error, dict) and (inner := error.get("message") or error.get("error")):
+            error = inner
+        elif isinstance(error, str) and error.startswith('{"'):
+            try:
+                error = msgspec.json.decode(error)
+            except (msgspec.DecodeError, RecursionError, ValueError):
+                break
+        else:
+            break
+    return error if isinstance(error, str) else "" if error is None else str(error)
+
+
 def row_of(exchange: Exchange) -> ExchangeRow:
     """The line for the list; cost is independent of the length of the reply."""
     reply = exchange.text or exchange.thinking
@@ -263,7 +278,7 @@ def row_of(exchange: Exchange) -> ExchangeRow:
         reply_tokens=exchange.reply_tokens,
         generation_ns=exchange.generation_ns,
         missing=exchange.missing_bytes.request + exchange.missing_bytes.response,
-        error=None if exchange.error is None else str(exchange.error)[:TAIL_CHARS],
+        error=None if exchange.error is None else error_text(exchange.error)[:TAIL_CHARS],
         done_reason=exchange.done_reason,
         request_bytes=exchange.request_bytes,
         response_bytes=exchange.response_bytes,

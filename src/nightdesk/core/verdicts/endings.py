@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from nightdesk.core.verdicts.facts import (
     asked_limit,
-    error_text,
     has_content,
     is_inference,
     is_short_on_purpose,
@@ -18,7 +17,7 @@ from nightdesk.core.verdicts.facts import (
 )
 from nightdesk.core.verdicts.json_replies import is_complete_json, wanted_json
 from nightdesk.core.verdicts.thresholds import Thresholds
-from nightdesk.model.exchange import Exchange, Verdict
+from nightdesk.model.exchange import Exchange, Verdict, error_text
 from nightdesk.model.units import format_duration
 
 CANCELLED = 499

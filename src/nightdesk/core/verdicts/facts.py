@@ -6,7 +6,6 @@ import re
 
 import msgspec
 
-from nightdesk.model.base import Json
 from nightdesk.model.exchange import Exchange, Prompt, Verdict, VerdictKind
 
 INFERENCE = frozenset({"chat", "generate"})
@@ -102,21 +101,6 @@ def tool_size(prompt: Prompt) -> int:
 def has_images(prompt: Prompt) -> bool:
     """True where images take part of the context."""
     return bool(prompt.images) or any(message.images for message in prompt.messages)
-
-
-def error_text(error: Json) -> str:
-    """The sentence in an error, whatever object it is wrapped in."""
-    for _ in range(4):
-        if isinstance(error, dict):
-            error = error.get("message") or error.get("error") or ""
-        elif isinstance(error, str) and error.startswith('{"'):
-            try:
-                error = msgspec.json.decode(error)
-            except (msgspec.DecodeError, RecursionError):
-                break
-        else:
-            break
-    return error if isinstance(error, str) else "" if error is None else str(error)
 
 
 def quoted(text: str, limit: int = 60) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from nightdesk.core.foreign import safe, safe_line
 from nightdesk.model.conversation import Conversation, Turn
-from nightdesk.model.exchange import Message
+from nightdesk.model.exchange import Message, error_text
 from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_count, format_duration
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.text import Cell, Tone
@@ -137,7 +137,7 @@ def _words(turn: Turn, glyphs: Glyphs) -> Cell:
     """Verdicts, then item and what the client said first."""
     marks = "".join(f"{glyphs.verdict} {verdict.kind.replace('_', ' ')}  " for verdict in turn.verdicts)
     if turn.error is not None:
-        marks += f"{glyphs.fail} {safe_line(str(turn.error), 80)}  "
+        marks += f"{glyphs.fail} {safe_line(error_text(turn.error), 80)}  "
     said = next((message.content for message in turn.new if message.content), "")
     lead = "again  " if turn.unchanged else ""
     lead += "" if turn.replay_of is None else f"replay of {turn.replay_of}  "
@@ -159,7 +159,7 @@ def turn_lines(turn: Turn, glyphs: Glyphs) -> Lines:
             (safe_line(verdict.evidence), ""),
         )
     if turn.error is not None:
-        yield ((f"{glyphs.fail} {safe_line(str(turn.error), 2000)}", "bad"),)
+        yield ((f"{glyphs.fail} {safe_line(error_text(turn.error), 2000)}", "bad"),)
     yield ()
     if turn.system is not None:
         yield _heading("system" if turn.continues is None else "system, changed", glyphs)
