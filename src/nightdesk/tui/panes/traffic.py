@@ -43,7 +43,8 @@ from nightdesk.tui.widgets.grid import Grid, Row, layout_columns
 if TYPE_CHECKING:
     from nightdesk.core.completion import Suggestion
 
-CACHED = 4000
+CACHED = 400
+"""Lines that stay drawn; each is a dozen objects that the garbage collector looks at again and again."""
 ROOMY = 40
 """Cells of text from which on a line itself says what is wrong."""
 LEAST_FOR_TOTALS = 8
@@ -102,7 +103,8 @@ def empty_look(ports: str, source: SourceState | None) -> Look:
     if source.label == "file":
         return Look("empty", "No exchange with a model server is in this capture.", source.message or "")
     lines = [source.message] if source.message else []
-    lines.append("Whatever talks to a model server there appears here; no program has to be changed for it.")
+    if "relay" not in source.label:
+        lines.append("Whatever talks to a model server there appears here; no program needs a change.")
     where = f" ({source.label})" if source.label else ""
     return Look("empty", f"No exchange yet on {ports}{where}.", "\n".join(lines))
 
