@@ -80,3 +80,70 @@ def copy_and_save(screen: Screen, world: World) -> None:
     walk(screen, Step(("Enter",), ("saved as",)))
     until(file.exists, "the saved reply")
     assert file.read_text().strip()
+
+
+def open_capture(screen: Screen, file: Path, shows: str) -> None:
+    """Open a capture from the shell."""
+    screen.type(f"clear; {NIGHTDESK} open {shlex.quote(str(file))}")
+    screen.wait_for(file.name[:20], shows, "q leave")
+
+
+def inspect(screen: Screen, query: str, *steps: Step) -> None:
+    """Open the first exchange that a filter finds, take the steps, and go back to the list."""
+    screen.press("/", "C-u", *query, "Enter")
+    screen.wait_for("found", f"/{query} ")
+    walk(screen, Step(("Enter",), ("Exchange ", "Overview")), *steps, Step(("Escape",), (f"/{query} ",)))
+
+
+@pytest.mark.skipif(not CAPTURE.exists(), reason="the recorded captures are not here")
+def test_tools_thinking_images_errors_other_dialects_and_damage_are_shown_as_recorded(world: World) -> None:
+    screen = world.screen(110, 36)
+    open_capture(screen, RECORDED / "05-tools-and-format.pcap", "21 exchanges")
+    inspect(
+        screen,
+        "id:6",
+        Step(("3",), ("▸── thinking", "── text", "tool call get_weather", '"city": "Tōkyō"')),
+        Step(("f",), ("▾── thinking",)),
+        Step(("2",), ("── tools  3", '"name": "get_weather"')),
+    )
+    screen.press("q")
+    screen.wait_for("capture closed")
+    open_capture(screen, RECORDED / "09-errors.pcap", "52 exchanges")
+    inspect(screen, "id:29", Step(("2",), ("268 B", "67fc1e9e")))
+    inspect(screen, "id:44", Step(("1",), ("▲ server error", "→", "unexpected EOF", "✗ failed")))
+    walk(
+        screen,
+        Step(("r",), ("Replay of exchange 44", "it is no model server of this desk")),
+        Step(("Escape",), ("/id:44 ",), hides="Replay of"),
+        Step(("x",), ("This exchange is over",)),
+    )
+    screen.press("q")
+    screen.wait_for("capture closed")
+    open_capture(screen, RECORDED / "07-openai-anthropic-compat.pcap", "29 exchanges")
+    inspect(
+        screen,
+        "id:3",
+        Step(("1",), ("openai chat", "/v1/chat/completions", "✓ complete")),
+        Step(("3",), ("── thinking", "── text")),
+        Step(("4",), ("chat.completion.chunk",)),
+    )
+    inspect(
+        screen,
+        "id:22",
+        Step(("1",), ("anthropic chat", "/v1/messages", "✓ complete")),
+        Step(("3",), ("── thinking", "── text")),
+        Step(("4",), ("max_tokens",)),
+        Step(("f",), ("message_start",)),
+    )
+    screen.press("q")
+    screen.wait_for("capture closed")
+    open_capture(screen, RECORDED / "damaged" / "01-generate-stream.a-lost1pct.pcap", "11 exchanges")
+    inspect(
+        screen,
+        "state:incomplete",
+        Step(("3",), ("⟨", "bytes missing⟩")),
+        Step(("6",), ("never came to the capture", "? incomplete")),
+    )
+    screen.press("q")
+    screen.wait_for("capture closed")
+    until(lambda: not world.ours(), "nothing to be left")
