@@ -87,7 +87,7 @@ def print_profile(made: Profile) -> None:
 
 def summary_lines(made: Profile) -> list[str]:
     """Counts, sums and the clock."""
-    from nightdesk.model.units import format_count, format_duration
+    from nightdesk.model.units import counted, format_count, format_duration
 
     total = made.total
     running = f", {total.running} running" if total.running else ""
@@ -96,7 +96,7 @@ def summary_lines(made: Profile) -> list[str]:
     covered = format_duration(total.covered_ns)
     span = format_duration(total.last_ns - total.first_ns)
     return [
-        f"{total.count} exchanges{running}{errors}{replays}",
+        f"{counted(total.count, 'exchange')}{running}{errors}{replays}",
         f"{format_duration(total.parts.total_ns)} in exchanges, {covered} of {span} on the clock; "
         f"client pauses {format_duration(total.pause_ns)}",
         f"{format_count(total.prompt_tokens)} tokens in, {format_count(total.reply_tokens)} out",

@@ -19,6 +19,11 @@ def format_bytes(value: int | None) -> str:
     raise AssertionError("unreachable")
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 line``, ``1,234 lines``: for nouns that take an s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def format_count(value: int | None) -> str:
     """A count in at most five characters: ``812``, ``3.1k``, ``1.2M``."""
     if value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.exchange import Exchange
-from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_count, format_duration
+from nightdesk.model.units import NS, UNKNOWN, counted, format_bytes, format_count, format_duration
 from nightdesk.tui.inspector import spans
 from nightdesk.tui.inspector.prose import (
     EMPTY,
@@ -124,7 +124,7 @@ def _sizes(exchange: Exchange) -> Lines:
         ("sent", exchange.request_bytes, missing.request),
         ("received", exchange.response_bytes, missing.response),
     ):
-        pieces = f"{exchange.fragments:,} fragments" if name == "received" else ""
+        pieces = counted(exchange.fragments, "fragment") if name == "received" else ""
         gone = f"{format_bytes(lost)} not captured" if lost else pieces
         yield fact(name, format_bytes(size), "warn" if lost else "", gone)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.exchange import Exchange, Image, Message, ToolCall
-from nightdesk.model.units import format_bytes
+from nightdesk.model.units import counted, format_bytes
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.inspector.context import prompt_lines
 from nightdesk.tui.inspector.jsontree import tree
@@ -57,7 +57,7 @@ def prompt(exchange: Exchange, setting: Setting) -> Lines:
 
 def characters(text: str) -> str:
     """``12,300 characters``"""
-    return f"{len(text):,} characters"
+    return counted(len(text), "character")
 
 
 def glimpse(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.exchange import Exchange
+from nightdesk.model.units import counted
 from nightdesk.tui.inspector.markdown import rendered
 from nightdesk.tui.inspector.prompt import characters, thinking_lines, tool_call_lines
 from nightdesk.tui.inspector.prose import (
@@ -37,7 +38,7 @@ def response(exchange: Exchange, setting: Setting) -> Lines:
         yield from text_lines(exchange.text) if setting.is_raw else _markdown(exchange.text, setting)
     yield from tool_call_lines(exchange.tool_calls, "reply", glyphs)
     if exchange.statuses:
-        yield heading("status", glyphs, f"{len(exchange.statuses):,} lines")
+        yield heading("status", glyphs, counted(len(exchange.statuses), "line"))
         yield from (Line(((safe_line(status), ""),)) for status in exchange.statuses[-STATUSES:])
     if exchange.embeddings is not None:
         yield fact("embeddings", f"{exchange.embeddings.count:,} of {exchange.embeddings.dims:,} dimensions")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.process import ProcessRef
-from nightdesk.model.units import UNKNOWN, format_bytes, format_duration
+from nightdesk.model.units import UNKNOWN, counted, format_bytes, format_duration
 from nightdesk.tui.inspector.prose import (
     EMPTY,
     SHORT,
@@ -58,7 +58,7 @@ def _bytes(exchange: Exchange, setting: Setting) -> Lines:
         ("request", exchange.request_bytes, missing.request, exchange.request_sha256),
         ("response", exchange.response_bytes, missing.response, exchange.response_sha256),
     ):
-        yield fact(name, format_bytes(size), "", f"{size:,} bytes  sha256 {digest}")
+        yield fact(name, format_bytes(size), "", f"{counted(size, 'byte')}  sha256 {digest}")
         if lost:
             yield fact("  missing", format_bytes(lost), "warn", f"{lost:,} bytes never came to the capture")
         else:
@@ -93,8 +93,8 @@ def _headers(exchange: Exchange, setting: Setting) -> Lines:
         first = "" if name == "request" else f" {UNKNOWN if exchange.status is None else exchange.status}"
         if name == "request":
             first = f" {exchange.method or '?'} {exchange.path or UNKNOWN}"
-        hidden = f"{len(sent)} headers"
-        yield fold(f"headers.{name}", f"{name}{first}", setting.glyphs, f"{len(sent)} headers", hidden=hidden)
+        hidden = counted(len(sent), "header")
+        yield fold(f"headers.{name}", f"{name}{first}", setting.glyphs, hidden, hidden=hidden)
         if not sent:
             yield sentence("None were recorded.", depth=1)
         for key, value in sent[:HEADERS]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from nightdesk.client.mirror import Mirror
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.process import ProcessRow
-from nightdesk.model.units import UNKNOWN, format_bytes, format_duration, format_percent
+from nightdesk.model.units import UNKNOWN, counted, format_bytes, format_duration, format_percent
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.processes_columns import ORDERS, columns_for
 from nightdesk.tui.text import Cell, Tone
@@ -231,5 +231,5 @@ def _owner_cell(row: ProcessRow, glyphs: Glyphs) -> Cell:
 
 
 def _fold_row(count: int, columns: tuple[Column, ...], glyphs: Glyphs) -> Row:
-    words = Cell(f"{glyphs.folded} {count} others", "muted", (("  a shows them", "faint"),))
+    words = Cell(f"{glyphs.folded} {counted(count, 'other')}", "muted", (("  a shows them", "faint"),))
     return Row(FOLD, (*(Cell("") for _ in columns[:-1]), words))

@@ -36,7 +36,9 @@ def facts(detail: ItemDetail) -> list[tuple[str, Cell]]:
         ]
     began = moment(row.started_ns) if row.started_ns else UNKNOWN
     took = format_duration(row.took_ns) if row.took_ns is not None else UNKNOWN
-    told.append(("began", Cell(f"{began}, took {took}, tries {row.attempts}")))
+    told.append(
+        ("began", Cell(f"{began}, took {took}, {row.attempts} {'try' if row.attempts == 1 else 'tries'}"))
+    )
     told.append(("exchanges", Cell(_exchange_words(detail))))
     if row.fallback:
         told.append(("by", Cell("the job's fallback command")))
@@ -52,7 +54,7 @@ def _exchange_words(detail: ItemDetail) -> str:
     if detail.exchanges is None:
         return UNKNOWN
     if not detail.exchanges:
-        return "none was seen"
+        return "none seen"
     prompt, reply = detail.prompt_tokens or 0, detail.reply_tokens or 0
     return f"{detail.exchanges}, {format_count(prompt)} prompt and {format_count(reply)} reply tokens"
 

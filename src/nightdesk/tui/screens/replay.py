@@ -29,7 +29,7 @@ from nightdesk.core.replays import (
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspection import OfferedModel, ReplayRequest
-from nightdesk.model.units import UNKNOWN, format_bytes
+from nightdesk.model.units import UNKNOWN, counted, format_bytes
 from nightdesk.tui.link import Engine
 from nightdesk.tui.text import Cell, line
 from nightdesk.tui.widgets.grid import Column, Grid, Row
@@ -182,7 +182,7 @@ class ReplayScreen(Sheet[ReplayRequest]):
             field.value = values.get(name, "")
         text = prompt_text(body)
         cut = f", the first {PROMPT_SHOWN:,} shown" if len(text) > PROMPT_SHOWN else ""
-        title = f"{self.glyphs.dash * 2} prompt  {len(text):,} characters{cut}"
+        title = f"{self.glyphs.dash * 2} prompt  {counted(len(text), 'character')}{cut}"
         self.query_one("#prompt-title", Static).update(line(Cell(title, "muted")))
         shown = safe(text[:PROMPT_SHOWN]).expandtabs(4) if prompt_place(body) else UNKNOWN
         self.query_one(Page).show([((row, ""),) if row else () for row in shown.split("\n")], from_top=True)

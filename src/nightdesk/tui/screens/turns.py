@@ -10,7 +10,7 @@ import msgspec
 from nightdesk.core.foreign import safe, safe_line
 from nightdesk.model.conversation import Conversation, Turn
 from nightdesk.model.exchange import Message, error_text
-from nightdesk.model.units import NS, UNKNOWN, format_bytes, format_count, format_duration
+from nightdesk.model.units import NS, UNKNOWN, counted, format_bytes, format_count, format_duration
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.text import Cell, Tone
 from nightdesk.tui.widgets.grid import Column, Row
@@ -202,7 +202,7 @@ def _head(turn: Turn, glyphs: Glyphs) -> Lines:
 
 def _message(message: Message, glyphs: Glyphs) -> Lines:
     note = (
-        f"{len(message.images)} images, {format_bytes(sum(one.bytes for one in message.images))}"
+        f"{counted(len(message.images), 'image')}, {format_bytes(sum(one.bytes for one in message.images))}"
         if message.images
         else ""
     )
