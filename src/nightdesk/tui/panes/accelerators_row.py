@@ -180,7 +180,7 @@ def model_rows(servers: Iterable[ModelServer], glyphs: Glyphs) -> tuple[Row, ...
 
 def _model_row(model: LoadedModel, glyphs: Glyphs) -> Row:
     share = cpu_share(model)
-    size = f"{safe_line(model.name, 60):<20}  {format_bytes(model.size_bytes):>7}"
+    size = f"{safe_line(model.name, 60).removesuffix(':latest'):<20}  {format_bytes(model.size_bytes):>7}"
     if share:
         note = Cell(f"{glyphs.warn} {percent(share)} on the CPU", "warn", ((f"  {size}", ""),))
     else:
