@@ -74,6 +74,40 @@ def test_the_client_and_the_light_verbs_load_nothing_heavy() -> None:
     assert not guilty
 
 
+def test_the_viewer_loads_at_its_start_only_what_its_first_picture_needs() -> None:
+    later = {
+        *("statistics", "httpx", "h11", "sqlite3", "xml", "markdown_it", "pygments"),
+        *(
+            "nightdesk.client.api",
+            "nightdesk.client.engine",
+            "nightdesk.core.query",
+            "nightdesk.core.completion",
+        ),
+        *("nightdesk.core.log_formats", "nightdesk.core.moments", "nightdesk.core.apple"),
+        *("nightdesk.core.exchanges", "nightdesk.core.profile", "nightdesk.core.conversations"),
+        *("nightdesk.model.conversation", "nightdesk.model.diagnosis", "nightdesk.model.inspected"),
+        *("nightdesk.model.items", "nightdesk.model.profile", "nightdesk.model.whisper"),
+        "nightdesk.tui.inspector",
+    }
+    screens = {
+        f"nightdesk.tui.screens.{path.stem}" for path in (SOURCE / "nightdesk/tui/screens").glob("*.py")
+    }
+    later |= screens - {"nightdesk.tui.screens.desk", "nightdesk.tui.screens.__init__"}
+    script = "import sys, nightdesk.tui.start, nightdesk.tui.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not later & set(done.stdout.split())
+
+
+def test_the_status_verb_loads_only_what_it_prints() -> None:
+    later = {"asyncio", "statistics", "nightdesk.client.api", "nightdesk.core.faults"}
+    script = (
+        "import sys; from nightdesk.cli import main, output, status; "
+        "from nightdesk.client import desk, engine, launch; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not later & set(done.stdout.split())
+
+
 def test_every_module_can_be_imported_alone() -> None:
     entries = {"nightdesk.engine.jobs.keeper"}
     names = [name for name in modules(".") if not name.endswith("__main__") and name not in entries]

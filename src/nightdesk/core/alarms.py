@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Final
 
-from nightdesk.core.apple import CPU_HIDDEN
 from nightdesk.core.energy import gpu_ratio
 from nightdesk.model.alarm import Alarm
 from nightdesk.model.desk import LoadedModel, ModelServer
 from nightdesk.model.exchange import ExchangeRow
-from nightdesk.model.sample import Device, Sample
+from nightdesk.model.sample import CPU_HIDDEN, Device, Sample
 
 NS: Final = 1_000_000_000
 WINDOW_NS: Final = 90 * NS

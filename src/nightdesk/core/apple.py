@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nightdesk.model.sample import Cpu, CpuTier, Device, Fan, Sample
+from nightdesk.model.sample import CPU_HIDDEN, Cpu, CpuTier, Device, Fan, Sample
 
 ANE_FULL_W: Final = 8.0
 """Assumed power of a fully busy Neural Engine: no counter of its activity exists, a ratio can only be estimated."""
@@ -17,9 +17,6 @@ BUSY_RATIO: Final = 0.01
 _LIMIT: Final = 1e18
 _NS: Final = 1_000_000_000
 
-CPU_HIDDEN: Final = (
-    "The system hides this counter: it reads exactly 0 while cores work (macOS 27 without root)."
-)
 NO_PROCESSOR: Final = "The processor section is missing; it needs the cpu_power sampler."
 INTEL: Final = "This is an Intel Mac: its packages and C-states are not read, only Apple's chips are."
 NO_GPU: Final = "The gpu section is missing; it needs the gpu_power sampler."

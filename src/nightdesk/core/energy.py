@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from statistics import median
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -155,6 +154,8 @@ class IdlePower:
     @property
     def watts(self) -> float | None:
         """The idle use; one from before counts until enough was seen now."""
+        from statistics import median  # not needed at the start of a viewer
+
         return median(self._seen) if len(self._seen) >= LEAST_IDLE else self._before
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nightdesk.core.moments import read_moment
 from nightdesk.model.errors import UsageError
 from nightdesk.model.job import Run
 
@@ -19,6 +18,8 @@ def read_start_ns(text: str, now_ns: int) -> int:
 
     Raises UsageError where it says none, or one that has passed.
     """
+    from nightdesk.core.moments import read_moment
+
     moment = read_moment(text.strip())
     if moment is None or moment.days_ago is not None:
         raise UsageError(f"{text} is no time to start at.", HINT)

@@ -8,6 +8,9 @@ import msgspec
 
 from nightdesk.model.base import Noun
 
+CPU_HIDDEN = "The system hides this counter: it reads exactly 0 while cores work (macOS 27 without root)."
+"""The reason of an unknown power that only the system's administrator may read."""
+
 
 class CpuTier(Noun, frozen=True, kw_only=True):
     """Cores of one kind, named as the system names them."""

@@ -13,34 +13,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.model.base import ProcessKey
-from nightdesk.model.conversation import Conversation
-from nightdesk.model.desk import Change, ExchangeChanged, Snapshot
-from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
-from nightdesk.model.energy import EnergyReport, RunEnergy
+from nightdesk.model.base import prepare_nouns
+from nightdesk.model.desk import ExchangeChanged, Snapshot
 from nightdesk.model.errors import NightdeskError
-from nightdesk.model.exchange import Exchange
-from nightdesk.model.inspected import ProcessDetail, Stacks
-from nightdesk.model.inspection import (
-    CancelHow,
-    CancelReport,
-    CancelWays,
-    ExchangePage,
-    ExchangePlace,
-    ExchangeTotals,
-    Feedback,
-    OfferedModel,
-    Replay,
-    ReplayRequest,
-)
-from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
-from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
-from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
-from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
-from nightdesk.model.profile import Profile
-from nightdesk.model.sample import Sample
 
 if TYPE_CHECKING:
+    from nightdesk.model.base import ProcessKey
+    from nightdesk.model.conversation import Conversation
+    from nightdesk.model.desk import Change
+    from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
+    from nightdesk.model.energy import EnergyReport, RunEnergy
+    from nightdesk.model.exchange import Exchange
+    from nightdesk.model.inspected import ProcessDetail, Stacks
+    from nightdesk.model.inspection import (
+        CancelHow,
+        CancelReport,
+        CancelWays,
+        ExchangePage,
+        ExchangePlace,
+        ExchangeTotals,
+        Feedback,
+        OfferedModel,
+        Replay,
+        ReplayRequest,
+    )
+    from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
+    from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
+    from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
+    from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
+    from nightdesk.model.profile import Profile
+    from nightdesk.model.sample import Sample
     from nightdesk.model.whisper import Transcription
 
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
@@ -248,7 +250,7 @@ class Link:
         while True:
             try:
                 if self.engine is None:
-                    self.engine = await in_thread(self._open)
+                    self.engine = await in_thread(self._prepared)
                 async for item in self.engine.changes():
                     tries = 0
                     self._take(item)
@@ -259,6 +261,12 @@ class Link:
                 self._lose(f"The link to the engine broke: {error!r}", "")
             await self._pause(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
             tries += 1
+
+    def _prepared(self) -> Engine:
+        """An engine, and all nouns that it talks in: the viewer itself loads few of them at its start."""
+        engine = self._open()
+        prepare_nouns()
+        return engine
 
     def _take(self, item: Snapshot | Change) -> None:
         if isinstance(item, Snapshot):

@@ -12,11 +12,11 @@ from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import RunAction
 from nightdesk.tui.asks import OpenTrial, RunActionRequested, StartRequested
 from nightdesk.tui.panes.jobs import JobsPane
-from nightdesk.tui.screens.confirm import ConfirmScreen, Question
 
 if TYPE_CHECKING:
     from nightdesk.tui.app import Viewer
     from nightdesk.tui.link import Engine
+    from nightdesk.tui.screens.confirm import Question
 
 T = TypeVar("T")
 
@@ -33,6 +33,8 @@ async def run_action(app: Viewer, asked: RunActionRequested) -> None:
     """Pause, resume, stop or kill a run."""
     engine = app.engine
     if asked.action in ("stop", "kill"):
+        from nightdesk.tui.screens.confirm import Question
+
         members = await engine.run_tree(asked.run)
         if not await _agreed(app, Question(asked.action, f"run {asked.run}", members)):
             return
@@ -53,6 +55,8 @@ def under_way(app: Viewer, subject: str, words: str) -> Iterator[None]:
 
 
 async def _agreed(app: Viewer, question: Question) -> bool:
+    from nightdesk.tui.screens.confirm import ConfirmScreen
+
     screen: Screen[bool] = ConfirmScreen(question)
     return await app.push_screen_wait(screen)
 

@@ -11,7 +11,6 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from nightdesk.core.moments import read_moment
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.logs import LogFile, LogLevels, LogSearch, LogViewFile, LogWindow
 from nightdesk.model.units import NS
@@ -233,6 +232,7 @@ class LogDeeds(Pane[View]):
         lines = self.log_lines
         lines.following = False
         self.show_marks()
+        lines.fold_again()
         lines.show(self.buffer.lines)
         lines.point_at(0)
         self.ask_lines(self.buffer.older())
@@ -245,6 +245,8 @@ class LogDeeds(Pane[View]):
         self.app.push_screen(GoToScreen(), self._go_to)
 
     def _go_to(self, text: str | None) -> None:
+        from nightdesk.core.moments import read_moment
+
         file = self.shown_file
         if not text or file is None:
             return

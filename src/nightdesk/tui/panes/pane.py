@@ -165,7 +165,7 @@ class Pane(Vertical, Generic[View]):
         self._link = LinkState("starting")
         self._drawn: Hashable = None
         self._look = LOADING
-        self.add_class("-notice")
+        self.add_class("-notice", update=False)
         self._heading = Heading()
         self._remarks: list[Part] = []
         self._titled: tuple[Heading, Size] | None = None
@@ -259,7 +259,7 @@ class Pane(Vertical, Generic[View]):
     def compose(self) -> ComposeResult:
         """The body, the notice and the filter line."""
         for widget in self.compose_body():
-            widget.add_class("body")
+            widget.add_class("body", update=False)  # it gets its looks when it is mounted
             yield widget
         yield Notice(self._notice(LOADING), id="notice", markup=False)
         if self.FILTERS:

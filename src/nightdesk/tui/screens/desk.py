@@ -46,7 +46,7 @@ ZOOMED: Mapping[str, tuple[str, int]] = {"accelerators": ("machine", 2)}
 class DeskScreen(Screen[None]):
     """All panes of the desk."""
 
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("z", "zoom", "zoom", id="desk.zoom"),
         Binding("tab", "next_pane(1)", "Next pane", show=False, id="desk.next_pane"),
@@ -65,7 +65,7 @@ class DeskScreen(Screen[None]):
         super().__init__()
         mode, pane = ZOOMED.get(mode, (mode, 0))
         self.mode = mode if mode in MODES else "desk"
-        self.add_class(f"-{self.mode}")
+        self.add_class(f"-{self.mode}", update=False)
         self.current = pane or MODES[self.mode][0]
         """Number of the pane that has the focus, or had it last."""
         self.zoomed = bool(pane)

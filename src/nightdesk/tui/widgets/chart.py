@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
-from statistics import median
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from rich.cells import cell_len
@@ -138,6 +137,8 @@ def bands(series: Series, view: ChartView, most: int) -> list[tuple[float, float
 
 def _usual_pause(points: Sequence[tuple[int, float | None]]) -> float:
     pauses = [after[0] - before[0] for before, after in pairwise(points)]
+    from statistics import median  # not needed at the start of a viewer
+
     return median(pauses) if pauses else MINUTE_NS
 
 

@@ -13,19 +13,19 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from nightdesk.core.log_formats import Level, level_of, read_log_line
 from nightdesk.tui.glyphs import UNICODE, Glyphs
 from nightdesk.tui.text import Tone
 from nightdesk.tui.widgets.lines import LineView, Pieces, wrap
 
 if TYPE_CHECKING:
+    from nightdesk.core.log_formats import Level
     from nightdesk.core.tracebacks import Fold
 
 Place: TypeAlias = Literal["beginning", "top", "middle", "end"]
 
 _DYE = re.compile("\x1b\\[[0-9;:]*[mK]")
 """Colours and "clear the rest of the line": left out. Any other control stays visible as a replacement sign."""
-_STAMP = re.compile(
+_STAMP = (
     r"\[?(?:time=)?\"?\d{4}[-/]\d\d[-/]\d\d(?:[ T]| - )\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\"?\]?\s?"
     r"|\[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]?\s"
 )
@@ -44,6 +44,8 @@ def undyed(line: str) -> str:
 
 def log_pieces(line: str, glyphs: Glyphs, marked: bool = False) -> Pieces:
     """Sign, time and text of a line; of a JSON line its message and fields. A bookmark stands before the sign."""
+    from nightdesk.core.log_formats import level_of, read_log_line
+
     text = undyed(line)
     flag = glyphs.picked if marked else ""
     if text.startswith("{"):
@@ -53,7 +55,7 @@ def log_pieces(line: str, glyphs: Glyphs, marked: bool = False) -> Pieces:
         return (f"{sign} ", TONES[read.level]), (clock, "muted"), (read.text, TONES[read.level])
     level = level_of(text)
     sign, tone = flag or _sign(level, glyphs), TONES[level]
-    stamp = _STAMP.match(text)
+    stamp = re.match(_STAMP, text)
     if stamp is None:
         return (f"{sign} ", tone), (text, tone)
     return (f"{sign} ", tone), (stamp.group(), "muted"), (text[stamp.end() :], tone)
@@ -65,6 +67,8 @@ def _sign(level: Level, glyphs: Glyphs) -> str:
 
 def is_shown(line: str, least: Level) -> bool:
     """Whether a line matters enough."""
+    from nightdesk.core.log_formats import level_of
+
     level = level_of(undyed(line)) if least else ""
     return not least or level == "error" or (least == "warning" and level == "warning")
 
@@ -219,6 +223,10 @@ class LogLines(LineView):
         self.following = False
         self.choose_looks(wrapping=self.wrapping, least=self.least)
         return True
+
+    def fold_again(self) -> None:
+        """Other lines will be shown: what was unfolded among the old ones does not count."""
+        self._unfolded.clear()
 
     def _open_fold(self, index: int) -> bool:
         start = next((at for at, fold in self._folds.items() if at <= index < fold.stop), None)
