@@ -436,7 +436,7 @@ def screen_text(app: Viewer) -> str:
     return "\n".join(screen_lines(app))
 
 
-async def until(pilot: Any, true: Any, seconds: float = 20.0) -> None:
+async def until(pilot: Any, true: Any, seconds: float = 60.0) -> None:
     """Wait until ``true()``; fails after ``seconds``."""
     limit = asyncio.get_running_loop().time() + seconds
     while not true():

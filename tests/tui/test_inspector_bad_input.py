@@ -17,7 +17,7 @@ from tests.support.bad_exchanges import BAD
 from tests.support.exchanges import ExchangeEngine, exchange
 from tests.support.viewer import screen_text, until, viewer
 
-OPENS_SECONDS = 5.0
+OPENS_SECONDS = 30.0
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -43,6 +43,7 @@ class InspectorScreen(Deeds):
     TALL = True
     DEFAULT_CSS = """
     InspectorScreen {
+        background: $surface;
         & > #sheet { width: 100%; max-width: 100%; height: 100%; max-height: 100%; }
         & > #sheet.-tall { height: 100%; }
         #about { height: 1; text-wrap: nowrap; text-overflow: ellipsis; padding: 0 1; }

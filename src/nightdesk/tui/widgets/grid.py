@@ -27,6 +27,8 @@ from nightdesk.tui.text import TONE_CLASSES, Cell, Tone, cells_of, fit, tone_sty
 
 GAP = 2
 FLEX_LEAST = 6
+DRAWN = 200
+"""Lines that stay drawn, four screens; each is 40 objects that the garbage collector looks at again and again."""
 
 
 class Column(NamedTuple):
@@ -178,7 +180,8 @@ class Grid(ScrollView, can_focus=True):
         self.sort: tuple[str, str] | None = None
         """Key of the column that rows are sorted by, and the sign behind its title."""
         self._key: Hashable = None
-        self._strips: LRUCache[tuple[Row, int, str], Strip] = LRUCache(512)
+        self._folded = ""
+        self._strips: LRUCache[tuple[Row, int, str], Strip] = LRUCache(DRAWN)
         self._styles: dict[tuple[str, str], Style] = {}
         """By tone (``ground``: of the line itself) and state: Textual works each out anew, a tenth of a millisecond."""
         self._fitted: tuple[int, list[tuple[int, Column, int]]] | None = None
@@ -271,8 +274,9 @@ class Grid(ScrollView, can_focus=True):
         self.scroll_to_cursor()
         self.post_message(self.Moved(self, self._key))
 
-    def watch_needle(self) -> None:
+    def watch_needle(self, needle: str) -> None:
         """Marks are part of every line."""
+        self._folded = needle.casefold()
         self._forget()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -469,11 +473,10 @@ class Grid(ScrollView, can_focus=True):
         return segments, left
 
     def _mark(self, text: str, style: Style) -> list[Segment]:
-        needle = self.needle.casefold()
-        at = text.casefold().find(needle) if needle else -1
+        at = text.casefold().find(self._folded) if self._folded else -1
         if at < 0:
             return [Segment(text, style)]
-        end = at + len(needle)
+        end = at + len(self._folded)
         mark = style + self.get_component_rich_style("grid--match", partial=True)
         return [Segment(text[:at], style), Segment(text[at:end], mark), *self._mark(text[end:], style)]
 

@@ -56,6 +56,11 @@ class LineView(ScrollView, can_focus=True):
     column = reactive(0)
     """Cells that are hidden at the left."""
 
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
+        self._styles: dict[Tone | None, Style] = {}
+        """By tone, None for the ground: Textual works each out anew, a tenth of a millisecond a piece."""
+        super().__init__(id=id)
+
     @property
     def count(self) -> int:
         """*override*: number of lines."""
@@ -106,19 +111,31 @@ class LineView(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the screen."""
         index = y + self.scroll_offset.y
-        width, back = self.size.width, self.rich_style
+        width, back = self.size.width, self._toned(None)
         if index >= self.count:
             return Strip.blank(width, back)
         segments: list[Segment] = []
         for text, tone in self.pieces(index):
             shown = safe_line(text, LONGEST + width)
-            segments += self._mark(shown, back + tone_style(self, tone))
+            segments += self._mark(shown, self._toned(tone))
         strip = Strip(segments)
         over = strip.cell_length > self.column + width
         strip = strip.crop(self.column, self.column + width - over)
         if over:
-            strip = Strip.join([strip, Strip([Segment(CUT, back + tone_style(self, "faint"))])])
+            strip = Strip.join([strip, Strip([Segment(CUT, self._toned("faint"))])])
         return strip.adjust_cell_length(width, back)
+
+    def notify_style_update(self) -> None:
+        """Forget old colours."""
+        self._styles.clear()
+        super().notify_style_update()
+
+    def _toned(self, tone: Tone | None) -> Style:
+        style = self._styles.get(tone)
+        if style is None:
+            back = self.rich_style
+            style = self._styles[tone] = back if tone is None else back + tone_style(self, tone)
+        return style
 
     def _mark(self, text: str, style: Style) -> list[Segment]:
         needle = self.needle.casefold()
