@@ -191,12 +191,12 @@ async def test_the_errors_are_listed_and_lead_to_their_place(night: Path, size: 
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: "item 39999" in screen_text(app))
         await pilot.press("X")
-        await until(pilot, lambda: "1 errors of 1 kinds" in screen_text(app))
+        await until(pilot, lambda: "1 error of 1 kind" in screen_text(app))
         assert "ValueError: bad voice" in screen_text(app)
         await pilot.press("enter")
         await until(pilot, lambda: top(app).startswith("Traceback"))
         await pilot.press("G", "X")
-        await until(pilot, lambda: "1 errors of 1 kinds" in screen_text(app))
+        await until(pilot, lambda: "1 error of 1 kind" in screen_text(app))
         await pilot.press("N")
         await until(pilot, lambda: top(app).startswith("Traceback"))
 

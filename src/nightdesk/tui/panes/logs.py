@@ -94,7 +94,7 @@ def foremost(files: Sequence[LogFile], shown: LogFile | None, busy: frozenset[st
 
 def selector(view: LogsView, glyphs: Glyphs, width: int) -> list[Part]:
     """The names in one line: the shown file stands out, errors are counted beside their file."""
-    at = next((index for index, name in enumerate(view.names) if view.file and name[0] == view.file.id), 0)
+    at = next((index for index, name in enumerate(view.names) if view.file and name[0] == view.file.id), -1)
     labels = [_label(name, errors, index == at, glyphs) for index, (_, name, errors) in enumerate(view.names)]
     fits = sum(cell_len(label.plain) + 1 for label in labels) <= width
     first = 0 if fits else max(0, at - 1)
@@ -329,6 +329,8 @@ the lines on the screen, `e` and `|` open the file in your editor and pager.
             return
         lines = self.query_one(LogLines)
         self.show_marks()
+        if asked.alone:
+            lines.fold_again()
         lines.show(self.buffer.lines, taken)
         if asked.alone:
             lines.point_at(self.buffer.index_of(asked.start or 0) or 0)

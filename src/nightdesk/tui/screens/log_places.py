@@ -79,7 +79,8 @@ class LogErrorsScreen(Sheet[int]):
         """Ask."""
         self.show_title(line("Errors of ", Cell(self.log_name, "strong")))
         self.query_one(Grid).focus()
-        self._ask()
+        # Not at once: an answer that comes before the screen counts as mounted would be dropped.
+        self.call_after_refresh(self._ask)
 
     def _ask(self) -> None:
         if self.is_attached:
@@ -131,7 +132,9 @@ def _about(answer: LogErrors) -> str:
     count = sum(group.times for group in answer.groups)
     if not count:
         return f"No error{far}." if answer.complete else f"No error so far{far}."
-    return f"{count:,} errors of {len(answer.groups)} kinds; the first of the night stands at the top{far}."
+    kinds = len(answer.groups)
+    told = f"{count:,} error{'s' * (count != 1)} of {kinds} kind{'s' * (kinds != 1)}"
+    return f"{told}; the first of the night stands at the top{far}."
 
 
 def _clock(at_ns: int | None) -> str:
