@@ -101,7 +101,7 @@ class Demo:
 def demo(world: World) -> Iterator[Demo]:
     folder = world.folder / "demo"
     settings = ("--set", "capture.source=relay", "--set", "sensors.source=off")
-    command = [NIGHTDESK, *settings, "demo", "--no-viewer", "--folder", str(folder)]
+    command = [NIGHTDESK, *settings, "demo", "--no-viewer", "--speed", "60", "--folder", str(folder)]
     with subprocess.Popen(command, env=world.env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -199,6 +199,8 @@ def inspect(screen: Screen, demo: Demo) -> None:
         Step(("6",), ("[6 Wire]", "── connection", "sha256")),
         Step(("7",), ("[7 Verdicts]", "▲ context cut")),
         Step(("BTab",), ("[6 Wire]",)),
+        Step(("?",), ("Seven pages",)),
+        Step(("Escape",), ("[6 Wire]",), hides="Seven pages"),
         Step(("]",), ("the last one of the list",)),
         Step(("Escape",), ("1 found",), hides="[6 Wire]"),
     )
@@ -357,7 +359,11 @@ def judge(screen: Screen, demo: Demo) -> None:
         screen,
         Step(("Escape",), (" exchanges ",)),
         Step(("P",), ("by model", "by job", "synthesize", "replays left out")),
-        Step(("Escape",), ("q leave",), hides="by model"),
+        Step(("s",), ("Exchange ", "1 Overview")),
+        Step(("Escape",), ("by model",)),
+        Step(("b",), ("Exchange ", "1 Overview")),
+        Step(("Escape",), ("by model",)),
+        Step(("Enter",), ("/model:", "found"), hides="by model"),
     )
 
 
