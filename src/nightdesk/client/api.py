@@ -56,7 +56,8 @@ from nightdesk.model.whisper import Transcription
 
 BASE = "http://nightdesk"
 """Any host will do: the socket decides who answers."""
-CONNECT_SECONDS = 2.0
+CONNECT_SECONDS = 10.0
+"""An engine that has gone refuses at once; on a busy machine one that is there may take its time."""
 _JSON = {"Content-Type": "application/json"}
 
 
