@@ -41,7 +41,7 @@ class ColumnsScreen(Sheet[None]):
     """A line for each column, from left to right; space shows or hides it, arrows move it."""
 
     DEFAULT_CSS = """
-    ColumnsScreen #sheet { width: 64; }
+    ColumnsScreen #sheet { width: 76; }
     ColumnsScreen Grid { height: 16; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
