@@ -53,6 +53,7 @@ keys: $(STAMP)
 
 shots: $(STAMP)
 	$(BIN)/python docs/shots.py
+	$(BIN)/python docs/accelerator_shots.py
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py $(B)
