@@ -150,7 +150,9 @@ class OnlyScreen(Sheet[str]):
 
     def compose_sheet(self) -> ComposeResult:
         """The line to type in, and what may stand there."""
-        words = Input(self._query, placeholder="level:error since:2h", compact=True, id="only", max_length=400)
+        words = Input(
+            self._query, placeholder="level:error since:2h", compact=True, id="only", max_length=400
+        )
         words.select_on_focus = False
         yield words
         yield Static(self.WORDS, markup=False)
