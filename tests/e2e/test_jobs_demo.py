@@ -312,4 +312,4 @@ def _end_processes(desk: Desk, engine: Engine) -> None:
     assert "1 ended, 0 left" in desk("clean", pid, "--yes")
     assert "0 left" in desk("stop", "--all", "--yes")
     assert all(run.state in ENDED for run in engine.runs())
-    assert "no model loaded" in desk("status")
+    until(lambda: "no model loaded" in desk("status"), "the models to be unloaded", SECONDS)
