@@ -14,23 +14,25 @@ from pathlib import Path
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.logs.reader import LogReader
 from nightdesk.model.logs import LogSearch
+from tests.bench import log_viewers
 
 LINES = 10_000_000
 RARE = "CudaOutOfMemory"
-ROUNDS = 3
+ROUNDS = 2
 
 
 def write(path: Path) -> None:
-    """10 million lines, the rare word half-way."""
+    """10 million lines, the rare word half-way; the same million of lines again and again, numbered anew."""
+    lines = [
+        b"2026-01-01 %02d:%02d:%02d,%03d INFO pipeline.run: item @%06d of the long night, done in %d ms\n"
+        % (n // 36_000 % 24, n // 600 % 60, n // 10 % 60, n % 1000, n, n % 977)
+        for n in range(LINES // 10)
+    ]
+    text = b"".join(lines)
     with path.open("wb") as file:
-        for block in range(LINES // 10_000):
-            first = block * 10_000
-            file.writelines(
-                b"2026-01-01 %02d:%02d:%02d,%03d INFO pipeline.run: item %d of the long night, done in %d ms\n"
-                % (n // 3_600_000 % 24, n // 60_000 % 60, n // 1000 % 60, n % 1000, n, n % 977)
-                for n in range(first, first + 10_000)
-            )
-            if first == LINES // 2:
+        for part in range(10):
+            file.write(text.replace(b"@", b"%d" % part))
+            if part == 4:
                 file.write(b"2026-01-01 02:03:04,567 ERROR pipeline.run: %s at item 77\n" % RARE.encode())
 
 
@@ -56,7 +58,8 @@ def measure() -> list[tuple[str, str, str]]:
     try:
         path = folder / "big.log"
         write(path)
-        return [*_ours(path), *_others(path)]
+        seen = (b"item 0000000", b"item 9999999", RARE.encode(), b"at item 77")
+        return [*_ours(path), *_others(path), *log_viewers.measure(path, *seen)]
     finally:
         shutil.rmtree(folder)
 

@@ -1,4 +1,4 @@
-"""What it costs to follow log files that grow, next to a bare watchfiles loop."""
+"""What it costs to follow log files that grow, next to tail, lnav, toolong and a bare watchfiles loop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nightdesk.model.desk import LogChanged, Snapshot
+from tests.bench import big_log
 from tests.bench.desk import Bench, running_desk
-from tests.bench.machine import cpu_ratios
+from tests.bench.machine import cpu_ratios, family
+from tests.bench.peers import peer
+from tests.bench.terminal import terminal
 
-FILES, LINES_PER_SECOND, SECONDS = 50, 100, 15
+FILES, LINES_PER_SECOND, SECONDS, SETTLE = 50, 100, 12, 6
 CONFIG = '[watch]\nlogs = ["logs/*.log"]\n'
 BARE = """
 import sys, watchfiles
@@ -64,6 +67,30 @@ def writing(folder: Path) -> Iterator[Writer]:
         writer.stop()
 
 
+@contextlib.contextmanager
+def followers(folder: Path) -> Iterator[dict[str, int]]:
+    """Other programs that follow the same files, each with its process; those that are not installed are left out."""
+    files = sorted(map(str, folder.iterdir()))
+    plain = {
+        "bare watchfiles loop": [sys.executable, "-c", BARE, str(folder)],
+        "tail -F": ["tail", "-F", *files],
+    }
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for name, words in plain.items():
+            process = stack.enter_context(subprocess.Popen(words, stdout=subprocess.DEVNULL))
+            stack.callback(process.terminate)
+            found[name] = process.pid
+        for name, program in (("lnav", "lnav"), ("toolong", "tl")):
+            if (path := peer(program)) is not None:
+                screen = stack.enter_context(terminal([path, *files]))
+                reader = threading.Thread(target=screen.drain, args=(SETTLE + 3 * SECONDS,), daemon=True)
+                reader.start()
+                stack.callback(reader.join)
+                found[name] = screen.pid
+        yield found
+
+
 def delays(bench: Bench, writer: Writer, seconds: float) -> list[float]:
     """Seconds from a line's writing to the change that tells of it."""
     found: list[float] = []
@@ -80,25 +107,26 @@ def delays(bench: Bench, writer: Writer, seconds: float) -> list[float]:
 
 def measure() -> list[tuple[str, str, str]]:
     """Rows: what, figure, target or comparison."""
+    return [*following(), *big_log.measure()]
+
+
+def following() -> list[tuple[str, str, str]]:
+    """Rows of following many files."""
     names = {f"logs/batch-{number:02}.log": "" for number in range(FILES)}
     with running_desk(CONFIG, names) as bench:
         folder = bench.desk.folder / "logs"
         time.sleep(8)
         quiet = cpu_ratios({"engine": [bench.pid]}, 8)["engine"]
-        bare = subprocess.Popen([sys.executable, "-c", BARE, str(folder)])
-        try:
-            with writing(folder) as writer:
-                time.sleep(3)
-                shares = cpu_ratios({"engine": [bench.pid], "bare": [bare.pid]}, SECONDS)
-                late = delays(bench, writer, SECONDS)
-        finally:
-            bare.terminate()
-            bare.wait()
+        with followers(folder) as others, writing(folder) as writer:
+            time.sleep(SETTLE)
+            groups = {name: family(pid) for name, pid in others.items()}
+            shares = cpu_ratios({"engine": [bench.pid], **groups}, SECONDS)
+            late = delays(bench, writer, SECONDS)
     what = f"{FILES} files, {LINES_PER_SECOND} lines a second in all"
     return [
         ("engine, the same files at rest", f"{quiet * 100:.2f} % of a core", "what it does anyway"),
         (f"engine, {what}", f"{shares['engine'] * 100:.2f} % of a core", "under 1 %"),
-        (f"bare watchfiles loop, {what}", f"{shares['bare'] * 100:.2f} % of a core", "comparison"),
+        *((f"{name}, {what}", f"{shares[name] * 100:.2f} % of a core", "comparison") for name in groups),
         (
             f"from a line to its change, viewer open, {what}",
             f"{statistics.median(late) * 1000:.0f} ms",

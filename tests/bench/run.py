@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.bench import (  # noqa: E402 - the path must be set first
-    big_log,
     capture,
     exchanges,
     inspector,
@@ -46,7 +45,6 @@ SECTIONS: dict[str, tuple[str, Callable[[], Rows]]] = {
     "startup": ("Start and rest", startup.measure),
     "viewer": ("Viewer", viewer.measure),
     "logs": ("Logs", logs.measure),
-    "big_log": ("A log of 1 GB", big_log.measure),
     "jobs": ("Jobs", jobs.measure),
     "supervisors": ("Jobs beside supervisord and circus", supervisors.measure),
     "processes": ("Processes beside htop, btop and glances", processes.measure),
