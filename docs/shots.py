@@ -108,7 +108,7 @@ class Tour:
 
     async def only(self, query: str) -> None:
         """Show the exchanges that match, in the traffic mode."""
-        await self.press("escape", "T", "slash", *query, "enter")
+        await self.press("T", "escape", "slash", "ctrl+u", *query, "enter")
         await self.until(" found ")
 
     async def inspect(self, query: str, page: str = "1") -> None:
