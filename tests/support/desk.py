@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import subprocess
 import sys
 import time
@@ -77,7 +78,8 @@ class LiveDesk:
         def relay() -> str:
             capture = next((s for s in engine.status().sources if s.name == "capture"), None)
             message = capture.message if capture is not None and capture.message else ""
-            return message.partition("OLLAMA_HOST=")[2].rstrip(".") if capture else ""
+            told = re.search(r"OLLAMA_HOST=([\d.]+:\d+)", message)
+            return told[1] if told else ""
 
         self.relay: str = wait_for(relay, "the relay")
 
