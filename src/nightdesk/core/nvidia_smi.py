@@ -228,7 +228,12 @@ class NvidiaCsvReader:
         if len(cells) != len(self._names):
             self.dropped += 1
             return None
-        return self._card(dict(zip(self._names, cells, strict=True)), at_ns)
+        row = dict(zip(self._names, cells, strict=True))
+        if not row.get("index", "0").isdecimal():
+            # The rest of a row that was cut within its first cell.
+            self.dropped += 1
+            return None
+        return self._card(row, at_ns)
 
     def _card(self, row: Mapping[str, str], at_ns: int | None) -> Sample | None:
         key = row.get("index") or row.get("pci.bus_id") or row.get("uuid") or ""
