@@ -41,7 +41,7 @@ async def test_two_exchanges_are_marked_and_compared_part_by_part(desk: LiveDesk
         app.post_message(OpenDiff(0, second))
         await until(pilot, lambda: isinstance(app.screen, DiffScreen) and app.screen.compared)
         await pilot.press("1")
-        await until(pilot, lambda: "Tuesday" in screen_text(app))
+        await until(pilot, lambda: "- Summarise" in screen_text(app) and "Monday" in screen_text(app))
         text = screen_text(app)
         line = next(row for row in text.splitlines() if "Monday" in row)
         assert line.index("- Summarise") < line.index("│+ Summarise") < line.index("Tuesday"), "side by side"
