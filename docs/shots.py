@@ -220,7 +220,7 @@ async def conversation(tour: Tour) -> None:
     await asyncio.to_thread(subprocess.run, talker, check=True)
     await tour.only("process:python op:chat -job:synthesize")
     await tour.press("C")
-    await tour.until("grown", "You are a careful")
+    await tour.until("grown", "of one conversation")
     await tour.picture("conversation")
     await tour.picture("find-conversation", (HOME,))
     await tour.press("escape")
