@@ -156,7 +156,10 @@ def test_a_watch_word_is_found_in_any_case_and_can_change(start: Start) -> None:
     assert sampled(table, process.pid, 1).owner == "other"
 
 
-def test_a_watched_process_whose_parent_ends_under_our_eyes_is_an_orphan(start: Start) -> None:
+@pytest.mark.parametrize(("desk", "owner"), [("/ours", "orphan"), ("/theirs", "watched")])
+def test_a_watched_process_whose_parent_ends_under_our_eyes_is_an_orphan_of_its_own_desk_only(
+    start: Start, monkeypatch: pytest.MonkeyPatch, desk: str, owner: str
+) -> None:
     code = (
         "import signal, subprocess, sys, time\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
@@ -164,7 +167,9 @@ def test_a_watched_process_whose_parent_ends_under_our_eyes_is_an_orphan(start: 
         "print(child.pid, flush=True)\ntime.sleep(120)"
     )
     table = watch(words=("overnight-worker",))
+    monkeypatch.setenv("NIGHTDESK_DESK", desk)
     parent = start("print('up', flush=True);" + code, own_session=True)
+    monkeypatch.setenv("NIGHTDESK_DESK", "/ours")
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     assert sampled(table, child).owner == "watched"
@@ -175,8 +180,8 @@ def test_a_watched_process_whose_parent_ends_under_our_eyes_is_an_orphan(start: 
         if row.ppid != 1:
             pytest.skip(f"process {row.ppid} adopts orphans here, not process 1")
         row = sampled(table, child, 4)
-        assert row.owner == "orphan"
-        assert row.orphan_reason and f"process {parent.pid}, ended" in row.orphan_reason
+        assert row.owner == owner
+        assert (owner == "orphan") == (f"process {parent.pid}, ended" in (row.orphan_reason or ""))
     finally:
         os.kill(child, 9)
 

@@ -113,6 +113,12 @@ def test_a_runner_whose_server_is_gone_is_an_orphan() -> None:
     assert found[11].orphan_reason == "It loads models for a model server that is gone."
 
 
+def test_what_another_desk_left_behind_is_no_orphan_of_ours() -> None:
+    left = facts(20, 1, "watched", session=15)
+    assert judged(left)[20].owner == "orphan"
+    assert judged(left._replace(elsewhere=True))[20].owner == "watched"
+
+
 def test_a_watched_process_whose_session_ended_is_an_orphan() -> None:
     found = judged(facts(20, 1, "watched", session=15))
     assert (

@@ -164,7 +164,7 @@ class Batch:
         for line in worker.stdout:
             try:
                 event = _decoder.decode(line)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 # A library of Whisper printed past Python.
                 print_note(line.decode("utf-8", "replace").rstrip())
                 continue

@@ -16,10 +16,13 @@ MARKERS = (RUN, JOB, ITEM, DESK, ATTEMPT)
 
 def run_in(environment: Mapping[str, str], desk: str | None) -> str | None:
     """The run that an environment names; None where it names none, or one of another desk than ``desk``."""
+    return None if is_elsewhere(environment, desk) else environment.get(RUN) or None
+
+
+def is_elsewhere(environment: Mapping[str, str], desk: str | None) -> bool:
+    """Whether an environment names another desk than ``desk``."""
     theirs = environment.get(DESK)
-    if desk is not None and theirs is not None and theirs != desk:
-        return None
-    return environment.get(RUN) or None
+    return desk is not None and theirs is not None and theirs != desk
 
 
 def parse_environment(raw: bytes) -> dict[str, str]:

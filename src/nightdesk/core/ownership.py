@@ -76,6 +76,8 @@ class Facts(NamedTuple):
     """The parent that we saw before the process was adopted by another."""
     recorded: str | None = None
     """The run whose record names exactly this process."""
+    elsewhere: bool = False
+    """It bears the marker of another desk, which looks after it."""
 
 
 class Owner(NamedTuple):
@@ -237,11 +239,11 @@ class _Owners:
         return facts.ppid == 1 or (parent is not None and parent.name in _INITS)
 
     def _why_orphan(self, facts: Facts) -> str | None:
-        """Evidence that a watched process lost what it worked for; None where there is none.
+        """Evidence that a watched process lost what it worked for; None where there is none, or another desk's matter.
 
         A session leader is a service or was detached on purpose, and so was what ignores SIGHUP (``nohup``).
         """
-        if not self._adopted(facts) or facts.session == facts.pid or facts.session <= 0:
+        if facts.elsewhere or not self._adopted(facts) or facts.session == facts.pid or facts.session <= 0:
             return None
         adopter = self._table.get(facts.ppid)
         by = f"{adopter.name if adopter else 'process'} ({facts.ppid}) has adopted it"

@@ -128,7 +128,7 @@ class Transcriptions:
         for line in reading.lines(None, READ_MOST):
             try:
                 known.files.apply(_decoder.decode(line))
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue  # a full disk cut it
 
     def _read_logs(self, known: _Known, run: Run) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 
 from nightdesk.core.foreign import safe_line
+from nightdesk.core.markers import DESK, is_elsewhere, run_in
 from nightdesk.core.ownership import Desk, Facts, Kind, Owner, classify, owners
 from nightdesk.engine.processes import table as system
 from nightdesk.engine.processes.histories import Histories
@@ -35,6 +37,7 @@ class _Known:
         "born",
         "command",
         "earlier_ppid",
+        "elsewhere",
         "entry",
         "key",
         "kind",
@@ -54,6 +57,7 @@ class _Known:
         self.user = "?"
         self.kind: Kind = "other"
         self.marker: str | None = None
+        self.elsewhere = False
         self.earlier_ppid: int | None = None
         self.row: ProcessRow | None = None
 
@@ -65,7 +69,8 @@ class _Known:
             return False
         self.argv = argv
         self.command = safe_line(system.command_text(argv, name), _COMMAND_LIMIT)
-        self.marker = system.read_marker(pid)
+        markers, desk = system.read_markers(pid), os.environ.get(DESK)
+        self.marker, self.elsewhere = run_in(markers, desk), is_elsewhere(markers, desk)
         self.user = system.user_of(pid)
         self.judge(words)
         return True
@@ -87,6 +92,7 @@ class _Known:
             marker=self.marker,
             earlier_ppid=self.earlier_ppid,
             recorded=recorded,
+            elsewhere=self.elsewhere,
         )
 
 

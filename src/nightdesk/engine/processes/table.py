@@ -214,18 +214,20 @@ def read_argv(pid: int) -> tuple[str, ...]:
 
 def read_marker(pid: int) -> str | None:
     """The run of our desk that the process was started for; None where unmarked, another desk's, or not readable."""
-    if not LINUX:
-        return run_in(_psutil_markers(pid), os.environ.get(DESK))
-    raw = _proc_file(pid, "environ", 1 << 20)
-    return run_in(parse_environment(raw), os.environ.get(DESK)) if b"NIGHTDESK_" in raw else None
+    return run_in(read_markers(pid), os.environ.get(DESK))
 
 
 def read_attempt(pid: int) -> str | None:
     """The attempt that the process was started for; None where unmarked, or not readable."""
+    return read_markers(pid).get(ATTEMPT)
+
+
+def read_markers(pid: int) -> dict[str, str]:
+    """The variables of ours that the process was started with; none where it is unmarked or not readable."""
     if not LINUX:
-        return _psutil_markers(pid).get(ATTEMPT)
+        return _psutil_markers(pid)
     raw = _proc_file(pid, "environ", 1 << 20)
-    return parse_environment(raw).get(ATTEMPT) if b"NIGHTDESK_" in raw else None
+    return parse_environment(raw) if b"NIGHTDESK_" in raw else {}
 
 
 def command_text(argv: tuple[str, ...], name: str) -> str:
