@@ -21,7 +21,7 @@ from docs.shots import DARK, PICTURES, small
 from nightdesk.cli.desk import DeskChoice
 from nightdesk.cli.passing import end_desk, make_folder, passing_desk
 from nightdesk.client.desk import Desk
-from nightdesk.core.recordings import reader_for
+from nightdesk.core.sensors.recordings import reader_for
 from nightdesk.engine.store.history import History
 from nightdesk.model.sample import Cpu, CpuTier, Sample
 from nightdesk.tui.app import Viewer, make_viewer

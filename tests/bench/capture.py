@@ -38,8 +38,8 @@ print(len(seen))
 """
 ASSEMBLER = """
 import sys
-from nightdesk.core.exchanges import Assembler
-from nightdesk.core.pcap import PcapReader
+from nightdesk.core.capture.exchanges import Assembler
+from nightdesk.core.capture.pcap import PcapReader
 assembler, reader, count = Assembler(None, grow_every_ns=None), PcapReader(), 0
 with open(sys.argv[1], "rb") as file:
     while block := file.read(1 << 20):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nightdesk.core.query import parse
+from nightdesk.core.inspection.query import parse
 from nightdesk.engine.store.database import connect
 from nightdesk.engine.store.history import History
 from nightdesk.engine.store.recording import write_exchange

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from nightdesk.core.bursts import Frame
-from nightdesk.core.exchanges import Assembler
+from nightdesk.core.capture.bursts import Frame
+from nightdesk.core.capture.exchanges import Assembler
 from nightdesk.model.exchange import ExchangeSeen, capture_encoder
 from tests.support.wire import LAST, RST, STREAM_HEAD, Talk, piece, request
 

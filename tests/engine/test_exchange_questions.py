@@ -19,7 +19,7 @@ from nightdesk.client.api import AsyncEngine
 from nightdesk.client.desk import Desk, find_desk
 from nightdesk.client.engine import Engine
 from nightdesk.client.launch import ensure_engine, make_folders
-from nightdesk.core.query import quoted
+from nightdesk.core.inspection.query import quoted
 from nightdesk.engine.store.history import History
 from nightdesk.model.errors import EngineUnavailableError, UsageError
 from nightdesk.model.exchange import Exchange

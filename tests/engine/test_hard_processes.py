@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nightdesk.core.reports import told
+from nightdesk.core.processes.reports import told
 from nightdesk.engine.processes import signals
 from nightdesk.engine.processes.table import read_entry, read_marker, read_table
 from nightdesk.model.base import ProcessKey

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from nightdesk.client.desk import Desk
 from nightdesk.core import markers
-from nightdesk.core.jobs import advance
-from nightdesk.core.plans import plan_run
-from nightdesk.core.run_events import Admitted, Ended, Launched, Record
+from nightdesk.core.jobs.events import Admitted, Ended, Launched, Record
+from nightdesk.core.jobs.life import advance
+from nightdesk.core.jobs.plans import plan_run
 from nightdesk.engine.jobs.book import create_run
 from nightdesk.engine.jobs.keeper import BEGUN
 from nightdesk.engine.jobs.runs import AttemptFolder, RunFolder

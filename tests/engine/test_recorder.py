@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from nightdesk.core.exchanges import Assembler
+from nightdesk.core.capture.exchanges import Assembler
 from nightdesk.engine.capture.lives import Owner
 from nightdesk.engine.capture.owners import Answer, Owners
 from nightdesk.engine.capture.recorder import Recorder

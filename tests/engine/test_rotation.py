@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nightdesk.core.plans import plan_run
+from nightdesk.core.jobs.plans import plan_run
 from nightdesk.engine.jobs.book import create_run
 from nightdesk.engine.jobs.rotation import AT_ONCE, GONE, Rotation
 from nightdesk.engine.jobs.runs import RunFolder

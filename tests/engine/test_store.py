@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.query import parse
+from nightdesk.core.inspection.query import parse
 from nightdesk.engine.store.history import History
 from nightdesk.engine.store.migrations import MIGRATIONS
 from nightdesk.model.errors import StoreError

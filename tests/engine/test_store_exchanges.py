@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightdesk.core.conditions import measure
-from nightdesk.core.query import parse
-from nightdesk.core.searched import searched_text
+from nightdesk.core.inspection.conditions import measure
+from nightdesk.core.inspection.query import parse
+from nightdesk.core.inspection.searched import searched_text
 from nightdesk.engine.store import retention, upgrade
 from nightdesk.engine.store.exchanges import Fresh
 from nightdesk.engine.store.history import History

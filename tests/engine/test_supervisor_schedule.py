@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from nightdesk.client.desk import Desk
-from nightdesk.core.admission import Memory
+from nightdesk.core.jobs.admission import Memory
 from nightdesk.demo.models import Shelf
 from nightdesk.demo.server import ModelServer, Settings
 from nightdesk.engine.jobs.handover import DeviceMemory, ModelHandover

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nightdesk.core.whisper_files import EVENTS_NAME
+from nightdesk.core.whisper.files import EVENTS_NAME
 from nightdesk.engine.jobs.runs import RunFolder
 from nightdesk.engine.transcriptions import Transcriptions
 from nightdesk.model.errors import UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 
-from nightdesk.core.bursts import Frame
+from nightdesk.core.capture.bursts import Frame
 
 WORDS = (
     b"\r\n", b"\n", b"\n\n", b"0\r\n\r\n", b"HTTP/1.1 200 OK\r\n", b"POST /api/chat HTTP/1.1\r\n", b"chunked",

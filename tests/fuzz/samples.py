@@ -8,7 +8,7 @@ import random
 import struct
 from typing import Any
 
-from nightdesk.core.bursts import Frame
+from nightdesk.core.capture.bursts import Frame
 from tests.support.wire import (
     ACK,
     FIN,

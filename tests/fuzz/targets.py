@@ -9,16 +9,16 @@ from functools import cache
 
 import msgspec
 
-from nightdesk.core.bursts import Frame
-from nightdesk.core.dialects.choice import choose
-from nightdesk.core.dialects.prompts import read_prompt
-from nightdesk.core.dialects.reply import Reply
-from nightdesk.core.drafts import Draft
-from nightdesk.core.exchanges import Assembler, CaptureEvent
-from nightdesk.core.heads import Head
-from nightdesk.core.http1 import HEAD_LIMIT, LOST_LIMIT, Body, MessageReader
-from nightdesk.core.packets import FRAGMENTED_PACKETS, PacketReader
-from nightdesk.core.pcap import PcapReader
+from nightdesk.core.capture.bursts import Frame
+from nightdesk.core.capture.dialects.choice import choose
+from nightdesk.core.capture.dialects.prompts import read_prompt
+from nightdesk.core.capture.dialects.reply import Reply
+from nightdesk.core.capture.drafts import Draft
+from nightdesk.core.capture.exchanges import Assembler, CaptureEvent
+from nightdesk.core.capture.heads import Head
+from nightdesk.core.capture.http1 import HEAD_LIMIT, LOST_LIMIT, Body, MessageReader
+from nightdesk.core.capture.packets import FRAGMENTED_PACKETS, PacketReader
+from nightdesk.core.capture.pcap import PcapReader
 from nightdesk.model.errors import CaptureError
 from nightdesk.model.exchange import Exchange, ExchangeGrew, ExchangeSeen, capture_encoder
 from tests.fuzz.mutations import broken, flipped, hurt, merged, pieces

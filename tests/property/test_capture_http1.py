@@ -6,8 +6,8 @@ import h11
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightdesk.core.heads import Head
-from nightdesk.core.http1 import Body, End, MessageReader
+from nightdesk.core.capture.heads import Head
+from nightdesk.core.capture.http1 import Body, End, MessageReader
 
 names = st.sampled_from(["Host", "x-a", "CONTENT-TYPE", "Accept"])
 values = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightdesk.core.exchanges import Assembler
-from nightdesk.core.pcap import PcapReader
+from nightdesk.core.capture.exchanges import Assembler
+from nightdesk.core.capture.pcap import PcapReader
 from nightdesk.model.errors import CaptureError
 from nightdesk.model.exchange import Exchange, ExchangeSeen
 from tests.support.wire import LAST, STREAM_HEAD, Talk, exchanges, frames_of, pcap, piece, recording, request

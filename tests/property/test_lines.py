@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightdesk.core.lines import LineSplitter, shown_line, whole_lines
+from nightdesk.core.logs.lines import LineSplitter, shown_line, whole_lines
 
 pieces = st.sampled_from(
     [

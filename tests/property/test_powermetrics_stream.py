@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightdesk.core.amdgpu import rocm_sample
-from nightdesk.core.macmon import MAX_LINE_BYTES, MacmonReader
-from nightdesk.core.nvidia_smi import smi_sample
-from nightdesk.core.powermetrics import MAX_DOCUMENT_BYTES, PowermetricsReader
-from nightdesk.core.powermetrics_text import PowermetricsTextReader
+from nightdesk.core.sensors.amdgpu import rocm_sample
+from nightdesk.core.sensors.macmon import MAX_LINE_BYTES, MacmonReader
+from nightdesk.core.sensors.nvidia_smi import smi_sample
+from nightdesk.core.sensors.powermetrics import MAX_DOCUMENT_BYTES, PowermetricsReader
+from nightdesk.core.sensors.powermetrics_text import PowermetricsTextReader
 from nightdesk.model.sample import Sample, sensor_encoder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightdesk.core.progress import ProgressReader
+from nightdesk.core.logs.progress import ProgressReader
 
 pieces = st.sampled_from(
     [

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightdesk.core.amdgpu import RocmReader
-from nightdesk.core.macmon import MacmonReader
-from nightdesk.core.nvidia_smi import MOST_CARDS, NvidiaCsvReader, smi_sample
-from nightdesk.core.objects import MAX_OBJECT_BYTES
-from nightdesk.core.powermetrics import PowermetricsReader
-from nightdesk.core.powermetrics_text import MAX_LINE_BYTES, MOST_CLUSTERS, PowermetricsTextReader
-from nightdesk.core.recordings import MAX_REPORT_BYTES, ReportReader, reader_for
+from nightdesk.core.sensors.amdgpu import RocmReader
+from nightdesk.core.sensors.macmon import MacmonReader
+from nightdesk.core.sensors.nvidia_smi import MOST_CARDS, NvidiaCsvReader, smi_sample
+from nightdesk.core.sensors.objects import MAX_OBJECT_BYTES
+from nightdesk.core.sensors.powermetrics import PowermetricsReader
+from nightdesk.core.sensors.powermetrics_text import MAX_LINE_BYTES, MOST_CLUSTERS, PowermetricsTextReader
+from nightdesk.core.sensors.recordings import MAX_REPORT_BYTES, ReportReader, reader_for
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.sample import Sample, sensor_encoder
 from tests.support.recordings import Chip, Cluster, macmon, plist, smi, text

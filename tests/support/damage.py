@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nightdesk.core.bursts import Frame
-from nightdesk.core.packets import PacketReader, Segment
+from nightdesk.core.capture.bursts import Frame
+from nightdesk.core.capture.packets import PacketReader, Segment
 from nightdesk.model.exchange import Exchange
 from tests.support.wire import ACK, MASK, RST, exchanges
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nightdesk.core.item_list import ItemList, list_items
-from nightdesk.core.plans import Plan
-from nightdesk.core.work import Attempt, Delayed, ItemQueue, Ledger, Work
+from nightdesk.core.jobs.item_list import ItemList, list_items
+from nightdesk.core.jobs.plans import Plan
+from nightdesk.core.jobs.work import Attempt, Delayed, ItemQueue, Ledger, Work
 from nightdesk.model.desk import Snapshot
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemOutcome, ItemPage
 from nightdesk.model.job import Failure, ItemMove, ItemRecord, Run

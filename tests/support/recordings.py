@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
-from nightdesk.core.recordings import HEAD_BYTES, reader_for
+from nightdesk.core.sensors.recordings import HEAD_BYTES, reader_for
 from nightdesk.model.sample import Device, Sample, sensor_encoder
 
 START = datetime.datetime(2026, 3, 14, 22, 30, 0, tzinfo=datetime.UTC)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nightdesk.core.exchanges import Assembler
-from nightdesk.core.pcap import PcapReader
+from nightdesk.core.capture.exchanges import Assembler
+from nightdesk.core.capture.pcap import PcapReader
 from nightdesk.core.verdicts import Known, verdicts_of
 from nightdesk.model.exchange import Exchange, ExchangeSeen
 

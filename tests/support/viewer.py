@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.conditions import measure
-from nightdesk.core.query import parse
+from nightdesk.core.inspection.conditions import measure
+from nightdesk.core.inspection.query import parse
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import (

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.bursts import Frame
-from nightdesk.core.exchanges import Assembler
-from nightdesk.core.pcap import PcapReader
+from nightdesk.core.capture.bursts import Frame
+from nightdesk.core.capture.exchanges import Assembler
+from nightdesk.core.capture.pcap import PcapReader
 from nightdesk.model.exchange import Exchange, ExchangeSeen
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "fixtures" / "ollama"

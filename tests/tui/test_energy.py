@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightdesk.core.profile import Profiler
+from nightdesk.core.inspection.profile import Profiler
 from nightdesk.model.energy import Bill, Energy, EnergyReport, RunEnergy
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.units import format_joules, format_watt_hours

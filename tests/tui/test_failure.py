@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from nightdesk.core.failure_advice import WORDS, advice, class_words, failure_words
+from nightdesk.core.jobs.failure_advice import WORDS, advice, class_words, failure_words
 from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import ExchangeRow

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.conversations import conversation, tie_of
-from nightdesk.core.profile import profile
-from nightdesk.core.query import parse
+from nightdesk.core.inspection.conversations import conversation, tie_of
+from nightdesk.core.inspection.profile import profile
+from nightdesk.core.inspection.query import parse
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nightdesk.core.foreign import safe
-from nightdesk.core.log_formats import level_of
+from nightdesk.core.logs.formats import level_of
 from nightdesk.engine.logs.window import read_lines
 from nightdesk.model.desk import LogChanged, SourceState
 from nightdesk.model.errors import NightdeskError

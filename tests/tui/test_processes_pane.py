@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nightdesk.core.process_query import parse
+from nightdesk.core.processes.query import parse
 from nightdesk.model.desk import ProcessesChanged
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.inspected import OpenFile, OpenSocket, ProcessDetail, ProcessHistory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightdesk.core.start_times import read_start_ns
+from nightdesk.core.jobs.start_times import read_start_ns
 from nightdesk.model.job import StartRun
 from nightdesk.tui.screens.start_at import StartAtScreen
 from tests.support.viewer import NOW, NS, FakeEngine, screen_text, until, viewer

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 from textual.pilot import Pilot
 
-from nightdesk.core.whisper_files import Transcribing
+from nightdesk.core.whisper.files import Transcribing
 from nightdesk.model.whisper import (
     AudioBegan,
     AudioChecked,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.alarms import alarms, cpu_share, desk_alarms, generating_since
+from nightdesk.core.sensors.alarms import alarms, cpu_share, desk_alarms, generating_since
 from nightdesk.model.desk import LoadedModel, ModelServer
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.sample import Cpu, Device, Sample

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nightdesk.core.amdgpu import amd_device, rocm_sample
+from nightdesk.core.sensors.amdgpu import amd_device, rocm_sample
 from nightdesk.engine.sensors.amd import AmdSource
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "fixtures" / "accelerators"

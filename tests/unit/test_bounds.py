@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 
-from nightdesk.core.bounds import CHECK_BYTES, FIXED_BYTES, TOTAL_BYTES, WAITING_BYTES
-from nightdesk.core.drafts import DRAFT_BYTES
-from nightdesk.core.exchanges import Assembler
-from nightdesk.core.packets import ACK, FIN
-from nightdesk.core.streams import PENDING_BYTES, SEGMENT_BYTES
+from nightdesk.core.capture.bounds import CHECK_BYTES, FIXED_BYTES, TOTAL_BYTES, WAITING_BYTES
+from nightdesk.core.capture.drafts import DRAFT_BYTES
+from nightdesk.core.capture.exchanges import Assembler
+from nightdesk.core.capture.packets import ACK, FIN
+from nightdesk.core.capture.streams import PENDING_BYTES, SEGMENT_BYTES
 from nightdesk.model.exchange import Exchange, ExchangeSeen
 from tests.support.wire import LAST, PSH, STREAM_HEAD, Talk, exchanges, piece, request
 

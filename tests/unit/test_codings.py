@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nightdesk.core.codings import CodingError, decoder_for
+from nightdesk.core.capture.codings import CodingError, decoder_for
 from tests.support.wire import LAST, STREAM_HEAD, Talk, exchanges, piece, request
 
 PLAIN = b'{"model":"m","response":"squeezed","done":true}'

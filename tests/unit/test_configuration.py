@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nightdesk.core.configuration import parse_config, read
 from nightdesk.core.faults import without_secrets
-from nightdesk.core.job_rules import glob_fault
+from nightdesk.core.jobs.rules import glob_fault
 from nightdesk.core.toml_lines import lines_of
 from nightdesk.model.config import DeskConfig
 from nightdesk.model.errors import ConfigError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nightdesk.core.conversations import CUT_CHARS, conversation, tie_of
+from nightdesk.core.inspection.conversations import CUT_CHARS, conversation, tie_of
 from nightdesk.model.conversation import Conversation, Turn
 from nightdesk.model.exchange import Exchange, Image, Message, MissingBytes, Prompt, ToolCall
 from nightdesk.model.process import ProcessRef

@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from nightdesk.core.packets import PacketReader
-from nightdesk.core.pcap import PcapReader
+from nightdesk.core.capture.packets import PacketReader
+from nightdesk.core.capture.pcap import PcapReader
 from nightdesk.model.exchange import Exchange, capture_encoder
 from tests.fuzz.samples import pcapng
 from tests.support.wire import (

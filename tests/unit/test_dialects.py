@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightdesk.core.dialects.choice import choose
-from nightdesk.core.dialects.prompts import read_prompt
-from nightdesk.core.dialects.reply import Reply
+from nightdesk.core.capture.dialects.choice import choose
+from nightdesk.core.capture.dialects.prompts import read_prompt
+from nightdesk.core.capture.dialects.reply import Reply
 
 PATHS = [
     "/api/generate",

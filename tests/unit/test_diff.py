@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightdesk.core.diff import TextDiff, Words, diff_texts
-from nightdesk.core.exchange_diff import diff_exchanges
+from nightdesk.core.inspection.diff import TextDiff, Words, diff_texts
+from nightdesk.core.inspection.exchange_diff import diff_exchanges
 from nightdesk.model.exchange import Exchange, Image, Message, MissingBytes, Prompt, ToolCall, Verdict
 
 

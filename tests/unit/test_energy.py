@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightdesk.core.energy import (
+from nightdesk.core.sensors.energy import (
     NS,
     IdlePower,
     Share,
@@ -120,7 +120,9 @@ def test_a_price_needs_a_price_per_kilowatt_hour() -> None:
 def test_the_shares_of_a_window_never_exceed_it(spans: dict[int, Span]) -> None:
     shares = divide(Span(0, 1000), spans)
     covered = {
-        at for span in spans.values() for at in range(max(0, span.start_ns), min(1000, span.end_ns or 1000))
+        at
+        for span in spans.values()
+        for at in range(max(0, span.start_ns), min(1000, 1000 if span.end_ns is None else span.end_ns))
     }
     assert sum(share.own for share in shares.values()) == pytest.approx(len(covered))
     assert all(share.shared <= share.present for share in shares.values())

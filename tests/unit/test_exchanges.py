@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from nightdesk.core.exchanges import Assembler, CaptureEvent, ConnectionOpened
+from nightdesk.core.capture.exchanges import Assembler, CaptureEvent, ConnectionOpened
 from nightdesk.model.exchange import Exchange, ExchangeGrew, ExchangeSeen
 from nightdesk.model.process import ProcessRef
 from tests.support.wire import (

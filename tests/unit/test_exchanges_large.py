@@ -6,8 +6,8 @@ import hashlib
 import json
 import random
 
-from nightdesk.core.bounds import CHECK_BYTES, TOTAL_BYTES
-from nightdesk.core.exchanges import Assembler
+from nightdesk.core.capture.bounds import CHECK_BYTES, TOTAL_BYTES
+from nightdesk.core.capture.exchanges import Assembler
 from nightdesk.model.exchange import ExchangeSeen
 from tests.support.wire import ACK, FIN, LAST, PSH, STREAM_HEAD, Talk, chunk, exchanges, piece, request
 

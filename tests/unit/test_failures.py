@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from nightdesk.core.failures import end_failure, items_failure, start_failure, timeout_failure
+from nightdesk.core.jobs.failures import end_failure, items_failure, start_failure, timeout_failure
 
 TRACEBACK = """Traceback (most recent call last):
   File "x.py", line 3, in <module>

@@ -7,9 +7,9 @@ from itertools import accumulate
 
 import pytest
 
-from nightdesk.core.arrivals import GAPS
-from nightdesk.core.exchanges import Assembler
-from nightdesk.core.packets import PacketReader, addresses_of
+from nightdesk.core.capture.arrivals import GAPS
+from nightdesk.core.capture.exchanges import Assembler
+from nightdesk.core.capture.packets import PacketReader, addresses_of
 from nightdesk.model.exchange import Exchange, ExchangeSeen
 from tests.support.wire import (
     ACK,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nightdesk.core.heads import Head
-from nightdesk.core.http1 import Began, Body, End, Event, Gap, MessageReader, Resumed
+from nightdesk.core.capture.heads import Head
+from nightdesk.core.capture.http1 import Began, Body, End, Event, Gap, MessageReader, Resumed
 
 
 def story(events: list[Event]) -> list[object]:

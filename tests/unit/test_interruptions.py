@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from nightdesk.core.jobs import next_deadline_ns
-from nightdesk.core.run_events import (
+from nightdesk.core.jobs.events import (
     Admitted,
     Asked,
     ClockJumped,
@@ -21,7 +20,8 @@ from nightdesk.core.run_events import (
     Swept,
     Ticked,
 )
-from nightdesk.core.work import Sweep, Work, queue_of
+from nightdesk.core.jobs.life import next_deadline_ns
+from nightdesk.core.jobs.work import Sweep, Work, queue_of
 from nightdesk.model.job import ItemRecord
 from tests.unit.test_jobs import BROKEN, PROCESS, S, begin, go, running, sweep, work
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.item_list import SORTS, ItemList, list_items
-from nightdesk.core.plans import Plan
-from nightdesk.core.work import Attempt, Delayed, ItemQueue, Ledger, Work
+from nightdesk.core.jobs.item_list import SORTS, ItemList, list_items
+from nightdesk.core.jobs.plans import Plan
+from nightdesk.core.jobs.work import Attempt, Delayed, ItemQueue, Ledger, Work
 from nightdesk.model.errors import UsageError
 from nightdesk.model.job import Failure, ItemRecord, ItemState, Run
 

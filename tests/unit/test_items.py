@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from nightdesk.core.items import fill, is_up_to_date, names_item, natural_order, output_path, split_command
+from nightdesk.core.jobs.items import (
+    fill,
+    is_up_to_date,
+    names_item,
+    natural_order,
+    output_path,
+    split_command,
+)
 from nightdesk.model.errors import UsageError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.job_graph import Edge, JobGraph, Place, graph_of, run_shown
+from nightdesk.core.jobs.graph import Edge, JobGraph, Place, graph_of, run_shown
 from nightdesk.model.job import JobView, Run
 from nightdesk.tui.widgets.graph_plan import BOX_HEIGHT, Line, plan_graph, step
 

@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from nightdesk.core.jobs import HELD, advance, check_action, next_deadline_ns
-from nightdesk.core.plans import Plan
-from nightdesk.core.retries import retry_pause_ns
-from nightdesk.core.run_events import (
+from nightdesk.core.jobs.events import (
     Admitted,
     Asked,
     Command,
@@ -34,7 +31,10 @@ from nightdesk.core.run_events import (
     Started,
     Ticked,
 )
-from nightdesk.core.work import Ledger, Work, queue_of
+from nightdesk.core.jobs.life import HELD, advance, check_action, next_deadline_ns
+from nightdesk.core.jobs.plans import Plan
+from nightdesk.core.jobs.retries import retry_pause_ns
+from nightdesk.core.jobs.work import Ledger, Work, queue_of
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.errors import UsageError
 from nightdesk.model.job import Failure, Run, Usage

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from nightdesk.core.configuration import parse_config
-from nightdesk.core.jobs import next_deadline_ns
-from nightdesk.core.plans import plan_run
-from nightdesk.core.run_events import (
+from nightdesk.core.jobs.events import (
     Admitted,
     Asked,
     Ended,
@@ -22,7 +20,9 @@ from nightdesk.core.run_events import (
     Record,
     Ticked,
 )
-from nightdesk.core.work import Work
+from nightdesk.core.jobs.life import next_deadline_ns
+from nightdesk.core.jobs.plans import plan_run
+from nightdesk.core.jobs.work import Work
 from nightdesk.model.config import Fallback, JobSection, Retry, size_bytes
 from nightdesk.model.errors import ConfigError, UsageError
 from nightdesk.model.job import Failure, StartRun
@@ -116,7 +116,7 @@ def test_each_item_falls_back_by_itself_and_its_record_says_so() -> None:
 
 
 def record_of(now: Work, event: Ended) -> Any:
-    from nightdesk.core.jobs import advance
+    from nightdesk.core.jobs.life import advance
 
     return next(command.record for command in advance(now, event)[1] if isinstance(command, Record))
 

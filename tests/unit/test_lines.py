@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from nightdesk.core.lines import LINE_LIMIT, LineSplitter, shown_line, whole_lines
+from nightdesk.core.logs.lines import LINE_LIMIT, LineSplitter, shown_line, whole_lines
 
 
 def test_lines_come_out_when_their_end_comes_in() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nightdesk.core.bursts import Frame
-from nightdesk.core.pcap import PcapReader
+from nightdesk.core.capture.bursts import Frame
+from nightdesk.core.capture.pcap import PcapReader
 from nightdesk.model.exchange import Exchange
 from tests.support.wire import exchanges, frames_of, pcap, recording
 

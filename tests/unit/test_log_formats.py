@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightdesk.core.log_formats import level_of, read_log_line, time_of
-from nightdesk.core.progress import ProgressReader
+from nightdesk.core.logs.formats import level_of, read_log_line, time_of
+from nightdesk.core.logs.progress import ProgressReader
 
 UTC = timezone(timedelta(0))
 SECOND = 1_000_000_000

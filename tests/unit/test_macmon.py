@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.macmon import MacmonReader
+from nightdesk.core.sensors.macmon import MacmonReader
 from nightdesk.model.sample import Device, Sample
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "fixtures" / "accelerators"

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightdesk.core.amdgpu_top import AmdgpuTopReader
-from nightdesk.core.ioreg import CoreKind, ioreg_devices, mac_facts, thermal_word, with_kinds
-from nightdesk.core.mactop import MactopReader
-from nightdesk.core.nvidia_smi import NvidiaCsvReader
-from nightdesk.core.objects import MAX_OBJECT_BYTES, ObjectCutter
-from nightdesk.core.rapl import EnergyCounter, package_watts, watts
-from nightdesk.core.recordings import reader_for
+from nightdesk.core.sensors.amdgpu_top import AmdgpuTopReader
+from nightdesk.core.sensors.ioreg import CoreKind, ioreg_devices, mac_facts, thermal_word, with_kinds
+from nightdesk.core.sensors.mactop import MactopReader
+from nightdesk.core.sensors.nvidia_smi import NvidiaCsvReader
+from nightdesk.core.sensors.objects import MAX_OBJECT_BYTES, ObjectCutter
+from nightdesk.core.sensors.rapl import EnergyCounter, package_watts, watts
+from nightdesk.core.sensors.recordings import reader_for
 from nightdesk.engine.sensors.asitop import AsitopFile
 from nightdesk.engine.sensors.mac import MacExtra
 from nightdesk.engine.sensors.rapl import RaplExtra

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.nvidia import nvml_fault, throttle_words
-from nightdesk.core.nvidia_smi import smi_sample
+from nightdesk.core.sensors.nvidia import nvml_fault, throttle_words
+from nightdesk.core.sensors.nvidia_smi import smi_sample
 from nightdesk.engine.sensors.nvml import NvmlSource
 from nightdesk.model.sample import DeviceProcess
 

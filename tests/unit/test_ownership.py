@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightdesk.core.ownership import Desk, Facts, Kind, Owner, classify, owners
+from nightdesk.core.processes.ownership import Desk, Facts, Kind, Owner, classify, owners
 
 WORDS = ("ollama", "whisper", "enhanced_batch")
 

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from nightdesk.core.packets import PacketReader, Segment, addresses_of, reverse
+from nightdesk.core.capture.packets import PacketReader, Segment, addresses_of, reverse
 from tests.support.wire import ACK, ethernet, ipv4, ipv6, tcp
 
 SEGMENT = tcp(40_000, 11434, 7, 9, ACK, b"hello")

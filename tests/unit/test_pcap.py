@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from nightdesk.core.bursts import Frame
-from nightdesk.core.pcap import PcapReader
+from nightdesk.core.capture.bursts import Frame
+from nightdesk.core.capture.pcap import PcapReader
 from nightdesk.model.errors import CaptureError
 from tests.support.wire import pcap
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightdesk.core.plans import Plan, find_job, job_view, missing_item, plan_run
+from nightdesk.core.jobs.plans import Plan, find_job, job_view, missing_item, plan_run
 from nightdesk.model.config import JobSection, Retry
 from nightdesk.model.errors import UsageError
 from nightdesk.model.job import RunMode, StartRun

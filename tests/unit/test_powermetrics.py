@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.powermetrics import MAX_DOCUMENT_BYTES, PowermetricsReader, sample_of_document
+from nightdesk.core.sensors.powermetrics import MAX_DOCUMENT_BYTES, PowermetricsReader, sample_of_document
 from nightdesk.model.sample import Device, Sample
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "fixtures" / "accelerators"

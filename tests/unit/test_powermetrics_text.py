@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nightdesk.core.powermetrics_text import PowermetricsTextReader
+from nightdesk.core.sensors.powermetrics_text import PowermetricsTextReader
 from nightdesk.model.sample import Device, Sample
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "fixtures" / "accelerators"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.process_query import complete, parse
-from nightdesk.core.query import QueryError
+from nightdesk.core.inspection.query import QueryError
+from nightdesk.core.processes.query import complete, parse
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.process import ProcessRow
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.profile import BREAK_NS, GROUPS_MOST, LEADERS, Profiler, profile
-from nightdesk.core.profile_parts import split_parts
-from nightdesk.core.query import parse
+from nightdesk.core.inspection.profile import BREAK_NS, GROUPS_MOST, LEADERS, Profiler, profile
+from nightdesk.core.inspection.profile_parts import split_parts
+from nightdesk.core.inspection.query import parse
 from nightdesk.model.exchange import (
     Exchange,
     ExchangeRow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightdesk.core.progress import ProgressReader
+from nightdesk.core.logs.progress import ProgressReader
 from nightdesk.model.logs import Progress
 
 SECOND = 1_000_000_000

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nightdesk.client.desk import Desk
-from nightdesk.core.progress import ProgressReader, compiled_patterns
-from nightdesk.core.state_progress import read_state
+from nightdesk.core.logs.progress import ProgressReader, compiled_patterns
+from nightdesk.core.logs.state_progress import read_state
 from nightdesk.engine.logs.state_files import StateFiles, split_spec
 from nightdesk.model.config import DeskConfig
 from nightdesk.model.job import Run

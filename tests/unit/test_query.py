@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightdesk.core.completion import complete
-from nightdesk.core.query import QueryError, parse, quoted
+from nightdesk.core.inspection.completion import complete
+from nightdesk.core.inspection.query import QueryError, parse, quoted
 from nightdesk.model.exchange import ExchangeRow
 
 NOW = int(datetime(2026, 11, 21, 4, 0).timestamp()) * 10**9

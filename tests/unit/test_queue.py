@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from nightdesk.core.plans import Plan
-from nightdesk.core.queue import AGEING_NS, admit
-from nightdesk.core.work import Attempt, Delayed, Ledger, Work
+from nightdesk.core.jobs.plans import Plan
+from nightdesk.core.jobs.queue import AGEING_NS, admit
+from nightdesk.core.jobs.work import Attempt, Delayed, Ledger, Work
 from nightdesk.model.job import Run
 
 GPU = {"gpu": 1}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from nightdesk.core.admission import SETTLED_NS, Memory, reserved
-from nightdesk.core.queue import AGEING_NS, Admission, admit
-from nightdesk.core.start_times import read_start_ns, start_words
-from nightdesk.core.work import Attempt, Delayed, Ledger, Work
+from nightdesk.core.jobs.admission import SETTLED_NS, Memory, reserved
+from nightdesk.core.jobs.queue import AGEING_NS, Admission, admit
+from nightdesk.core.jobs.start_times import read_start_ns, start_words
+from nightdesk.core.jobs.work import Attempt, Delayed, Ledger, Work
 from nightdesk.model.errors import UsageError
 from nightdesk.model.logs import Progress
 from tests.unit.test_queue import GPU, RUNNING, work

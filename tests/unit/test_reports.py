@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nightdesk.core.reports import joined, told, told_all
+from nightdesk.core.processes.reports import joined, told, told_all
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.process import SignalReport, StopAllReport, TreeMember
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nightdesk.core.run_retention import KeptRun, outdated
+from nightdesk.core.jobs.retention import KeptRun, outdated
 
 DAY = 24 * 3600 * 10**9
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.sample_means import merged
+from nightdesk.core.sensors.sample_means import merged
 from nightdesk.model.sample import Cpu, CpuTier, Device, Sample, sensor_encoder
 
 NS = 10**9

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.recordings import HEAD_BYTES, reader_for
+from nightdesk.core.sensors.recordings import HEAD_BYTES, reader_for
 from nightdesk.engine.sensors.amd import AmdSource
 from nightdesk.model.sample import Device, Sample
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nightdesk.core.foreign import safe
-from nightdesk.core.snippets import PLACEHOLDER, curl, python
+from nightdesk.core.inspection.snippets import PLACEHOLDER, curl, python
 from nightdesk.model.exchange import Exchange, MissingBytes
 
 REPLY = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightdesk.core.tracebacks import LogError, TracebackReader, grouped, likeness
+from nightdesk.core.logs.tracebacks import LogError, TracebackReader, grouped, likeness
 
 
 def errors(text: str) -> list[LogError]:

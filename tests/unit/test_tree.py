@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightdesk.core.tree import ancestors, children_of, descendants
+from nightdesk.core.processes.tree import ancestors, children_of, descendants
 
 PARENTS = {1: 0, 10: 1, 11: 10, 12: 10, 13: 11, 20: 1}
 

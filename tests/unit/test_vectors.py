@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from nightdesk.core.dialects.ollama import OllamaEmbedReader
-from nightdesk.core.dialects.openai import OpenAIEmbedReader
-from nightdesk.core.dialects.reply import Reply
-from nightdesk.core.dialects.vectors import split_list, split_objects
+from nightdesk.core.capture.dialects.ollama import OllamaEmbedReader
+from nightdesk.core.capture.dialects.openai import OpenAIEmbedReader
+from nightdesk.core.capture.dialects.reply import Reply
+from nightdesk.core.capture.dialects.vectors import split_list, split_objects
 
 NUMBERS = [[0.5, -1e-9, 3, 0.25] * 100, [1.0] * 400, [2] * 400]
 

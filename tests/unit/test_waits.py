@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightdesk.core.waits import waits_for
+from nightdesk.core.processes.waits import waits_for
 
 
 @pytest.mark.parametrize(

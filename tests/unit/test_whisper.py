@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from nightdesk.core.lines import LineSplitter
-from nightdesk.core.progress import ProgressReader
-from nightdesk.core.whisper_files import Transcribing
-from nightdesk.core.whisper_logs import WhisperLogReader
-from nightdesk.core.whisper_quality import GAP_S, Alarms, Judge, compression_ratio
-from nightdesk.core.whisper_words import Speaker, clock, stamp
+from nightdesk.core.logs.lines import LineSplitter
+from nightdesk.core.logs.progress import ProgressReader
+from nightdesk.core.whisper.files import Transcribing
+from nightdesk.core.whisper.logs import WhisperLogReader
+from nightdesk.core.whisper.quality import GAP_S, Alarms, Judge, compression_ratio
+from nightdesk.core.whisper.words import Speaker, clock, stamp
 from nightdesk.model.units import NS
 from nightdesk.model.whisper import (
     AnyWhisperEvent,

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightdesk.core.media_progress import seconds_of
+from nightdesk.core.logs.media_progress import seconds_of
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.whisper import AudioChecked
 

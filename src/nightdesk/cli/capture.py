@@ -14,7 +14,7 @@ import click
 from nightdesk.cli.desk import DeskChoice, pass_choice
 
 if TYPE_CHECKING:
-    from nightdesk.core.exchanges import Assembler, CaptureEvent
+    from nightdesk.core.capture.exchanges import Assembler, CaptureEvent
     from nightdesk.core.verdicts import Thresholds
     from nightdesk.model.exchange import Exchange
 
@@ -91,7 +91,7 @@ def ended_exchanges(
 
     What was read before a fault in the file comes first. Raises CaptureError.
     """
-    from nightdesk.core.exchanges import Assembler
+    from nightdesk.core.capture.exchanges import Assembler
     from nightdesk.model.errors import CaptureError
 
     judged = Judged(limits)
@@ -109,7 +109,7 @@ def _opened(file: Path) -> BinaryIO:
 
 def _events(source: BinaryIO, assembler: Assembler) -> Iterator[list[CaptureEvent]]:
     """Events block by block. The open exchanges are reported before a fault of the file is raised."""
-    from nightdesk.core.pcap import PcapReader
+    from nightdesk.core.capture.pcap import PcapReader
     from nightdesk.model.errors import CaptureError
 
     reader = PcapReader()

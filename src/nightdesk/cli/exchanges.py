@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nightdesk.client.engine import Engine
-    from nightdesk.core.diff import Line, TextDiff
-    from nightdesk.core.exchange_diff import ExchangeDiff
+    from nightdesk.core.inspection.diff import Line, TextDiff
+    from nightdesk.core.inspection.exchange_diff import ExchangeDiff
     from nightdesk.model.exchange import Exchange
     from nightdesk.model.inspection import CancelWays
 
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.2
 def diff(choice: DeskChoice, left: int, right: int, as_json: bool) -> None:
     """Compare two exchanges: prompt, options, response, timing. --json gives the differences only."""
     from nightdesk.cli.output import print_json, print_line
-    from nightdesk.core.exchange_diff import diff_exchanges
+    from nightdesk.core.inspection.exchange_diff import diff_exchanges
 
     engine = choice.running()
     found = diff_exchanges(engine.exchange(left), engine.exchange(right))
@@ -129,7 +129,7 @@ def replay(
     import sys
 
     from nightdesk.cli.output import print_json, print_line, print_note
-    from nightdesk.core.replays import parse_body
+    from nightdesk.core.inspection.replays import parse_body
     from nightdesk.model.inspection import ReplayRequest
 
     edited = None

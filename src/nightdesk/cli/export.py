@@ -18,7 +18,7 @@ from nightdesk.cli.desk import DeskChoice, pass_choice
 from nightdesk.cli.filters import Choice, filter_options
 
 if TYPE_CHECKING:
-    from nightdesk.core.query import Query
+    from nightdesk.core.inspection.query import Query
     from nightdesk.export.formats import Format
     from nightdesk.export.redaction import Redactor
     from nightdesk.model.config import VerdictsSection
@@ -155,7 +155,7 @@ def _from_capture(
 ) -> CaptureError | None:
     """Write the exchanges of a capture. The fault at which reading ended, if any: what came before it is whole."""
     from nightdesk.cli.capture import InOrder, ended_exchanges, write_in_order
-    from nightdesk.core.searched import searched_text
+    from nightdesk.core.inspection.searched import searched_text
     from nightdesk.core.verdicts import thresholds_of
     from nightdesk.model.errors import CaptureError
     from nightdesk.model.exchange import row_of

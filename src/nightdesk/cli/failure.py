@@ -64,7 +64,7 @@ def failure(
 
 def _print_list(failed: Sequence[FailedAttempt]) -> None:
     from nightdesk.cli.output import print_table
-    from nightdesk.core.failure_advice import class_words
+    from nightdesk.core.jobs.failure_advice import class_words
 
     rows = [
         (
@@ -81,7 +81,7 @@ def _print_list(failed: Sequence[FailedAttempt]) -> None:
 
 def _print(found: Diagnosis) -> None:
     from nightdesk.cli.output import print_line
-    from nightdesk.core.failure_advice import advice, class_words, end_words
+    from nightdesk.core.jobs.failure_advice import advice, class_words, end_words
     from nightdesk.model.units import format_duration
 
     what = found.what

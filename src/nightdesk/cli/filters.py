@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from nightdesk.core.query import Query
+    from nightdesk.core.inspection.query import Query
 
 KEYS = ("model", "status", "job", "run", "since", "until")
 
@@ -26,14 +26,14 @@ class Choice:
     @property
     def text(self) -> str:
         """All of it in the language of the filter."""
-        from nightdesk.core.query import quoted
+        from nightdesk.core.inspection.query import quoted
 
         terms = [f"{key}:{quoted(value)}" for key, value in self.terms.items() if value]
         return " ".join([self.query, *terms, quoted(self.grep) if self.grep else ""]).strip()
 
     def read(self) -> Query:
         """The query, checked. Raises QueryError."""
-        from nightdesk.core.query import parse
+        from nightdesk.core.inspection.query import parse
 
         return parse(self.text)
 

@@ -107,7 +107,7 @@ def _rows(engine: Engine, run: Run, states: str, text: str, sort: str) -> Iterat
 
 
 def _cells(row: ItemRow) -> tuple[str, ...]:
-    from nightdesk.core.failure_advice import failure_words
+    from nightdesk.core.jobs.failure_advice import failure_words
     from nightdesk.model.units import format_duration
 
     note = failure_words(row.failure) if row.failure else row.reason or ""

@@ -95,7 +95,7 @@ def run(
 
 
 def _start_ns(at: str) -> int:
-    from nightdesk.core.start_times import read_start_ns
+    from nightdesk.core.jobs.start_times import read_start_ns
 
     return read_start_ns(at, time.time_ns())
 

@@ -134,7 +134,7 @@ def _first_bytes(stream: int) -> bytes:
 
 def _check_capture(name: str, head: bytes) -> None:
     """Raises CaptureError where ``head`` does not begin a capture. What is broken further on is told in the viewer."""
-    from nightdesk.core.pcap import PcapReader
+    from nightdesk.core.capture.pcap import PcapReader
     from nightdesk.model.errors import CaptureError
 
     reader = PcapReader()

@@ -29,7 +29,7 @@ def ps(
 ) -> None:
     """List processes: of runs, watched, model servers and orphans first; --all for the rest."""
     from nightdesk.cli.output import print_json_lines, print_line, print_table
-    from nightdesk.core.process_query import parse
+    from nightdesk.core.processes.query import parse
 
     wanted = parse(query)
     now_ns = time.time_ns()
@@ -121,7 +121,7 @@ def clean(choice: DeskChoice, pids: tuple[int, ...], yes: bool, as_json: bool) -
 
 def _print_trees(trees: Sequence[OrphanTree]) -> None:
     from nightdesk.cli.output import print_line
-    from nightdesk.core.reports import many
+    from nightdesk.core.processes.reports import many
     from nightdesk.model.units import format_bytes
 
     if not trees:
@@ -167,7 +167,7 @@ def stacks(choice: DeskChoice, pid: int, as_json: bool) -> None:
 def signal_tree(engine: Engine, pid: int, action: TreeAction, yes: bool, as_json: bool) -> None:
     """Pause, resume, stop or kill a process and everything below it; ends with 1 where that was not all done."""
     from nightdesk.cli.output import print_json, print_line
-    from nightdesk.core.tree import run_of_root
+    from nightdesk.core.processes.tree import run_of_root
 
     row = find_process(engine, pid)
     run = run_of_root(engine.runs(), row.key)
@@ -189,7 +189,7 @@ def signal_tree(engine: Engine, pid: int, action: TreeAction, yes: bool, as_json
 def stop_everything(engine: Engine, yes: bool, as_json: bool) -> None:
     """Stop all that the desk has started, and unload the models; ends with 1 where something is left."""
     from nightdesk.cli.output import print_json, print_line
-    from nightdesk.core.reports import told_all
+    from nightdesk.core.processes.reports import told_all
 
     members = engine.everything()
     if not as_json:
@@ -205,7 +205,7 @@ def stop_everything(engine: Engine, yes: bool, as_json: bool) -> None:
 
 
 def _ask(what: str, count: int, yes: bool) -> None:
-    from nightdesk.core.reports import many
+    from nightdesk.core.processes.reports import many
     from nightdesk.model.errors import NightdeskError
 
     if yes:
@@ -217,7 +217,7 @@ def _ask(what: str, count: int, yes: bool) -> None:
 
 
 def _told(report: SignalReport) -> str:
-    from nightdesk.core.reports import told
+    from nightdesk.core.processes.reports import told
 
     return (f"{report.run}: " if report.run else "") + told(report)
 

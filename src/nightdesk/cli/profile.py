@@ -44,7 +44,7 @@ def profile(
 
 def query_of(query: str, terms: dict[str, str | None]) -> str:
     """The query with a term for each option that was given."""
-    from nightdesk.core.query import quoted
+    from nightdesk.core.inspection.query import quoted
 
     return " ".join([query, *(f"{key}:{quoted(value)}" for key, value in terms.items() if value)]).strip()
 
@@ -137,7 +137,7 @@ def group_cells(group: ProfileGroup) -> tuple[str, ...]:
 
 def bar_of(group: ProfileGroup) -> str:
     """A bar with a letter for each part."""
-    from nightdesk.core.profile_parts import bar_widths
+    from nightdesk.core.inspection.profile_parts import bar_widths
 
     spent = [getattr(group.parts, name) for name, _, _ in SIGNS]
     return "".join(sign * width for width, (_, _, sign) in zip(bar_widths(spent, BAR), SIGNS, strict=True))

@@ -135,7 +135,7 @@ def _flags(name: str) -> tuple[str, ...]:
 
 
 def _replay(recording: BinaryIO, show: Callable[[Sample], None], *, once: bool) -> None:
-    from nightdesk.core.recordings import HEAD_BYTES, SUPPORTED, reader_for
+    from nightdesk.core.sensors.recordings import HEAD_BYTES, SUPPORTED, reader_for
     from nightdesk.model.errors import NightdeskError
 
     data = recording.read(HEAD_BYTES)

@@ -105,13 +105,13 @@ def outcome(run: Run) -> str:
     from nightdesk.model.job import ENDED
 
     if run.state == "waiting" and run.reason:
-        from nightdesk.core.start_times import waiting_words
+        from nightdesk.core.jobs.start_times import waiting_words
 
         return waiting_words(run, time.time_ns())
     if run.state not in ENDED:
         return _in_work(run)
     if run.failure:
-        from nightdesk.core.failure_advice import failure_words
+        from nightdesk.core.jobs.failure_advice import failure_words
 
         return failure_words(run.failure)
     if run.signal is not None:

@@ -14,7 +14,7 @@ from nightdesk.cli.filters import Choice, filter_options
 
 if TYPE_CHECKING:
     from nightdesk.client.engine import Engine
-    from nightdesk.core.query import Query
+    from nightdesk.core.inspection.query import Query
     from nightdesk.model.desk import Change, Snapshot
     from nightdesk.model.exchange import Exchange, ExchangeRow
     from nightdesk.model.inspection import Feedback, Mark
@@ -83,7 +83,7 @@ def _follow(
 
 
 def _is_wanted(engine: Engine, query: Query, row: ExchangeRow) -> bool:
-    from nightdesk.core.searched import searched_text
+    from nightdesk.core.inspection.searched import searched_text
 
     return query.matches(row, time.time_ns(), lambda: searched_text(engine.exchange(row.id)))
 

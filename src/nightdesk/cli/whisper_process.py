@@ -17,8 +17,8 @@ import msgspec
 from nightdesk.cli.audio_files import Wish
 from nightdesk.cli.output import print_json, print_line, print_note
 from nightdesk.core import markers
-from nightdesk.core.whisper_files import EVENTS_NAME, Transcribing
-from nightdesk.core.whisper_words import Speaker, plan_words
+from nightdesk.core.whisper.files import EVENTS_NAME, Transcribing
+from nightdesk.core.whisper.words import Speaker, plan_words
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.whisper import (
     AnyWhisperEvent,

@@ -139,7 +139,7 @@ def read(
 
 
 def _job_faults(config: DeskConfig) -> list[Fault]:
-    from nightdesk.core.job_rules import find_job_faults
+    from nightdesk.core.jobs.rules import find_job_faults
 
     return [*find_job_faults(config), *_pattern_faults(config)]
 
@@ -148,7 +148,7 @@ def _pattern_faults(config: DeskConfig) -> list[Fault]:
     if not config.progress.patterns:
         return []
     from nightdesk.core.faults import Fault
-    from nightdesk.core.progress import compiled_patterns
+    from nightdesk.core.logs.progress import compiled_patterns
 
     try:
         compiled_patterns(config.progress.patterns)

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from nightdesk import __version__
-from nightdesk.core.aftermath import Finding, Look, judge
-from nightdesk.core.tree import descendants
+from nightdesk.core.inspection.aftermath import Finding, Look, judge
+from nightdesk.core.processes.tree import descendants
 from nightdesk.engine.capture.servers import Servers
 from nightdesk.engine.processes import signals
 from nightdesk.engine.processes.table import LINUX, read_table

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from nightdesk import __version__
 from nightdesk.core import markers
 from nightdesk.core.masking import masked_arguments, masked_environment, masked_text, secrets_of
-from nightdesk.core.tree import descendants
+from nightdesk.core.processes.tree import descendants
 from nightdesk.engine.jobs.ended import EndedAttempt
 from nightdesk.engine.jobs.runs import Folder, RunFolder
 from nightdesk.model.base import ProcessKey

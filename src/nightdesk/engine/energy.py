@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nightdesk.core.energy import (
+from nightdesk.core.sensors.energy import (
     IdlePower,
     Share,
     Span,

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from nightdesk.core.query import parse, quoted
-from nightdesk.core.searched import searched_text
+from nightdesk.core.inspection.query import parse, quoted
+from nightdesk.core.inspection.searched import searched_text
 from nightdesk.engine.store.exchanges import Fresh
 from nightdesk.engine.store.history import History
 from nightdesk.engine.traffic import TrafficBook

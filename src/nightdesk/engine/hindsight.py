@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from nightdesk.core.conversations import Tie, conversation, tie_of
-from nightdesk.core.profile import BREAK_NS, Profiler
-from nightdesk.core.query import Query, parse, quoted
+from nightdesk.core.inspection.conversations import Tie, conversation, tie_of
+from nightdesk.core.inspection.profile import BREAK_NS, Profiler
+from nightdesk.core.inspection.query import Query, parse, quoted
 from nightdesk.engine.energy import EnergyKeeper
 from nightdesk.engine.exchanges import Exchanges
 from nightdesk.engine.store.exchanges import Fresh

@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 from msgspec.structs import replace
 
-from nightdesk.core.query import quoted
+from nightdesk.core.inspection.query import quoted
 from nightdesk.engine.jobs.item_lists import ItemLists
 from nightdesk.engine.jobs.trials import compare
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemOutcome, ItemPage

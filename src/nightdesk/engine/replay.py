@@ -21,8 +21,14 @@ from typing import Any
 import msgspec
 
 from nightdesk import __version__
-from nightdesk.core.exchanges import Assembler, CaptureEvent
-from nightdesk.core.replays import body_for, check_request, headers_for, recorded_body, request_bytes
+from nightdesk.core.capture.exchanges import Assembler, CaptureEvent
+from nightdesk.core.inspection.replays import (
+    body_for,
+    check_request,
+    headers_for,
+    recorded_body,
+    request_bytes,
+)
 from nightdesk.engine.traffic import TrafficBook
 from nightdesk.model.config import CaptureSection
 from nightdesk.model.errors import NightdeskError, UsageError

@@ -18,7 +18,7 @@ import msgspec
 
 from nightdesk import __version__
 from nightdesk.client.desk import Desk
-from nightdesk.core.alarms import desk_alarms
+from nightdesk.core.sensors.alarms import desk_alarms
 from nightdesk.engine.alarms import Judge
 from nightdesk.engine.awake import Awake
 from nightdesk.engine.bus import Bus

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from nightdesk.core.lines import LineSplitter
-from nightdesk.core.whisper_files import EVENTS_NAME, Transcribing
-from nightdesk.core.whisper_logs import WhisperLogReader
-from nightdesk.core.work import Work
+from nightdesk.core.jobs.work import Work
+from nightdesk.core.logs.lines import LineSplitter
+from nightdesk.core.whisper.files import EVENTS_NAME, Transcribing
+from nightdesk.core.whisper.logs import WhisperLogReader
 from nightdesk.engine.jobs.runs import RunFolder
 from nightdesk.model.job import ENDED, Run
 from nightdesk.model.units import NS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nightdesk.core.reports import many, told, told_all
-from nightdesk.core.tree import run_of_root
+from nightdesk.core.processes.reports import many, told, told_all
+from nightdesk.core.processes.tree import run_of_root
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.process import OrphanTree, SignalReport, TreeMember
 from nightdesk.model.units import format_bytes

@@ -21,7 +21,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nightdesk.core.packets import PacketReader, addresses_of
+from nightdesk.core.capture.packets import PacketReader, addresses_of
 from nightdesk.engine.capture.connects import Connects, Opening
 from nightdesk.engine.capture.holders import Holders
 from nightdesk.engine.capture.kernel_filter import MAX_PORTS, attach, port_filter

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from nightdesk.core.bursts import PADDING, Burst, Frame, bursts_of
+from nightdesk.core.capture.bursts import PADDING, Burst, Frame, bursts_of
 from nightdesk.engine.capture.kernel_filter import MAX_PORTS, attach, port_filter
 from nightdesk.engine.capture.sources import InterfaceError, Source
 from nightdesk.model.errors import CaptureError

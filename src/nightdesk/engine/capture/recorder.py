@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from nightdesk.core.bursts import Burst
-from nightdesk.core.exchanges import Assembler, CaptureEvent, ConnectionOpened
+from nightdesk.core.capture.bursts import Burst
+from nightdesk.core.capture.exchanges import Assembler, CaptureEvent, ConnectionOpened
 from nightdesk.engine.capture.lives import Owner
 from nightdesk.engine.capture.owners import Owners
 from nightdesk.model.exchange import CaptureStatus, Exchange, ExchangeGrew, ExchangeSeen, capture_encoder

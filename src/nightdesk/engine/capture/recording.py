@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from nightdesk.core.exchanges import Assembler, CaptureEvent, ConnectionOpened
-from nightdesk.core.pcap import PcapReader
+from nightdesk.core.capture.exchanges import Assembler, CaptureEvent, ConnectionOpened
+from nightdesk.core.capture.pcap import PcapReader
 from nightdesk.engine.capture.ending import Ending
 from nightdesk.model.errors import CaptureError
 from nightdesk.model.exchange import CaptureStatus, capture_encoder

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from nightdesk.core.exchanges import Assembler
+from nightdesk.core.capture.exchanges import Assembler
 from nightdesk.engine.capture.ending import Ending
 from nightdesk.engine.capture.owners import Owners, Senses, open_senses
 from nightdesk.engine.capture.recorder import Recorder

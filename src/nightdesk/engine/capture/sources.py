@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from typing import Protocol
 
-from nightdesk.core.bursts import Burst
+from nightdesk.core.capture.bursts import Burst
 from nightdesk.model.errors import CaptureError
 
 _GET_FLAGS = 0x8913

@@ -17,9 +17,9 @@ import time
 from collections import deque
 from pathlib import Path
 
-from nightdesk.core.bursts import Burst
+from nightdesk.core.capture.bursts import Burst
+from nightdesk.core.capture.pcap import PcapReader
 from nightdesk.core.foreign import safe_line
-from nightdesk.core.pcap import PcapReader
 from nightdesk.core.privileged import PRIVILEGED_PORT, SUDO, tcpdump_argv
 from nightdesk.engine.capture.sources import loopback_name
 from nightdesk.model.errors import CaptureError

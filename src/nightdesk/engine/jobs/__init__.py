@@ -1,1 +1,1 @@
-"""Keepers, runs and the supervisor that obeys core.jobs."""
+"""Keepers, runs and the supervisor that obeys core.jobs.life."""

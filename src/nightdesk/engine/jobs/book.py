@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from nightdesk.core.items import fill, shown_command
-from nightdesk.core.plans import Plan
-from nightdesk.core.work import Ledger, Work, queue_of
+from nightdesk.core.jobs.items import fill, shown_command
+from nightdesk.core.jobs.plans import Plan
+from nightdesk.core.jobs.work import Ledger, Work, queue_of
 from nightdesk.engine.jobs.driver import RunDriver
 from nightdesk.engine.jobs.runs import RunFolder, create_folder, log_id, run_folders
 from nightdesk.model.job import Run

@@ -20,9 +20,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from nightdesk.core import markers
-from nightdesk.core.items import fill, shown_command
-from nightdesk.core.jobs import advance
-from nightdesk.core.run_events import (
+from nightdesk.core.jobs.events import (
     Asked,
     Command,
     Ended,
@@ -43,7 +41,9 @@ from nightdesk.core.run_events import (
     Started,
     Swept,
 )
-from nightdesk.core.work import Attempt, Work
+from nightdesk.core.jobs.items import fill, shown_command
+from nightdesk.core.jobs.life import advance
+from nightdesk.core.jobs.work import Attempt, Work
 from nightdesk.engine.jobs.attempts import KeeperWatch, find_keeper, process_keys, spawn_keeper, wait_readable
 from nightdesk.engine.jobs.ended import EndedAttempt, failed_attempt
 from nightdesk.engine.jobs.endings import failure_of, lost_reason, remark_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nightdesk.core.failures import stall_failure, timeout_failure
-from nightdesk.core.run_events import Ended, KeeperLost
-from nightdesk.core.work import Attempt, Work
+from nightdesk.core.jobs.events import Ended, KeeperLost
+from nightdesk.core.jobs.failures import stall_failure, timeout_failure
+from nightdesk.core.jobs.work import Attempt, Work
 from nightdesk.engine.jobs.runs import RunFolder
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.diagnosis import FailedAttempt

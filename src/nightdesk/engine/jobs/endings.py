@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nightdesk.core.failures import end_failure, invalid_failure, start_failure
-from nightdesk.core.work import Attempt, Work
+from nightdesk.core.jobs.failures import end_failure, invalid_failure, start_failure
+from nightdesk.core.jobs.work import Attempt, Work
 from nightdesk.engine.jobs.items import check_output, missing_output
 from nightdesk.engine.jobs.runs import Result, RunFolder
 from nightdesk.engine.processes.signals import is_alive

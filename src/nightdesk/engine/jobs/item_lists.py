@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from nightdesk.core.item_list import ItemList, list_items
-from nightdesk.core.work import Work
+from nightdesk.core.jobs.item_list import ItemList, list_items
+from nightdesk.core.jobs.work import Work
 from nightdesk.engine.jobs.runs import RunFolder
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemDetail, ItemPage

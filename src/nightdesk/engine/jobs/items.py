@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from nightdesk.core import markers
-from nightdesk.core.items import fill, is_up_to_date, natural_order, output_path, split_command
-from nightdesk.core.plans import Plan
+from nightdesk.core.jobs.items import fill, is_up_to_date, natural_order, output_path, split_command
+from nightdesk.core.jobs.plans import Plan
 from nightdesk.model.config import ItemsSource
 from nightdesk.model.errors import UsageError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from nightdesk.core.admission import Memory
+from nightdesk.core.jobs.admission import Memory
 from nightdesk.engine.jobs.handover import DeviceMemory
 from nightdesk.engine.sensors.host import open_host
 from nightdesk.model.desk import ModelServer

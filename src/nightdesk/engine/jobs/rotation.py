@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from nightdesk.core.run_retention import KeptRun, outdated
+from nightdesk.core.jobs.retention import KeptRun, outdated
 from nightdesk.engine.jobs.runs import RunFolder, Stored, run_folders
 from nightdesk.model.config import StoreSection, span_ns
 from nightdesk.model.job import ENDED

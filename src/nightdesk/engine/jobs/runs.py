@@ -19,9 +19,9 @@ from typing import BinaryIO, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from nightdesk.core.failures import TAIL_BYTES
-from nightdesk.core.plans import Plan
-from nightdesk.core.work import Ledger, Work, queue_of
+from nightdesk.core.jobs.failures import TAIL_BYTES
+from nightdesk.core.jobs.plans import Plan
+from nightdesk.core.jobs.work import Ledger, Work, queue_of
 from nightdesk.model.base import Noun, ProcessKey
 from nightdesk.model.job import ItemRecord, Run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from nightdesk.core.run_events import Stalled
-from nightdesk.core.work import Attempt
+from nightdesk.core.jobs.events import Stalled
+from nightdesk.core.jobs.work import Attempt
 from nightdesk.engine.jobs.driver import RunDriver
 from nightdesk.engine.processes.signals import processes_of_attempt
 from nightdesk.engine.processes.table import read_entry

@@ -1,7 +1,7 @@
 """Obeys the run state machine of core: starts keepers, signals processes, hears of ends, keeps everything on disk.
 
-Nothing here decides about runs: what happened is given to ``core.jobs.advance``, which says what to do, and
-``core.queue.admit`` says who may start. All public methods belong to the thread of the event loop.
+Nothing here decides about runs: what happened is given to ``core.jobs.life.advance``, which says what to do, and
+``core.jobs.queue.admit`` says who may start. All public methods belong to the thread of the event loop.
 """
 
 from __future__ import annotations
@@ -17,12 +17,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from nightdesk.client.desk import Desk
-from nightdesk.core.admission import Memory
-from nightdesk.core.item_needs import closed_items
-from nightdesk.core.jobs import check_action, next_deadline_ns
-from nightdesk.core.plans import Plan, find_job, job_view, missing_item, plan_run
-from nightdesk.core.queue import admit
-from nightdesk.core.run_events import (
+from nightdesk.core.jobs.admission import Memory
+from nightdesk.core.jobs.events import (
     Admitted,
     ClockJumped,
     HeldBack,
@@ -32,7 +28,11 @@ from nightdesk.core.run_events import (
     Remarked,
     Ticked,
 )
-from nightdesk.core.work import Work
+from nightdesk.core.jobs.item_needs import closed_items
+from nightdesk.core.jobs.life import check_action, next_deadline_ns
+from nightdesk.core.jobs.plans import Plan, find_job, job_view, missing_item, plan_run
+from nightdesk.core.jobs.queue import admit
+from nightdesk.core.jobs.work import Work
 from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs
 from nightdesk.engine.jobs.clocks import Clocks
 from nightdesk.engine.jobs.distrust import distrusted

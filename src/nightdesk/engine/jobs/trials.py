@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from nightdesk.core.items import output_path
-from nightdesk.core.plans import Plan
+from nightdesk.core.jobs.items import output_path
+from nightdesk.core.jobs.plans import Plan
 from nightdesk.engine.jobs.runs import RunFolder
 from nightdesk.model.errors import UsageError
 from nightdesk.model.items import ItemComparison, ItemOutcome

@@ -6,10 +6,10 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
-from nightdesk.core.log_formats import level_of
-from nightdesk.core.log_query import LogQuery
-from nightdesk.core.log_records import Record
-from nightdesk.core.progress import ProgressReader
+from nightdesk.core.logs.formats import level_of
+from nightdesk.core.logs.progress import ProgressReader
+from nightdesk.core.logs.query import LogQuery
+from nightdesk.core.logs.records import Record
 from nightdesk.engine.logs.scan import Batch, scan_pattern, text_matcher
 from nightdesk.engine.logs.survey import HINTS, MORE_HINTS
 

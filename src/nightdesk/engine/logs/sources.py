@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from nightdesk.core.log_records import Record, Strand
+from nightdesk.core.logs.records import Record, Strand
 from nightdesk.engine.logs.decoded import HEAD, Spool, kind_of
 from nightdesk.engine.logs.scan import blocks
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nightdesk.client.desk import Desk
-from nightdesk.core.state_progress import State, of_row, read_state
+from nightdesk.core.logs.state_progress import State, of_row, read_state
 from nightdesk.model.job import ENDED, Run
 from nightdesk.model.logs import Progress
 

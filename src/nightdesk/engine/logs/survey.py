@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from nightdesk.core.lines import shown_line
-from nightdesk.core.log_formats import level_of, read_log_line
-from nightdesk.core.tracebacks import GROUPS_MOST, LogError, TracebackReader
+from nightdesk.core.logs.formats import level_of, read_log_line
+from nightdesk.core.logs.lines import shown_line
+from nightdesk.core.logs.tracebacks import GROUPS_MOST, LogError, TracebackReader
 from nightdesk.engine.logs.scan import blocks
 from nightdesk.engine.logs.window import read_lines
 from nightdesk.model.logs import LogBin, LogErrorGroup

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from nightdesk.core.foreign import safe_line
-from nightdesk.core.lines import LineSplitter
-from nightdesk.core.progress import ProgressReader, may_tell
+from nightdesk.core.logs.lines import LineSplitter
+from nightdesk.core.logs.progress import ProgressReader, may_tell
 from nightdesk.engine.logs.decoded import HEAD, Kind, Spool, kind_of, may_become
 from nightdesk.model.logs import LogFile
 

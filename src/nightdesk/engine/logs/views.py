@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nightdesk.core.foreign import safe_line
-from nightdesk.core.log_query import LogQuery, read_log_query
-from nightdesk.core.log_records import Record
+from nightdesk.core.logs.query import LogQuery, read_log_query
+from nightdesk.core.logs.records import Record
 from nightdesk.engine.logs.choice import Choice, Spans
 from nightdesk.engine.logs.scan import compiled
 from nightdesk.engine.logs.sources import Place, Source, rotated_files

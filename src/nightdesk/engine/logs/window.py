@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from nightdesk.core.lines import LINE_LIMIT, shown_line, whole_lines
+from nightdesk.core.logs.lines import LINE_LIMIT, shown_line, whole_lines
 
 _BLOCK = 1 << 18
 MAX_WINDOW = 4 << 20

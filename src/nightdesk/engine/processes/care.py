@@ -14,8 +14,8 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from nightdesk.core.reports import joined
-from nightdesk.core.tree import roots_of
+from nightdesk.core.processes.reports import joined
+from nightdesk.core.processes.tree import roots_of
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.processes import signals
 from nightdesk.engine.processes.inspect import inspect

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.markers import parse_environment
-from nightdesk.core.waits import waits_for
+from nightdesk.core.processes.waits import waits_for
 from nightdesk.engine.processes.signals import tree_of
 from nightdesk.engine.processes.table import LINUX, read_entry
 from nightdesk.model.errors import UsageError

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.markers import DESK, is_elsewhere, run_in
-from nightdesk.core.ownership import Desk, Facts, Kind, Owner, classify, owners
+from nightdesk.core.processes.ownership import Desk, Facts, Kind, Owner, classify, owners
 from nightdesk.engine.processes import table as system
 from nightdesk.engine.processes.histories import Histories
 from nightdesk.engine.processes.ports import PortWatch

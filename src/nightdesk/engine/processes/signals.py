@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-from nightdesk.core.tree import ancestors, descendants
+from nightdesk.core.processes.tree import ancestors, descendants
 from nightdesk.engine.processes.table import (
     Entry,
     command_text,

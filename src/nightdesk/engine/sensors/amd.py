@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nightdesk.core.amdgpu import FILES, HWMON_FILES, VENDOR, amd_device
+from nightdesk.core.sensors.amdgpu import FILES, HWMON_FILES, VENDOR, amd_device
 from nightdesk.engine.sensors.source import Reading
 from nightdesk.model.sample import Device
 

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from nightdesk.core.powermetrics import PowermetricsReader
+from nightdesk.core.sensors.powermetrics import PowermetricsReader
 from nightdesk.engine.sensors.source import State
 from nightdesk.model.sample import Sample
 

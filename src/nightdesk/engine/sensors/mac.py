@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nightdesk.core.ioreg import (
+from nightdesk.core.sensors.ioreg import (
     IOREG_ARGV,
     NOTIFY_ARGV,
     SYSCTL_ARGV,

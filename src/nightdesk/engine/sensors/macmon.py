@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from nightdesk.core.macmon import MacmonReader
+from nightdesk.core.sensors.macmon import MacmonReader
 from nightdesk.engine.sensors.powermetrics import last_line
 from nightdesk.engine.sensors.program import Failure, Limits, Program
 

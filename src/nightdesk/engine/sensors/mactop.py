@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightdesk.core.mactop import MactopReader
+from nightdesk.core.sensors.mactop import MactopReader
 from nightdesk.engine.sensors.powermetrics import last_line
 from nightdesk.engine.sensors.program import Failure, Limits, Program
 

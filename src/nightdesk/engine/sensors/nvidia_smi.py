@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nightdesk.core.nvidia_smi import smi_sample
-from nightdesk.core.recordings import ReportReader
+from nightdesk.core.sensors.nvidia_smi import smi_sample
+from nightdesk.core.sensors.recordings import ReportReader
 from nightdesk.engine.sensors.powermetrics import last_line
 from nightdesk.engine.sensors.program import Failure, Limits, Program
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from nightdesk.core.nvidia import NvmlFault, nvml_fault, throttle_words
+from nightdesk.core.sensors.nvidia import NvmlFault, nvml_fault, throttle_words
 from nightdesk.engine.sensors.source import Reading
 from nightdesk.model.sample import Device, DeviceProcess, Slice
 

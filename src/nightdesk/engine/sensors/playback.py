@@ -12,7 +12,7 @@ from selectors import EVENT_READ, SelectSelector
 
 import msgspec
 
-from nightdesk.core.recordings import HEAD_BYTES, SUPPORTED, reader_for
+from nightdesk.core.sensors.recordings import HEAD_BYTES, SUPPORTED, reader_for
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.sample import Sample, SampleTaken, SensorLine, SensorStatus
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from nightdesk.core.powermetrics import PowermetricsReader
 from nightdesk.core.privileged import POWERMETRICS_ARGV, SUDO
+from nightdesk.core.sensors.powermetrics import PowermetricsReader
 from nightdesk.engine.sensors.program import Failure, Limits, Program
 
 _REMEDY = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from nightdesk.core.rapl import EnergyCounter, package_watts, watts
+from nightdesk.core.sensors.rapl import EnergyCounter, package_watts, watts
 from nightdesk.model.sample import Sample
 
 _LOOK_AGAIN_NS = 60_000_000_000

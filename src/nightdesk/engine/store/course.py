@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from nightdesk.core.conditions import Began
-from nightdesk.core.query import Query
+from nightdesk.core.inspection.conditions import Began
+from nightdesk.core.inspection.query import Query
 from nightdesk.engine.store.database import connect
 from nightdesk.engine.store.exchanges import Question
 from nightdesk.model.exchange import ExchangeRow

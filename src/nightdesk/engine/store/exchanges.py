@@ -15,10 +15,10 @@ from typing import cast, get_args
 
 import msgspec
 
-from nightdesk.core.conditions import TROUBLE, holds_words, measure, row_words
-from nightdesk.core.query import Query
-from nightdesk.core.searched import searched_texts
-from nightdesk.core.words import split_words
+from nightdesk.core.inspection.conditions import TROUBLE, holds_words, measure, row_words
+from nightdesk.core.inspection.query import Query
+from nightdesk.core.inspection.searched import searched_texts
+from nightdesk.core.inspection.words import split_words
 from nightdesk.engine.store.recording import unpacked
 from nightdesk.engine.store.search import Clause, order, text_only, where
 from nightdesk.model.exchange import ExchangeRow, ExchangeState, row_of

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from nightdesk.core.query import Query
-from nightdesk.core.searched import searched_text
+from nightdesk.core.inspection.query import Query
+from nightdesk.core.inspection.searched import searched_text
 from nightdesk.engine.store import exchanges
 from nightdesk.engine.store.course import read_course
 from nightdesk.engine.store.database import connect, open_checked, remedy

@@ -7,8 +7,8 @@ import zlib
 
 import msgspec
 
-from nightdesk.core.conditions import measure, row_words
-from nightdesk.core.searched import searched_texts
+from nightdesk.core.inspection.conditions import measure, row_words
+from nightdesk.core.inspection.searched import searched_texts
 from nightdesk.model.exchange import Exchange, ExchangeRow, row_of
 
 encode = msgspec.json.Encoder().encode

@@ -6,7 +6,7 @@ import sqlite3
 
 import msgspec
 
-from nightdesk.core.sample_means import merged
+from nightdesk.core.sensors.sample_means import merged
 from nightdesk.model.sample import Sample
 
 TIERS = ((1, 3600), (10, 2 * 86_400), (60, 31 * 86_400))

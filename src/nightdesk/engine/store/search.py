@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nightdesk.core.conditions import (
+from nightdesk.core.inspection.conditions import (
     TROUBLE,
     Began,
     Compare,
@@ -18,7 +18,7 @@ from nightdesk.core.conditions import (
     Word,
     exact_value,
 )
-from nightdesk.core.query import Query
+from nightdesk.core.inspection.query import Query
 from nightdesk.model.errors import UsageError
 from nightdesk.model.inspection import SORTS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nightdesk.core import snippets
 from nightdesk.core.foreign import safe_line
+from nightdesk.core.inspection import snippets
 from nightdesk.model.exchange import Exchange, Message
 from nightdesk.model.units import UNKNOWN, format_duration
 from nightdesk.tui.inspector.pages import JSON, PROMPT, RESPONSE

@@ -16,8 +16,8 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.alarms import desk_alarms
 from nightdesk.core.foreign import safe_line
+from nightdesk.core.sensors.alarms import desk_alarms
 from nightdesk.model.alarm import Alarm
 from nightdesk.model.energy import EnergyReport
 from nightdesk.model.errors import NightdeskError

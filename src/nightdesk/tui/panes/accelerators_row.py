@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from nightdesk.core.alarms import cpu_share
 from nightdesk.core.foreign import safe_line
+from nightdesk.core.sensors.alarms import cpu_share
 from nightdesk.model.desk import LoadedModel, ModelServer
 from nightdesk.model.sample import CpuTier, Device, Fan, Sample
 from nightdesk.model.units import (

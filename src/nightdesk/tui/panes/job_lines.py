@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.failure_advice import failure_words
-from nightdesk.core.start_times import waiting_words
+from nightdesk.core.jobs.failure_advice import failure_words
+from nightdesk.core.jobs.start_times import waiting_words
 from nightdesk.model.job import ENDED, JobView, Run
 from nightdesk.model.units import NS, format_duration
 from nightdesk.tui.glyphs import Glyphs

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.failure_advice import failure_words
+from nightdesk.core.jobs.failure_advice import failure_words
 from nightdesk.model.job import ENDED, RunAction, RunMode, StartRun
 from nightdesk.tui.asks import (
     OpenFailure,

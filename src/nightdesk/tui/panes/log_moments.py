@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from nightdesk.core.log_formats import read_log_line
-from nightdesk.core.progress import ProgressReader
+from nightdesk.core.logs.formats import read_log_line
+from nightdesk.core.logs.progress import ProgressReader
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemPage, ItemRow
 from nightdesk.model.job import Run

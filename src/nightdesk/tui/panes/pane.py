@@ -26,7 +26,7 @@ from nightdesk.tui.text import Cell, Part, Tone, content, line
 from nightdesk.tui.widgets.filterhint import FilterHint
 
 if TYPE_CHECKING:
-    from nightdesk.core.completion import Suggestion
+    from nightdesk.core.inspection.completion import Suggestion
     from nightdesk.model.desk import SourceState
 
 View = TypeVar("View")

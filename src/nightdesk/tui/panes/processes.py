@@ -23,7 +23,7 @@ from nightdesk.tui.text import Cell, Part
 from nightdesk.tui.widgets.grid import Grid
 
 if TYPE_CHECKING:
-    from nightdesk.core.completion import Suggestion
+    from nightdesk.core.inspection.completion import Suggestion
 
 
 class ProcessesPane(Pane[ProcessesView]):
@@ -151,8 +151,8 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
         super().redraw()
 
     def _read_filter(self) -> None:
-        from nightdesk.core.process_query import parse
-        from nightdesk.core.query import QueryError
+        from nightdesk.core.inspection.query import QueryError
+        from nightdesk.core.processes.query import parse
 
         text = self.filter_text
         try:
@@ -165,7 +165,7 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
 
     def suggestions(self, text: str, cursor: int) -> tuple[Suggestion, ...]:
         """Keys and values of the filter."""
-        from nightdesk.core.process_query import complete
+        from nightdesk.core.processes.query import complete
 
         return complete(text, cursor, self.desk.processes.values() if self.desk is not None else ())
 

@@ -41,7 +41,7 @@ from nightdesk.tui.text import Cell, Part
 from nightdesk.tui.widgets.grid import Grid, Row, layout_columns
 
 if TYPE_CHECKING:
-    from nightdesk.core.completion import Suggestion
+    from nightdesk.core.inspection.completion import Suggestion
 
 CACHED = 400
 """Lines that stay drawn; each is a dozen objects that the garbage collector looks at again and again."""
@@ -387,7 +387,7 @@ holds, or the lines tagged with `t`.
 
     def suggestions(self, text: str, cursor: int) -> tuple[Suggestion, ...]:
         """Keys and values of the filter."""
-        from nightdesk.core.completion import complete
+        from nightdesk.core.inspection.completion import complete
 
         return complete(text, cursor, known_values(self.desk) if self.desk is not None else {})
 

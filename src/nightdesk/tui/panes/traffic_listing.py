@@ -19,7 +19,7 @@ from nightdesk.tui.asks import Ask
 from nightdesk.tui.panes.traffic_window import Wanted, Window
 
 if TYPE_CHECKING:
-    from nightdesk.core.query import Query
+    from nightdesk.core.inspection.query import Query
     from nightdesk.tui.link import Engine
 
 AT_ONCE = 2
@@ -63,7 +63,7 @@ class Listing:
 
     def filter(self, text: str) -> None:
         """List what matches ``text``. A text that can't be read changes nothing but the fault."""
-        from nightdesk.core.query import QueryError, parse
+        from nightdesk.core.inspection.query import QueryError, parse
 
         text = text.strip()
         try:

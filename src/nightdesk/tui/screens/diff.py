@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.exchange_diff import PARTS, ExchangeDiff, Figure, Part, diff_exchanges
+from nightdesk.core.inspection.exchange_diff import PARTS, ExchangeDiff, Figure, Part, diff_exchanges
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.units import UNKNOWN, format_bytes, format_duration

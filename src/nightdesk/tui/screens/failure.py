@@ -15,7 +15,7 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.failure_advice import failure_words
+from nightdesk.core.jobs.failure_advice import failure_words
 from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemPage

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from nightdesk.core.failure_advice import advice, class_words, end_words
-from nightdesk.core.tree import descendants
+from nightdesk.core.jobs.failure_advice import advice, class_words, end_words
+from nightdesk.core.processes.tree import descendants
 from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
 from nightdesk.model.process import ProcessRow
 from nightdesk.model.sample import Sample

@@ -10,9 +10,9 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.failure_advice import failure_words
-from nightdesk.core.job_graph import graph_of, run_shown
-from nightdesk.core.start_times import waiting_words
+from nightdesk.core.jobs.failure_advice import failure_words
+from nightdesk.core.jobs.graph import graph_of, run_shown
+from nightdesk.core.jobs.start_times import waiting_words
 from nightdesk.model.job import ENDED, JobView, Run, StartRun
 from nightdesk.tui.asks import FeedRequested, OpenFailure, OpenJob, StartRequested
 from nightdesk.tui.glyphs import ASCII, Glyphs

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.failure_advice import class_words
+from nightdesk.core.jobs.failure_advice import class_words
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemDetail, ItemRow
 from nightdesk.model.job import Run, StartRun

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
-from nightdesk.core.failure_advice import failure_words
+from nightdesk.core.jobs.failure_advice import failure_words
 from nightdesk.model.items import ItemRow, ItemStage
 from nightdesk.model.job import ENDED, Run
 from nightdesk.model.units import NS, UNKNOWN, format_count, format_duration

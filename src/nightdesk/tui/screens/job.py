@@ -12,7 +12,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.failure_advice import advice, failure_words
+from nightdesk.core.jobs.failure_advice import advice, failure_words
 from nightdesk.model.energy import RunEnergy
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED, JobView, Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from nightdesk.core.query import quoted
+from nightdesk.core.inspection.query import quoted
 from nightdesk.model.profile import Finding, Leader, Parts, Profile, ProfileGroup
 from nightdesk.model.units import UNKNOWN, format_count, format_duration, format_joules, format_percent
 from nightdesk.tui.glyphs import ASCII, Glyphs

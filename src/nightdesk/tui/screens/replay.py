@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
 from nightdesk.core.foreign import safe
-from nightdesk.core.replays import (
+from nightdesk.core.inspection.replays import (
     QUICK,
     check_request,
     parse_body,

@@ -11,8 +11,8 @@ from textual.containers import Container, Vertical
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.exchange_diff import json_text
 from nightdesk.core.foreign import safe
+from nightdesk.core.inspection.exchange_diff import json_text
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange, ExchangeRow
 from nightdesk.model.inspection import Replay

@@ -13,8 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.failure_advice import failure_words
-from nightdesk.core.query import quoted
+from nightdesk.core.inspection.query import quoted
+from nightdesk.core.jobs.failure_advice import failure_words
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemPage, ItemRow
 from nightdesk.model.job import ENDED, ItemMove, Run, StartRun

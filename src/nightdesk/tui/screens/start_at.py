@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.start_times import HINT, read_start_ns, start_words
+from nightdesk.core.jobs.start_times import HINT, read_start_ns, start_words
 from nightdesk.model.errors import UsageError
 from nightdesk.model.units import format_duration
 from nightdesk.tui.text import Cell, line

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.failure_advice import failure_words
+from nightdesk.core.jobs.failure_advice import failure_words
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.items import ItemComparison
 from nightdesk.model.job import ENDED, Run, StartRun

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from nightdesk.core.diff import diff_texts
-from nightdesk.core.failure_advice import failure_words
+from nightdesk.core.inspection.diff import diff_texts
+from nightdesk.core.jobs.failure_advice import failure_words
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.items import ItemComparison, ItemOutcome
 from nightdesk.model.job import Run

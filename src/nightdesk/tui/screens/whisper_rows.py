@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import exp
 
 from nightdesk.core.foreign import safe_line
-from nightdesk.core.whisper_words import alarm_words, clock, speed_words
+from nightdesk.core.whisper.words import alarm_words, clock, speed_words
 from nightdesk.model.units import NS, UNKNOWN, format_duration
 from nightdesk.model.whisper import (
     AudioFile,

@@ -14,8 +14,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from nightdesk.core.diff import Line, Stretch, TextDiff
 from nightdesk.core.foreign import safe, safe_line
+from nightdesk.core.inspection.diff import Line, Stretch, TextDiff
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.text import Tone, tone_style
 from nightdesk.tui.widgets.lines import LONGEST, LineView, Pieces, wrap

@@ -9,7 +9,7 @@ from textual.widgets import Static
 from nightdesk.tui.text import Cell, Part, line
 
 if TYPE_CHECKING:
-    from nightdesk.core.completion import Suggestion
+    from nightdesk.core.inspection.completion import Suggestion
 
 
 class FilterHint(Static):

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import permutations
 from typing import NamedTuple, TypeAlias
 
-from nightdesk.core.job_graph import JobGraph, Place
+from nightdesk.core.jobs.graph import JobGraph, Place
 
 BOX_HEIGHT = 4
 NARROWEST, WIDEST = 22, 34

@@ -12,8 +12,8 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.alarms import desk_alarms
 from nightdesk.core.foreign import safe_line
+from nightdesk.core.sensors.alarms import desk_alarms
 from nightdesk.model.desk import ModelServer
 from nightdesk.model.units import format_bytes
 from nightdesk.tui.glyphs import UNICODE, Glyphs

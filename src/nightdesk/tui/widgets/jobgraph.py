@@ -14,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from nightdesk.core.foreign import safe_line
-from nightdesk.core.job_graph import JobGraph
+from nightdesk.core.jobs.graph import JobGraph
 from nightdesk.tui.glyphs import ASCII, UNICODE, Glyphs
 from nightdesk.tui.text import TONE_CLASSES, Cell, Tone, shortened, tone_style
 from nightdesk.tui.widgets.graph_plan import (

@@ -18,8 +18,8 @@ from nightdesk.tui.text import Tone
 from nightdesk.tui.widgets.lines import LineView, Pieces, wrap
 
 if TYPE_CHECKING:
-    from nightdesk.core.log_formats import Level
-    from nightdesk.core.tracebacks import Fold
+    from nightdesk.core.logs.formats import Level
+    from nightdesk.core.logs.tracebacks import Fold
 
 Place: TypeAlias = Literal["beginning", "top", "middle", "end"]
 
@@ -44,7 +44,7 @@ def undyed(line: str) -> str:
 
 def log_pieces(line: str, glyphs: Glyphs, marked: bool = False) -> Pieces:
     """Sign, time and text of a line; of a JSON line its message and fields. A bookmark stands before the sign."""
-    from nightdesk.core.log_formats import level_of, read_log_line
+    from nightdesk.core.logs.formats import level_of, read_log_line
 
     text = undyed(line)
     flag = glyphs.picked if marked else ""
@@ -67,7 +67,7 @@ def _sign(level: Level, glyphs: Glyphs) -> str:
 
 def is_shown(line: str, least: Level) -> bool:
     """Whether a line matters enough."""
-    from nightdesk.core.log_formats import level_of
+    from nightdesk.core.logs.formats import level_of
 
     level = level_of(undyed(line)) if least else ""
     return not least or level == "error" or (least == "warning" and level == "warning")
@@ -77,7 +77,7 @@ def folds_of(lines: Sequence[str]) -> tuple[Fold, ...]:
     """The tracebacks among lines."""
     if not any(BEGIN in text for text in lines):
         return ()
-    from nightdesk.core.tracebacks import tracebacks_of  # not before there is one
+    from nightdesk.core.logs.tracebacks import tracebacks_of  # not before there is one
 
     return tuple(tracebacks_of(lines))
 

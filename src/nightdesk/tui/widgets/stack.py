@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nightdesk.core.profile_parts import bar_widths
+from nightdesk.core.inspection.profile_parts import bar_widths
 from nightdesk.tui.text import Cell, Tone
 
 

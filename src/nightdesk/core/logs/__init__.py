@@ -1,0 +1,1 @@
+"""Bytes of logs as lines; what lines say: time, level, progress, errors."""

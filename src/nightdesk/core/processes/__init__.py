@@ -1,0 +1,1 @@
+"""Whose a process is, trees, filters, and what was done to them in words."""

@@ -1,0 +1,1 @@
+"""What measuring programs and drivers print, as samples; what samples mean: energy and alarms."""

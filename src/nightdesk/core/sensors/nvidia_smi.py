@@ -1,0 +1,304 @@
+"""Reads the reports of ``nvidia-smi``: XML (``-q -x``) of versions 11 to 13, and CSV (``--query-gpu=…``)."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from xml.etree import ElementTree
+
+from nightdesk.core.sensors.nvidia import throttle_words
+from nightdesk.model.sample import Device, DeviceProcess, Sample, Slice
+
+_MIB: Final = 1024 * 1024
+_NS: Final = 1_000_000_000
+MAX_LINE_BYTES: Final = 65_536
+MOST_CARDS: Final = 256
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def smi_sample(document: bytes, at_ns: int | None) -> Sample | None:
+    """The sample in one report of ``nvidia-smi -q -x``; None where it is no such report.
+
+    The schema of versions 11, 12 and 13 is understood; "N/A" and its relatives become unknown.
+    """
+    # Warnings may stand before it, and the beginning of a report that was cut off.
+    start = document.rfind(b"<nvidia_smi_log")
+    if start < 0 or b"<!ENTITY" in document:
+        return None
+    try:
+        root = ElementTree.fromstring(document[start:])  # noqa: S314 - entities are refused above
+    except (ElementTree.ParseError, ValueError, LookupError):
+        return None
+    if root.tag != "nvidia_smi_log":
+        return None
+    devices = tuple(_smi_device(index, gpu) for index, gpu in enumerate(root.findall("gpu")))
+    unknown = {} if devices else {"devices": "The report lists no GPU."}
+    at_ns = _stamp_ns(root.findtext("timestamp") or "") if at_ns is None else at_ns
+    return Sample(at_ns=at_ns, elapsed_ns=0, source="nvidia-smi", devices=devices, unknown=unknown)
+
+
+def _stamp_ns(text: str) -> int:
+    """``Fri Apr 10 10:23:01 2026`` in ns since the epoch; it names no time zone: this machine's is taken."""
+    words = text.split()
+    try:
+        month = _MONTHS.index(words[1]) + 1
+        hour, minute, second = (int(part) for part in words[3].split(":"))
+        moment = datetime.datetime(int(words[4]), month, int(words[2]), hour, minute, second)
+        return max(0, int(moment.timestamp()) * 1_000_000_000)
+    except (ValueError, LookupError, OverflowError, OSError):
+        return 0
+
+
+def _smi_device(index: int, gpu: ElementTree.Element) -> Device:
+    fields: dict[str, Any] = {
+        "active_ratio": _scaled(gpu, ("utilization/gpu_util",), 0.01),
+        "memory_used_bytes": _bytes(gpu, "fb_memory_usage/used"),
+        "memory_total_bytes": _bytes(gpu, "fb_memory_usage/total"),
+        "power_w": _scaled(
+            gpu,
+            ("gpu_power_readings/instant_power_draw", *_power_paths("power_draw", "average_power_draw")),
+            1,
+        ),
+        "power_limit_w": _scaled(
+            gpu, _power_paths("current_power_limit", "enforced_power_limit", "power_limit"), 1
+        ),
+        "freq_hz": _scaled(gpu, ("clocks/sm_clock", "clocks/graphics_clock"), 1e6),
+        "temperature_c": _scaled(gpu, ("temperature/gpu_temp",), 1),
+        "fan_ratio": _scaled(gpu, ("fan_speed",), 0.01),
+    }
+    return Device(
+        id=gpu.findtext("uuid") or gpu.get("id") or f"nvidia{index}",
+        kind="gpu",
+        name=gpu.findtext("product_name") or "NVIDIA GPU",
+        **fields,
+        memory_busy_ratio=_scaled(gpu, ("utilization/memory_util",), 0.01),
+        encoder_ratio=_scaled(gpu, ("utilization/encoder_util",), 0.01),
+        decoder_ratio=_scaled(gpu, ("utilization/decoder_util",), 0.01),
+        throttle=_smi_throttle(gpu),
+        slices=_smi_slices(gpu),
+        processes=tuple(_smi_processes(gpu)),
+        unknown={
+            name: "nvidia-smi reports no value for it." for name, value in fields.items() if value is None
+        },
+    )
+
+
+def _power_paths(*names: str) -> tuple[str, ...]:
+    return tuple(
+        f"{section}/{name}" for name in names for section in ("gpu_power_readings", "power_readings")
+    )
+
+
+_QUANTITY = re.compile(r"\s*(\d{1,12}(?:\.\d{1,6})?)")
+
+
+def _scaled(gpu: ElementTree.Element, paths: tuple[str, ...], factor: float) -> float | None:
+    for path in paths:
+        found = _QUANTITY.match(gpu.findtext(path) or "")
+        if found:
+            return round(float(found[1]) * factor, 9)
+    return None
+
+
+def _bytes(gpu: ElementTree.Element, path: str) -> int | None:
+    mib = _scaled(gpu, (path,), 1)
+    return None if mib is None else int(mib * _MIB)
+
+
+_SMI_THROTTLE: Final = {
+    "sw_power_cap": 0x04,
+    "hw_slowdown": 0x08,
+    "sw_thermal_slowdown": 0x20,
+    "hw_thermal_slowdown": 0x40,
+    "hw_power_brake_slowdown": 0x80,
+}
+
+
+def _smi_throttle(gpu: ElementTree.Element) -> tuple[str, ...]:
+    mask = 0
+    for section in ("clocks_event_reason", "clocks_throttle_reason"):
+        for name, bit in _SMI_THROTTLE.items():
+            if gpu.findtext(f"{section}s/{section}_{name}") == "Active":
+                mask |= bit
+    return throttle_words(mask)
+
+
+def _smi_slices(gpu: ElementTree.Element) -> tuple[Slice, ...]:
+    """The parts of a divided card. Its processes name the part they run in by two numbers."""
+    found: list[Slice] = []
+    for part in gpu.findall("mig_devices/mig_device"):
+        place = [part.findtext(name) for name in ("gpu_instance_id", "compute_instance_id")]
+        processes = [entry for entry in gpu.findall("processes/process_info") if _place(entry) == place]
+        index = part.findtext("index") or str(len(found))
+        cores = part.findtext("device_attributes/shared/multiprocessor_count")
+        found.append(
+            Slice(
+                id=f"mig{index}",
+                name=f"slice {index}" + (f", {cores} multiprocessors" if cores else ""),
+                memory_used_bytes=_bytes(part, "fb_memory_usage/used"),
+                memory_total_bytes=_bytes(part, "fb_memory_usage/total"),
+                processes=tuple(_processes(processes)),
+            )
+        )
+    return tuple(found)
+
+
+def _place(entry: ElementTree.Element) -> list[str | None]:
+    return [entry.findtext(name) for name in ("gpu_instance_id", "compute_instance_id")]
+
+
+def _smi_processes(gpu: ElementTree.Element) -> list[DeviceProcess]:
+    return _processes(gpu.findall("processes/process_info"))
+
+
+def _processes(entries: Iterable[ElementTree.Element]) -> list[DeviceProcess]:
+    found = []
+    for entry in entries:
+        pid = entry.findtext("pid") or ""
+        if pid.isascii() and pid.isdigit() and len(pid) < 12:
+            found.append(DeviceProcess(pid=int(pid), memory_bytes=_bytes(entry, "used_memory")))
+    return found
+
+
+CSV_MARKS: Final = (
+    "utilization.gpu",
+    "memory.used",
+    "power.draw",
+    "fan.speed",
+    "temperature.gpu",
+    "pci.bus_id",
+)
+_CSV_FIELDS: Final = {
+    "active_ratio": (("utilization.gpu",), 0.01),
+    "memory_used_bytes": (("memory.used",), _MIB),
+    "memory_total_bytes": (("memory.total",), _MIB),
+    "power_w": (("power.draw.instant", "power.draw", "power.draw.average"), 1),
+    "power_limit_w": (("enforced.power.limit", "power.limit"), 1),
+    "freq_hz": (("clocks.current.sm", "clocks.sm", "clocks.current.graphics", "clocks.gr"), 1e6),
+    "temperature_c": (("temperature.gpu",), 1),
+    "fan_ratio": (("fan.speed",), 0.01),
+    "memory_busy_ratio": (("utilization.memory",), 0.01),
+    "encoder_ratio": (("utilization.encoder",), 0.01),
+    "decoder_ratio": (("utilization.decoder",), 0.01),
+}
+
+
+class NvidiaCsvReader:
+    """Reads the lines below a heading; a card that comes again begins the next sample."""
+
+    def __init__(self, interval_ns: int = _NS) -> None:
+        self.dropped = 0
+        """Lines that could not be read."""
+        self.oversized = 0
+        """Lines longer than :data:`MAX_LINE_BYTES`."""
+        self._interval_ns = interval_ns
+        self._buffer = b""
+        self._names: list[str] = []
+        self._cards: dict[str, Device] = {}
+        self._at_ns = self._last_ns = 0
+
+    def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
+        """Samples that are complete now; ``at_ns`` None takes the column ``timestamp`` where there is one."""
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if len(self._buffer) > MAX_LINE_BYTES:
+            self.oversized += 1
+            self._buffer = b""
+        texts = (line[:MAX_LINE_BYTES].decode("utf-8", "replace").strip() for line in lines)
+        found = [self._line(text, at_ns) for text in texts if text]
+        return [sample for sample in found if sample is not None]
+
+    def end(self, at_ns: int | None = None) -> list[Sample]:
+        """The sample that the end of the text completes."""
+        rest = self.feed(b"\n", at_ns)
+        last = self._finish()
+        return rest if last is None else [*rest, last]
+
+    def _line(self, line: str, at_ns: int | None) -> Sample | None:
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True))]
+        except (StopIteration, csv.Error):
+            return None
+        names = [re.sub(r"\s*\[.*\]$", "", cell) for cell in cells]
+        if any(name in CSV_MARKS for name in names):
+            self._names = names
+            return None
+        if len(cells) != len(self._names):
+            self.dropped += 1
+            return None
+        row = dict(zip(self._names, cells, strict=True))
+        if not row.get("index", "0").isdecimal():
+            # The rest of a row that was cut within its first cell.
+            self.dropped += 1
+            return None
+        return self._card(row, at_ns)
+
+    def _card(self, row: Mapping[str, str], at_ns: int | None) -> Sample | None:
+        key = row.get("index") or row.get("pci.bus_id") or row.get("uuid") or ""
+        finished = self._finish() if self._begins(key) else None
+        self._at_ns = _row_ns(row.get("timestamp", "")) if at_ns is None else at_ns
+        self._cards[key] = _csv_device(len(self._cards), row)
+        return finished
+
+    def _begins(self, key: str) -> bool:
+        """A card that comes again begins the next sample, or one before the last: a table may begin in the middle."""
+        if key in self._cards or len(self._cards) >= MOST_CARDS:
+            return True
+        last = next(reversed(self._cards), "")
+        return key.isdecimal() and last.isdecimal() and len(key) < 9 and int(key) < int(last[:9])
+
+    def _finish(self) -> Sample | None:
+        cards, self._cards = tuple(self._cards.values()), {}
+        if not cards:
+            return None
+        before_ns, self._last_ns = self._last_ns, self._at_ns
+        elapsed_ns = self._at_ns - before_ns if before_ns else self._interval_ns
+        return Sample(at_ns=self._at_ns, elapsed_ns=max(0, elapsed_ns), source="nvidia-smi", devices=cards)
+
+
+def _row_ns(text: str) -> int:
+    """``2026/04/10 10:23:01.123`` in ns since the epoch, in this machine's time zone, because it names none."""
+    try:
+        return max(0, int(datetime.datetime.strptime(text, "%Y/%m/%d %H:%M:%S.%f").timestamp() * 1e6) * 1000)
+    except (ValueError, OverflowError, OSError):
+        return 0
+
+
+def _csv_device(index: int, row: Mapping[str, str]) -> Device:
+    fields: dict[str, Any] = {name: _cell(row, *words) for name, words in _CSV_FIELDS.items()}
+    for name in ("memory_used_bytes", "memory_total_bytes"):
+        fields[name] = None if fields[name] is None else int(fields[name])
+    asked = ("active_ratio", "memory_used_bytes", "memory_total_bytes", "power_w", "freq_hz", "temperature_c")
+    return Device(
+        id=row.get("pci.bus_id") or row.get("uuid") or f"nvidia{row.get('index') or index}",
+        kind="gpu",
+        name=row.get("name") or row.get("gpu_name") or "NVIDIA GPU",
+        **fields,
+        throttle=_csv_throttle(row),
+        unknown={
+            name: "The query did not ask for it, or the card does not report it."
+            for name in asked
+            if fields[name] is None
+        },
+    )
+
+
+def _cell(row: Mapping[str, str], names: tuple[str, ...], factor: float) -> float | None:
+    for name in names:
+        found = _QUANTITY.match(row.get(name, ""))
+        if found:
+            return round(float(found[1]) * factor, 9)
+    return None
+
+
+def _csv_throttle(row: Mapping[str, str]) -> tuple[str, ...]:
+    mask = 0
+    for name, text in row.items():
+        word = name.rpartition(".")[2]
+        if "_reasons." in name and word in _SMI_THROTTLE and text == "Active":
+            mask |= _SMI_THROTTLE[word]
+        elif name.endswith("_reasons.active") and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", text):
+            mask |= int(text, 16)
+    return throttle_words(mask)

@@ -1,0 +1,1 @@
+"""What is heard of a transcription: events, other programs' logs, quality, words."""
