@@ -12,11 +12,12 @@ from textual import events
 from nightdesk.model.desk import ExchangeChanged, ExchangeCounts
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import ExchangeRow
-from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
+from nightdesk.model.inspection import ExchangePage, ExchangePlace, ExchangeTotals, Feedback
 from nightdesk.tui import asks
 from nightdesk.tui.choices import choices_path, read_choices
 from nightdesk.tui.glyphs import UNICODE
 from nightdesk.tui.panes.traffic import TrafficPane
+from nightdesk.tui.panes.traffic_listing import Listing
 from nightdesk.tui.panes.traffic_totals import totals_parts
 from nightdesk.tui.panes.traffic_waterfall import bar_cell, scale, span_of
 from nightdesk.tui.panes.traffic_window import BLOCK, Pending, Wanted, Window
@@ -145,6 +146,21 @@ def test_a_chosen_list_is_counted_from_its_first_row() -> None:
     again = window.wanted(BLOCK, BLOCK + 10)
     assert again is not None and (again.offset, again.limit) == (BLOCK, BLOCK)
     assert window.wanted(BLOCK, BLOCK + 10) is None, "it is on its way"
+
+
+def test_the_alarm_of_a_running_one_is_found_behind_rows_that_are_not_here() -> None:
+    asked: list[asks.Ask] = []
+    found: list[int | None] = []
+    listing = Listing(asked.append, lambda: None)
+    listing.window = Window("model:x", "took")
+    wanted = listing.window.wanted(BLOCK, BLOCK + 10)
+    rows = [row(number) for number in range(BLOCK)]
+    rows[3] = row(3, state="running", verdicts=("loop",))
+    assert wanted is not None
+    listing.window.take(wanted, ExchangePage(rows=tuple(rows), offset=BLOCK, total=2 * BLOCK))
+    listing.find_trouble(0, found.append)
+    asked[-1].reply(ExchangePlace(place=None))
+    assert found == [BLOCK + 3], "the engine looks at ended ones only"
 
 
 async def test_older_exchanges_are_fetched_where_the_user_goes(engine: FakeEngine) -> None:

@@ -181,22 +181,24 @@ class Listing:
 
     def find_trouble(self, place: int, take: Callable[[int | None], None]) -> None:
         """Hand the first place from ``place`` on, and around, to ``take`` that has a verdict or an error."""
-        window, count = self.window, len(self.window)
-        wrong = [
-            (at - place) % count
-            for at, row in window.here()
-            if row.verdicts or row.state in ("failed", "aborted", "incomplete")
-        ]
-        nearest = min(wrong, default=None)
-        known = None if nearest is None else (place + nearest) % count
-        missing = window.first_missing(place)
+        known, missing = self._trouble_here(place), self.window.first_missing(place)
         if known is not None and known >= place and (missing is None or known < missing):
             take(known)
         elif missing is None:
             # Nothing more below: around, once.
             take(known) if place == 0 else self.find_trouble(0, take)
         else:
-            self._ask_for_trouble(max(place, len(window.in_front)), place, take)
+            self._ask_for_trouble(max(place, len(self.window.in_front)), place, take)
+
+    def _trouble_here(self, place: int) -> int | None:
+        """The same among the rows that are here."""
+        count = len(self.window)
+        wrong = [
+            (at - place) % count
+            for at, row in self.window.here()
+            if row.verdicts or row.state in ("failed", "aborted", "incomplete")
+        ]
+        return (place + min(wrong)) % count if wrong else None
 
     def _ask_for_trouble(self, at: int, begin: int, take: Callable[[int | None], None]) -> None:
         """Ask behind ``at``; when there is nothing more, once again from the top."""
@@ -212,7 +214,8 @@ class Listing:
             elif begin:
                 self.find_trouble(0, take)
             else:
-                take(None)
+                # The engine looks at ended ones; an alarm of a running one stands in its row.
+                take(self._trouble_here(0))
 
         self._ask(Ask(lambda engine: engine.trouble(query, sort=order, offset=at - front), look))
 
