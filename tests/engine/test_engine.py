@@ -1,6 +1,7 @@
 """A real engine in a folder of its own, asked over its real socket."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 
 from nightdesk.client.desk import Desk, find_desk
 from nightdesk.client.engine import Engine
-from nightdesk.client.launch import ensure_engine, is_answering
+from nightdesk.client.launch import ensure_engine, is_answering, make_folders
 from nightdesk.core import markers
 from nightdesk.engine.processes.signals import processes_of_run
 from nightdesk.model.base import ProcessKey
@@ -90,6 +92,28 @@ def test_two_viewers_that_start_an_engine_at_once_get_the_same_one(desk: Desk) -
     ]
     answers = {starter.communicate(timeout=60)[0].strip() for starter in starters}
     assert len(answers) == 1 and answers.pop().isdigit()
+
+
+def test_an_engine_takes_over_from_one_that_is_just_ending(desk: Desk) -> None:
+    make_folders(desk)
+
+    def waits() -> bool:
+        names = [str(word) for one in psutil.process_iter() if one.pid != os.getpid() for word in opened(one)]
+        return str(desk.lock) in names
+
+    with desk.lock.open("a+") as ending, ThreadPoolExecutor(1) as starter:
+        fcntl.flock(ending, fcntl.LOCK_EX)
+        started = starter.submit(ensure_engine, desk)
+        until(waits, "the new engine to try")
+        fcntl.flock(ending, fcntl.LOCK_UN)
+        assert started.result(60).status().desk.engine.pid
+
+
+def opened(process: psutil.Process) -> list[str]:
+    """The files that a process has open, where it may be asked."""
+    with contextlib.suppress(psutil.Error):
+        return [file.path for file in process.open_files()]
+    return []
 
 
 def test_socket_store_and_log_are_closed_to_others(desk: Desk) -> None:

@@ -393,7 +393,8 @@ def test_an_exchange_that_is_not_there_can_not_be_cancelled_and_that_is_said() -
         say(capture, {"cancel": 77})
         say(capture, {"cancel": "x"}, {"other": 1}, "nothing")
         said = capture.until(
-            lambda: next((s.message for s in capture.statuses() if "77" in (s.message or "")), None), "answer"
+            lambda: next((s.message for s in capture.statuses() if "Exchange 77" in (s.message or "")), None),
+            "answer",
         )
     assert said.startswith("Exchange 77 does not run through the relay (any more); nothing was closed.")
 

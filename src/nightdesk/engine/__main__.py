@@ -29,7 +29,7 @@ LOG_BYTES = 5_000_000
 LOG_FILES = 2
 GRACE_SECONDS = 2
 OTHER_SECONDS = 5
-"""An engine that took the lock just before us answers within this time."""
+"""An engine that took the lock just before us answers within this time, and one that ends has freed it."""
 WAITING = 64
 
 
@@ -67,7 +67,6 @@ def main(argv: list[str] | None = None) -> int:
         make_folders(desk)
         with _lock(desk) as locked:
             if not locked:
-                _check_other(desk)
                 ready()
                 return 0
             _log_to(desk.engine_log)
@@ -97,10 +96,20 @@ def _refuse(sentence: str, status: int) -> int:
     return status
 
 
-def _check_other(desk: Desk) -> None:
-    """Another engine has the desk. Raises NightdeskError where it listens on another socket than ours."""
+def _take(lock: IO[str], desk: Desk) -> bool:
+    """Whether we have the lock now; an engine that is about to end frees it in a moment. False where another answers.
+
+    Raises NightdeskError where another has it and listens on another socket than ours.
+    """
     limit = time.monotonic() + OTHER_SECONDS
-    while not is_answering(desk.socket):
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if is_answering(desk.socket):
+                return False
+        else:
+            return True
         if time.monotonic() > limit:
             pid = desk.lock.read_text(encoding="ascii").strip()
             raise NightdeskError(
@@ -140,12 +149,10 @@ def _desk(config: Path | None, folder: Path, flags: list[str]) -> Desk:
 
 @contextlib.contextmanager
 def _lock(desk: Desk) -> Iterator[IO[str] | None]:
-    """Hold the desk's lock; None when another engine holds it. The kernel frees it however this process ends."""
+    """Hold the desk's lock; None when another engine holds it and answers. The kernel frees it however we end."""
     with desk.lock.open("a+", encoding="ascii") as file:
         desk.lock.chmod(0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(file, desk):
             yield None
             return
         file.truncate(0)

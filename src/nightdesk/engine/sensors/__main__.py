@@ -17,7 +17,6 @@ import msgspec
 from nightdesk.engine.sensors.choice import choose
 from nightdesk.engine.sensors.host import open_host
 from nightdesk.engine.sensors.loop import SensorLoop
-from nightdesk.engine.sensors.playback import Playback
 from nightdesk.engine.sensors.signals import StopOnSignals
 from nightdesk.model.config import SENSOR_SOURCES
 from nightdesk.model.sample import SensorLine, SensorStatus, sensor_encoder
@@ -93,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _play(file: Path | None) -> None:
+    from nightdesk.engine.sensors.playback import Playback
+
     if file is None:
         sys.exit(NO_FILE)
 
