@@ -32,9 +32,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What fails while two tests share the machine is tried once more alone: both outcomes are printed, the second counts.
+# Tests wait more than they work, so three share two cores. What fails so is tried once more alone: both are printed.
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n 2 $(if $(T),-k "$(T)") || { [ $$? = 1 ] && echo "Once more, alone: what failed above." && \
+	@$(BIN)/python -m pytest -n 3 $(if $(T),-k "$(T)") || { [ $$? = 1 ] && echo "Once more, alone: what failed above." && \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 # A million broken inputs for the capture core, some minutes. SEED=7 makes others, INPUTS=20000 fewer.

@@ -81,8 +81,9 @@ def test_each_key_of_the_logs_pane_does_what_it_says(world: World) -> None:
         # Searching
         Step(("/", *"voice"), ("6 lines", "/voice", "⏎ keep")),
         Step(("Enter",), (": go to", "6 lines")),
-        Step(("G", "N"), (" of 6 lines",)),
-        Step(("n",), (" of 6 lines",)),
+        Step(("G", "N"), ("6 of 6 lines",)),
+        Step(("N",), ("5 of 6 lines",)),
+        Step(("n",), ("6 of 6 lines",)),
         Step(("Escape",), ("batch.log",), hides="/voice"),
         # Tracebacks
         Step(("g", ":"), ("Go to",)),
