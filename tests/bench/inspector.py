@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from textual import events
+
 from nightdesk.client.desk import find_desk
 from nightdesk.tui import asks
 from nightdesk.tui.app import Viewer, make_viewer
@@ -33,6 +35,7 @@ keep = "36500d"
 max_bytes = 100_000_000_000
 """
 SIZE = (160, 48)
+REPEAT_SECONDS = 1 / 30
 PATIENCE_SECONDS = 60.0
 LINES = 40
 """Lines of the list in view once it has the whole screen."""
@@ -143,15 +146,18 @@ async def _long_list(bench: Bench) -> Rows:
                 "under 500 ms",
             )
         ]
-        rows += [await _scroll(pilot, name, keys) for name, keys in SCROLLS.items()]
+        rows += [await _scroll(app, name, keys) for name, keys in SCROLLS.items()]
         rows += [await _filter(app, pilot, word) for word in (RARE, COMMON)]
     return rows
 
 
-async def _scroll(pilot: Any, name: str, keys: list[str]) -> tuple[str, str, str]:
+async def _scroll(app: Viewer, name: str, keys: list[str]) -> tuple[str, str, str]:
+    """Keys as a terminal repeats them: the pilot's own wait asks every widget, in the rounds that are measured."""
     watch = watched()
-    await pilot.press(*keys)
-    await pilot.pause()
+    for key in keys:
+        app.post_message(events.Key(key, None))
+        await asyncio.sleep(REPEAT_SECONDS)
+    await asyncio.sleep(1)
     return f"{name}: the loop is held for", f"{watch.longest * 1000:.0f} ms of CPU at most", "under 50 ms"
 
 
