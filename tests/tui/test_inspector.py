@@ -241,6 +241,20 @@ async def test_what_was_folded_stays_folded_while_a_reply_grows() -> None:
         assert "A lot." in screen_text(app)
 
 
+async def test_while_the_viewer_ends_its_screens_are_taken_apart_and_not_drawn_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fed: list[int] = []
+    async with opened(exchange(**RUNNING), shows="▶ running") as (app, _, _):
+        monkeypatch.setattr(inspector(app), "feed", lambda _mirror, now_ns: fed.append(now_ns))
+        app.on_feed_requested()
+        assert len(fed) == 1
+        monkeypatch.setattr(app, "_running", False)
+        app.on_feed_requested()
+        assert len(fed) == 1
+        monkeypatch.undo()
+
+
 # Two columns, other looks
 
 

@@ -226,7 +226,7 @@ class Viewer(App[int]):
             self._feed()
             if terminal.is_gone(self.terminal) or guard_is_gone():
                 self._leave_now(129)
-        elif self.link.streaming and self.link.mirror is not None:
+        elif self.is_running and self.link.streaming and self.link.mirror is not None:
             self.desk_screen.feed_fast(self.link.mirror, self.link.state, self.clock())
             self.link.settle()
 
@@ -241,8 +241,8 @@ class Viewer(App[int]):
         self._feed()
 
     def _feed(self) -> None:
-        if not self.screen_stack:
-            return  # the viewer is ending
+        if not self.is_running or not self.screen_stack:
+            return  # the viewer is ending, and its screens lose their parts one by one
         now_ns, mirror, state = self.clock(), self.link.mirror, self.link.state
         header = select_header(mirror, self.desk_name, state, now_ns, self.glyphs, self.verdicts_seen)
         self.desk_screen.feed(mirror, header, state, now_ns)
