@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from nightdesk.core.sensors.objects import ObjectCutter
+from nightdesk.core.sensors.objects import ObjectReader, decoded
 from nightdesk.model.sample import Device, Sample
 
 _NS: Final = 1_000_000_000
@@ -105,24 +105,12 @@ def _number(files: Mapping[str, str], *names: str) -> int | None:
     return None
 
 
-class RocmReader:
+class RocmReader(ObjectReader):
     """Finds the reports of ``rocm-smi --json`` one after another, with whatever warnings between them."""
 
     def __init__(self, interval_ns: int = _NS) -> None:
-        self._cutter = ObjectCutter()
-        self._interval_ns = interval_ns
+        super().__init__(interval_ns)
         self._last_ns = 0
-        self._unread = 0
-
-    @property
-    def dropped(self) -> int:
-        """Objects that could not be read."""
-        return self._unread + self._cutter.dropped
-
-    @property
-    def buffered(self) -> int:
-        """Bytes held for a report that has not ended yet."""
-        return self._cutter.buffered
 
     def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
         """Samples of the reports that end within ``data``. They carry no time of their own."""
@@ -148,10 +136,7 @@ def rocm_sample(document: bytes, at_ns: int | None) -> Sample | None:
 
     The wording of the keys changes between versions: a key is found by its words.
     """
-    try:
-        root = msgspec.json.decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    root = decoded(document)
     if not isinstance(root, dict):
         return None
     cards = {

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-
 from nightdesk.core.sensors.amdgpu import add_shared
 from nightdesk.core.sensors.apple import clamp, finite
-from nightdesk.core.sensors.objects import ObjectCutter
+from nightdesk.core.sensors.objects import ObjectReader, decoded
 from nightdesk.model.sample import Device, DeviceProcess, Sample
 
 _UNITS: Final = {"%": 0.01, "MiB": 1024**2, "KiB": 1024, "GiB": 1024**3, "MHz": 1e6, "mW": 1e-3}
@@ -17,24 +15,12 @@ _NS: Final = 1_000_000_000
 _REASON: Final = "amdgpu_top reports no value for it."
 
 
-class AmdgpuTopReader:
+class AmdgpuTopReader(ObjectReader):
     """Cuts at whole objects. A dump lists its devices without a frame around them: they are one sample."""
 
     def __init__(self, interval_ns: int = _NS) -> None:
-        self._cutter = ObjectCutter()
-        self._unread = 0
-        self._interval_ns = interval_ns
+        super().__init__(interval_ns)
         self._bare: list[Device] = []
-
-    @property
-    def dropped(self) -> int:
-        """Objects that could not be read."""
-        return self._unread + self._cutter.dropped
-
-    @property
-    def oversized(self) -> int:
-        """Times an object ran past all bounds."""
-        return self._cutter.oversized
 
     def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
         """Samples of the objects that end within ``data``. They carry no time of their own."""
@@ -48,10 +34,7 @@ class AmdgpuTopReader:
         return [_of(bare, at_ns or 0, 0)] if bare else []
 
     def _sample(self, text: bytes, at_ns: int) -> Sample | None:
-        try:
-            root = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            root = None
+        root = decoded(text)
         if isinstance(root, dict) and isinstance(root.get("devices"), list):
             cards = [card for card in root["devices"] if isinstance(card, dict)]
             return _of([_device(index, card) for index, card in enumerate(cards)], at_ns, self._length(root))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from nightdesk.core.sensors.apple import (
     AppleCounters,
     CoreTimes,
@@ -19,6 +17,7 @@ from nightdesk.core.sensors.apple import (
     read_fans,
     stamp_ns,
 )
+from nightdesk.core.sensors.objects import decoded
 from nightdesk.model.sample import CpuTier, Sample
 
 MAX_LINE_BYTES: Final = 1_000_000
@@ -67,10 +66,7 @@ class MacmonReader:
         return self.feed(b"\n", at_ns)
 
     def _line(self, line: bytes, at_ns: int | None) -> list[Sample]:
-        try:
-            root = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            root = None
+        root = decoded(line)
         if not isinstance(root, dict) or not any(key in root for key in ("gpu_power", "memory", "temp")):
             self.dropped += 1
             return []

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from nightdesk.core.sensors.apple import (
     AppleCounters,
     CoreTimes,
@@ -19,7 +17,7 @@ from nightdesk.core.sensors.apple import (
     read_fans,
     stamp_ns,
 )
-from nightdesk.core.sensors.objects import ObjectCutter
+from nightdesk.core.sensors.objects import ObjectReader, decoded
 from nightdesk.model.sample import CpuTier, Sample
 
 NO_THERMAL: Final = "This mactop does not report the thermal pressure."
@@ -29,29 +27,12 @@ _CALM: Final = {"normal": "Nominal"}
 """Its words come from the Cocoa thermal state; the calm one is called as powermetrics calls it."""
 
 
-class MactopReader:
+class MactopReader(ObjectReader):
     """``interval_ns`` is the length of the first sample, which the objects do not say."""
 
     def __init__(self, interval_ns: int = _NS) -> None:
-        self._cutter = ObjectCutter()
-        self._interval_ns = interval_ns
+        super().__init__(interval_ns)
         self._last_ns = 0
-        self._unread = 0
-
-    @property
-    def dropped(self) -> int:
-        """Objects that could not be read."""
-        return self._unread + self._cutter.dropped
-
-    @property
-    def oversized(self) -> int:
-        """Times an object ran past all bounds."""
-        return self._cutter.oversized
-
-    @property
-    def buffered(self) -> int:
-        """Bytes held for an object that has not ended yet."""
-        return self._cutter.buffered
 
     def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
         """Samples of the objects that end within ``data``; ``at_ns`` None takes each one's own time stamp."""
@@ -64,10 +45,7 @@ class MactopReader:
         return []
 
     def _sample(self, text: bytes, at_ns: int | None) -> Sample | None:
-        try:
-            root = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            root = None
+        root = decoded(text)
         if not isinstance(root, dict) or not isinstance(root.get("soc_metrics"), dict):
             self._unread += 1
             return None

@@ -7,7 +7,9 @@ what came before is dropped and the next object begins there.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 MAX_OBJECT_BYTES: Final = 4_000_000
 _OUTSIDE: Final = re.compile(rb'["{}]|\n(?=\{)')
@@ -94,3 +96,38 @@ class ObjectCutter:
     def _forget(self, count: int) -> None:
         del self._buffer[:count]
         self._at, self._depth, self._in_string = 0, 0, False
+
+
+def decoded(text: bytes) -> Any:
+    """The value of a JSON text; None where it is none, or nested beyond all measure."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class ObjectReader:
+    """What readers of JSON objects have in common: the cutting, and counts of what could not be read.
+
+    ``interval_ns`` is the length of a sample whose object does not say it.
+    """
+
+    def __init__(self, interval_ns: int = 1_000_000_000) -> None:
+        self._cutter = ObjectCutter()
+        self._interval_ns = interval_ns
+        self._unread = 0
+
+    @property
+    def dropped(self) -> int:
+        """Objects that could not be read."""
+        return self._unread + self._cutter.dropped
+
+    @property
+    def oversized(self) -> int:
+        """Times an object ran past all bounds."""
+        return self._cutter.oversized
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held for an object that has not ended yet."""
+        return self._cutter.buffered
