@@ -59,13 +59,14 @@ def capture(choice: DeskChoice, file: Path, as_json: bool, ports: frozenset[int]
 
 def thresholds(choice: DeskChoice) -> Thresholds:
     """When the desk of this folder gives a verdict; the usual limits where its configuration can't be read."""
+    from nightdesk.cli.output import print_note
     from nightdesk.core.verdicts import DEFAULTS, thresholds_of
     from nightdesk.model.errors import ConfigError
 
     try:
         return thresholds_of(choice.desk().config.verdicts)
     except ConfigError as fault:
-        click.echo(f"{fault.message} The usual limits of verdicts are in force.", err=True)
+        print_note(f"{fault.message} The usual limits of verdicts are in force.")
         return DEFAULTS
 
 
