@@ -33,7 +33,10 @@ class Night:
         self.changes: list[Change] = []
         self.progress: list[tuple[str, Progress]] = []
         self.logs = LogFollower(
-            patterns, base, self.changes.append, lambda run, progress: self.progress.append((run, progress))
+            patterns,
+            base,
+            self.changes.append,
+            lambda run, progress, _: self.progress.append((run, progress)),
         )
 
     def file(self, path: Path) -> LogFile | None:
@@ -355,3 +358,22 @@ def test_a_file_that_vanished_gives_an_error_that_says_so(tmp_path: Path) -> Non
     (tmp_path / "a.log").unlink()
     with pytest.raises(NightdeskError, match="can't be read: No such file"):
         log.read()
+
+
+@pytest.mark.parametrize(("late_s", "told_by"), [(2, "the file"), (600, "the reader")])
+def test_progress_is_of_when_it_was_written_unless_the_files_clock_is_another(
+    tmp_path: Path, late_s: int, told_by: str
+) -> None:
+    log = tmp_path / "batch.log"
+    append(log, "starting\n")
+    tail = Tail(log, "run", "r-1", 0)
+    tail.check(10**18)
+    begun_ns = log.stat().st_mtime_ns
+    append(log, "[3/9] Processing a.mp3\n")
+    os.utime(log, ns=(10**18, 10**18))
+    now_ns = 10**18 + late_s * 10**9
+    tail.check(now_ns)
+    progress = tail.view().progress
+    assert progress is not None
+    assert progress.at_ns == (10**18 if told_by == "the file" else now_ns)
+    assert tail.after_ns == begun_ns

@@ -196,3 +196,57 @@ def test_a_new_engine_knows_what_was_usual_before_it_and_asks_only_once() -> Non
         late = judge.ended(at(10**18 + number * 10 * second, 40 * second), quote=True)
         assert "usual for this model 2.0s" in late.verdicts[0].evidence
     assert asked == [1]
+
+
+def says(item: str, at_ns: int) -> Progress:
+    return Progress(done=9, total=52, item=item, at_ns=at_ns, source="counter")
+
+
+def test_an_exchange_that_was_seen_before_the_line_of_its_item_was_read_goes_over_to_that_item() -> None:
+    desk = Desk()
+    began = RUNNING.started_ns
+    desk.book.progressed("synthesize-1", says("interview_09.mp3", began - 10**10), None)
+    desk.book.take(ExchangeSeen(exchange=RUNNING))
+    assert desk.rows()[-1].row.item == "interview_09.mp3"
+    desk.book.progressed("synthesize-1", says("interview_10.mp3", began - 10**6), began - 10**9)
+    assert desk.rows()[-1].row.item == "interview_10.mp3"
+    desk.book.take(
+        ExchangeSeen(exchange=msgspec.structs.replace(RUNNING, state="complete", ended_ns=began + 9))
+    )
+    assert desk.saved[0].item == "interview_10.mp3"
+
+
+def test_dots_printed_while_the_reply_streams_leave_it_with_the_item_that_was_just_announced() -> None:
+    desk = Desk()
+    began = RUNNING.started_ns
+    desk.book.progressed("synthesize-1", says("interview_09.mp3", began - 10**10), None)
+    desk.book.take(ExchangeSeen(exchange=RUNNING))
+    desk.book.progressed("synthesize-1", says("interview_10.mp3", began + 10**8), began - 10**9)
+    assert desk.rows()[-1].row.item == "interview_10.mp3"
+
+
+def test_an_exchange_of_the_item_before_stays_with_it_though_the_batch_goes_on_beside_it() -> None:
+    desk = Desk()
+    began = RUNNING.started_ns
+    desk.book.progressed("synthesize-1", says("interview_09.mp3", began - 10), None)
+    desk.book.take(ExchangeSeen(exchange=RUNNING))
+    desk.book.progressed("synthesize-1", says("interview_10.mp3", began + 10**9), began + 10**8)
+    assert desk.rows()[-1].row.item == "interview_09.mp3"
+
+
+def test_an_exchange_that_is_told_late_belongs_to_the_item_of_the_moment_in_which_it_began() -> None:
+    desk = Desk()
+    began = RUNNING.started_ns
+    desk.book.progressed("synthesize-1", says("interview_09.mp3", began - 10), None)
+    desk.book.progressed("synthesize-1", says("interview_10.mp3", began + 10), began)
+    ended = msgspec.structs.replace(RUNNING, state="complete", ended_ns=began + 5)
+    desk.book.take(ExchangeSeen(exchange=ended))
+    assert desk.saved[0].item == "interview_09.mp3"
+
+
+def test_what_the_process_itself_names_is_never_changed_by_what_the_run_prints() -> None:
+    desk = Desk()
+    own = msgspec.structs.replace(RUNNING, item="mine.mp3")
+    desk.book.take(ExchangeSeen(exchange=own))
+    desk.book.progressed("synthesize-1", says("interview_10.mp3", RUNNING.started_ns - 1), None)
+    assert desk.rows()[-1].row.item == "mine.mp3"

@@ -59,7 +59,7 @@ from nightdesk.model.desk import (
 from nightdesk.model.errors import ConfigError, UsageError
 from nightdesk.model.exchange import CaptureLine, CaptureStatus, capture_decoder
 from nightdesk.model.job import ENDED, Run
-from nightdesk.model.logs import LogFile, LogWindow
+from nightdesk.model.logs import LogFile, LogWindow, Progress
 from nightdesk.model.process import TreeMember
 from nightdesk.model.sample import Sample, SampleTaken, SensorStatus, sensor_decoder
 
@@ -107,9 +107,7 @@ class Service:
         )
         self._handover = ModelHandover(lambda: self.desk.config.capture.ports, self._memory.devices)
         self.supervisor = self._make_supervisor()
-        self.logs = LogFollower(
-            desk.config.watch.logs, desk.folder, self.bus.publish, self.supervisor.set_progress
-        )
+        self.logs = LogFollower(desk.config.watch.logs, desk.folder, self.bus.publish, self._progressed)
         self.logs.set_forms(desk.config.progress.patterns)
         self.processes = ProcessWatch(
             desk.config.watch.processes,
@@ -164,6 +162,10 @@ class Service:
             self._record_of,
             Judge(lambda: self.desk.config.verdicts, lambda: self.servers.servers, self.store.recent),
         )
+
+    def _progressed(self, run_id: str, progress: Progress, after_ns: int | None = None) -> None:
+        self.supervisor.set_progress(run_id, progress)
+        self.traffic.progressed(run_id, progress, after_ns)
 
     async def run(self) -> None:
         """Work until told to stop. A part that fails is logged, shown as failed, and started again."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from nightdesk.core.jobs.item_course import ItemCourse
 from nightdesk.engine.alarms import Judge
 from nightdesk.model.desk import Change, ExchangeChanged, ExchangeCounts
 from nightdesk.model.exchange import (
@@ -28,6 +29,7 @@ from nightdesk.model.exchange import (
 )
 from nightdesk.model.inspection import Mark
 from nightdesk.model.job import Run
+from nightdesk.model.logs import Progress
 
 ROWS_KEPT = 500
 """Rows in a snapshot; older ones are read from the store."""
@@ -45,6 +47,8 @@ class _Open:
     text: list[str] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
     row: ExchangeRow | None = None
+    owned: bool = False
+    """Its process names the item; else it is taken from what the run prints."""
 
 
 class TrafficBook:
@@ -65,6 +69,7 @@ class TrafficBook:
         self._run_of = run_of
         self._record_of = record_of
         self._judge = judge or Judge()
+        self._course = ItemCourse()
         self._generation = 0
         self._ids: dict[tuple[int, int], int] = {}
         self._open: dict[int, _Open] = {}
@@ -141,6 +146,25 @@ class TrafficBook:
                 self._grew(line)
             case CaptureStatus():
                 pass
+
+    def progressed(self, run_id: str, progress: Progress, after_ns: int | None) -> None:
+        """Take in what item a batch says it works on; the line was written after ``after_ns``, and soon answered for.
+
+        What still runs and began since then was asked for that item: its line is read later than it was written.
+        """
+        if progress.source == "tqdm" or not self._course.tell(run_id, progress.item, progress.at_ns):
+            return
+        for entry in self._open.values():
+            since_ns = progress.at_ns if after_ns is None else after_ns
+            if entry.exchange.run == run_id and not entry.owned and entry.exchange.started_ns > since_ns:
+                self._rename(entry, progress.item)
+
+    def _rename(self, entry: _Open, item: str | None) -> None:
+        entry.exchange = msgspec.structs.replace(entry.exchange, item=item)
+        if entry.row:
+            entry.row = msgspec.structs.replace(entry.row, item=item)
+            self._show(entry.row)
+            self._publish(ExchangeChanged(row=entry.row, counts=self.counts))
 
     def capture_ended(self, reason: str) -> None:
         """The capture process is gone: what it was watching is known in part."""
@@ -220,6 +244,7 @@ class TrafficBook:
         if not known:
             self._ids[key] = self._next_id
             self._next_id += 1
+        owned = exchange.item is not None
         named = self._named(msgspec.structs.replace(exchange, id=self._ids[key]))
         if named.ended_ns is not None:
             del self._ids[key]
@@ -229,7 +254,7 @@ class TrafficBook:
         self._busy.set()
         placed = self._without_content(msgspec.structs.replace(named, verdicts=self._judge.alarms(named.id)))
         row = self._marked(row_of(placed))
-        self._open[placed.id] = _Open(exchange=placed, row=row)
+        self._open[placed.id] = _Open(exchange=placed, row=row, owned=owned)
         self._show(row)
         self._publish(ExchangeChanged(row=row, counts=self.counts))
 
@@ -275,9 +300,22 @@ class TrafficBook:
     def _named(self, exchange: Exchange) -> Exchange:
         """The exchange with job and item of its run."""
         run = self._run_of(exchange.run) if exchange.run else None
-        if run:
-            return msgspec.structs.replace(exchange, job=run.job, item=exchange.item or _item_of(run))
-        return exchange
+        if run is None:
+            return exchange
+        entry = self._open.get(exchange.id)
+        known = entry.exchange.item if entry else self._item_of(run, exchange.started_ns)
+        return msgspec.structs.replace(exchange, job=run.job, item=exchange.item or known)
+
+    def _item_of(self, run: Run, moment_ns: int) -> str | None:
+        """The item in work at a moment. A bar's label is no item: ``Loading weights: 37 %`` names a phase."""
+        if len(run.flights) > 1:
+            # Only the process can tell which of them asked.
+            return None
+        if run.item or run.progress is None:
+            return run.item
+        if run.progress.source == "tqdm":
+            return None
+        return self._course.item_at(run.id, moment_ns) or run.progress.item
 
     def _without_content(self, exchange: Exchange) -> Exchange:
         """The exchange without what its job does not want recorded."""
@@ -299,16 +337,6 @@ class TrafficBook:
         self._rows[row.id] = row
         while len(self._rows) > ROWS_KEPT:
             self._rows.popitem(last=False)
-
-
-def _item_of(run: Run) -> str | None:
-    """The item in work. A bar's label is no item: ``Loading weights: 37 %`` names a phase."""
-    if len(run.flights) > 1:
-        # Only the process can tell which of them asked.
-        return None
-    if run.item or run.progress is None:
-        return run.item
-    return None if run.progress.source == "tqdm" else run.progress.item
 
 
 def _tail(entry: _Open) -> str:

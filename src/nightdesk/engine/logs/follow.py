@@ -31,7 +31,7 @@ _SETTLE_S = 0.2
 """After a watch began everything is looked at once more: what changed just before it is not told."""
 
 Publish = Callable[[Change], None]
-OnProgress = Callable[[str, Progress], None]
+OnProgress = Callable[[str, Progress, int | None], None]
 
 
 class LogFollower:
@@ -40,7 +40,9 @@ class LogFollower:
     def __init__(
         self, patterns: Iterable[str], base: Path, publish: Publish, on_progress: OnProgress | None = None
     ) -> None:
-        """``patterns`` are globs below ``base``. ``on_progress`` gets the run's id and its newest progress."""
+        """``patterns`` are globs below ``base``. ``on_progress`` gets a run's id, its progress, and after when
+        that was written.
+        """
         self._forms: tuple[re.Pattern[str], ...] = ()
         self._patterns = tuple(patterns)
         self._endings = _endings(self._patterns)
@@ -280,7 +282,7 @@ class LogFollower:
         self._shown[tail.id] = view
         self._publish(LogChanged(log=view))
         if tail.progressed and tail.run is not None and view.progress is not None and self._on_progress:
-            self._on_progress(tail.run, view.progress)
+            self._on_progress(tail.run, view.progress, tail.after_ns)
 
     async def _rescan(self) -> None:
         """Looks for files of the patterns, lets go of those that are gone for long, checks what we may have missed."""

@@ -26,6 +26,8 @@ _PARSED = 16_384
 _CANDIDATES = 40
 """Lines of a burst that are looked at for progress."""
 _FINGERPRINT = 64
+_LATE_NS = 10 * 10**9
+"""A growing file is read at most this late."""
 _BEGUN = 4_096
 """Bytes of a line without its end that are kept, to see whether it tells of an error once it has ended."""
 _LAST_LINE = 500
@@ -82,6 +84,8 @@ class Tail:
         self.checked_ns = 0
         self.gone_ns: int | None = None
         self.progressed = False
+        self.after_ns: int | None = None
+        """What was last read was written after this moment, by the clock of the file's folder."""
 
     def view(self) -> LogFile:
         """The file as a viewer sees it."""
@@ -171,18 +175,20 @@ class Tail:
         fresh = self._offset == 0
         self._identity = identity
         self._state, self._message, self.gone_ns = "live", None, None
+        self.after_ns = None if fresh else self._modified_ns
         self._source_size, self._modified_ns = status.st_size, status.st_mtime_ns
+        at_ns = status.st_mtime_ns if fresh else _written_ns(status.st_mtime_ns, now_ns)
         if fresh and status.st_size:
             head = os.pread(descriptor, HEAD, 0)
             if may_become(head):
                 return
             self._kind = kind_of(head)
         if self._kind != "plain":
-            self._take_decoded(descriptor, status, status.st_mtime_ns if fresh else now_ns)
+            self._take_decoded(descriptor, status, at_ns)
             return
         self._size = status.st_size
         if status.st_size > self._offset:
-            self._read(descriptor, status.st_size, status.st_mtime_ns if fresh else now_ns)
+            self._read(descriptor, status.st_size, at_ns)
 
     def _take_decoded(self, descriptor: int, status: os.stat_result, at_ns: int) -> None:
         """UTF-16 is followed like any other text; a compressed file is left alone until somebody reads it."""
@@ -260,6 +266,11 @@ class Tail:
         self._begun = block[cut:][:_BEGUN] if cut else (self._begun + block)[:_BEGUN]
         if cut and any(hint in ended for hint in _ERROR_HINTS):
             self._errors += sum(1 for _ in _ERROR.finditer(ended, 0, len(ended) - len(block) + cut))
+
+
+def _written_ns(modified_ns: int, now_ns: int) -> int:
+    """When what was just read was written. The clock of a network folder may differ: then when it was read."""
+    return modified_ns if 0 <= now_ns - modified_ns <= _LATE_NS else now_ns
 
 
 def _candidates(lines: list[str]) -> list[str]:
