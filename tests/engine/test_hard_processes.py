@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from nightdesk.core.processes.reports import told
 from nightdesk.engine.processes import signals
-from nightdesk.engine.processes.table import read_entry, read_marker, read_table
+from nightdesk.engine.processes.ports import PortWatch
+from nightdesk.engine.processes.table import TableReader, read_argv, read_entry, read_marker, read_table
 from nightdesk.model.base import ProcessKey
 
 RUN = f"hard-run-{os.getpid()}"
@@ -59,6 +61,19 @@ STOPS_ITSELF = (
     + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     + UP
     + "while True: os.kill(os.getpid(), signal.SIGSTOP)\n"
+)
+HEADLESS = (
+    HEAD
+    + """
+import ctypes, socket, threading
+held = bytearray(b"x") * 60_000_000
+server = socket.create_server(("127.0.0.1", 0))
+def work():
+    os.write(1, b"up %d\\n" % server.getsockname()[1])
+    while True: time.sleep(1)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
 )
 ZOMBIES = (
     HEAD
@@ -141,7 +156,7 @@ def start() -> Iterator[Start]:
         )
         begun.append(process)
         assert process.stdout is not None
-        assert process.stdout.readline() == b"up\n"
+        assert process.stdout.readline().startswith(b"up")
         return process
 
     yield launch
@@ -280,6 +295,27 @@ def test_zombies_are_neither_waited_for_nor_told_as_left(start: Start) -> None:
     report = signals.signal_members(signals.tree_of(root), "stop", grace_s=60)
     assert time.monotonic() - began < 30
     assert (report.gone, report.left) == ((root,), ())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system shows such a process as it is")
+def test_a_process_whose_first_thread_has_ended_lives_and_is_ended(start: Start) -> None:
+    process = start(HEADLESS)
+    root = key_of(process)
+    first = Path(f"/proc/{root.pid}/task/{root.pid}/stat")
+    eventually(lambda: b") Z " in first.read_bytes())
+    entry = read_entry(root.pid)
+    assert entry is not None and entry.alive and entry.state in "SR"
+    assert entry.rss_bytes > 60_000_000, "the system itself shows 0 for it"
+    assert read_marker(root.pid) == RUN and read_argv(root.pid)[0] == sys.executable
+    held = PortWatch().look([root.pid])
+    assert len(held[root.pid]) == 1
+    assert TableReader().read()[root.pid].alive
+    assert [member.key for member in signals.processes_of_run(RUN, None)] == [root]
+    signals.signal_members(signals.tree_of(root), "pause")
+    assert (entry := read_entry(root.pid)) and entry.state == "T"
+    report = signals.signal_members(signals.tree_of(root), "stop", grace_s=20)
+    assert (report.gone, report.left) == ((root,), ())
+    assert process.wait() == -signal.SIGTERM
 
 
 def test_parents_are_asked_after_their_children_and_start_none_in_their_place(start: Start) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nightdesk.engine.processes.table import LINUX
+from nightdesk.engine.processes.table import LINUX, thread_folder
 
 _LISTENS = "0A"
 _PAUSE_S = 2.5
@@ -82,8 +82,14 @@ def listening_sockets() -> dict[str, int]:
 
 def _sockets_of(pid: int) -> set[str]:
     """Inodes of the sockets that a process holds; empty where it is gone or may not be looked into."""
+    found = _sockets_in(f"/proc/{pid}/fd")
+    if not found and (folder := thread_folder(pid)):
+        return _sockets_in(f"{folder}/fd")
+    return found
+
+
+def _sockets_in(folder: str) -> set[str]:
     found = set()
-    folder = f"/proc/{pid}/fd"
     try:
         for name in os.listdir(folder):  # noqa: PTH208 - many thousand links at once
             try:

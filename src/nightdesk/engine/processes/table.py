@@ -64,7 +64,7 @@ def read_entry(pid: int) -> Entry | None:
     if not LINUX:
         return _psutil_entry(pid)
     raw = _proc_file(pid, "stat", 1024)
-    return parse_stat(raw, boot_ns()) if raw else None
+    return _as_it_lives(parse_stat(raw, boot_ns())) if raw else None
 
 
 def read_table() -> dict[int, Entry]:
@@ -74,7 +74,7 @@ def read_table() -> dict[int, Entry]:
     boot = boot_ns()
     table: dict[int, Entry] = {}
     for name in os.listdir("/proc"):  # noqa: PTH208 - a Path per process would double the time
-        if name.isdecimal() and (raw := _stat_bytes(name)) and (entry := parse_stat(raw, boot)):
+        if name.isdecimal() and (raw := _stat_bytes(name)) and (entry := _as_it_lives(parse_stat(raw, boot))):
             table[entry.pid] = entry
     return table
 
@@ -135,6 +135,8 @@ class TableReader:
             if raw != raws.get(name):
                 entry = parse_stat(raw, boot)
                 raws[name] = raw
+                if entry is not None and (shown := _as_it_lives(entry)) is not entry:
+                    entry, raws[name] = shown, b""  # its other threads change without this file
             if entry is None:
                 continue
             if entry.kernel:
@@ -204,11 +206,45 @@ def parse_stat(raw: bytes, boot: int) -> Entry | None:
     )
 
 
+def _as_it_lives(entry: Entry | None) -> Entry | None:
+    """The entry, with state and memory of another thread where the first has ended before the rest.
+
+    The system shows such a process as a zombie without memory; it goes on and holds all that it held.
+    """
+    if entry is None or entry.state != "Z" or entry.threads < 2:
+        return entry
+    folder = thread_folder(entry.pid)
+    other = parse_stat(_read_file(f"{folder}/stat", 1024), 0) if folder else None
+    return entry if other is None else entry._replace(state=other.state, rss_bytes=other.rss_bytes)
+
+
+def thread_folder(pid: int) -> str | None:
+    """Where a thread stands that goes on after the first of its process has ended; None where there is none."""
+    folder = f"/proc/{pid}/task"
+    try:
+        # Two links more than there are threads: this is asked of everybody who shows nothing.
+        if os.stat(folder).st_nlink < 4 or not _is_zombie(pid):  # noqa: PTH116 - hot path
+            return None
+        others = [name for name in os.listdir(folder) if name != str(pid)]  # noqa: PTH208 - likewise
+    except OSError:
+        return None
+    for name in others:
+        entry = parse_stat(_read_file(f"{folder}/{name}/stat", 1024), 0)
+        if entry is not None and entry.alive:
+            return f"{folder}/{name}"
+    return None
+
+
+def _is_zombie(pid: int) -> bool:
+    entry = parse_stat(_proc_file(pid, "stat", 1024), 0)
+    return entry is not None and entry.state == "Z"
+
+
 def read_argv(pid: int) -> tuple[str, ...]:
     """The arguments of a process; empty where it has none, is gone or may not be asked."""
     if not LINUX:
         return _psutil_argv(pid)
-    raw = _proc_file(pid, "cmdline", _COMMAND_LIMIT)
+    raw = _memory_file(pid, "cmdline", _COMMAND_LIMIT)
     return tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0").split(b"\0")) if raw else ()
 
 
@@ -226,7 +262,7 @@ def read_markers(pid: int) -> dict[str, str]:
     """The variables of ours that the process was started with; none where it is unmarked or not readable."""
     if not LINUX:
         return _psutil_markers(pid)
-    raw = _proc_file(pid, "environ", 1 << 20)
+    raw = _memory_file(pid, "environ", 1 << 20)
     return parse_environment(raw) if b"NIGHTDESK_" in raw else {}
 
 
@@ -272,8 +308,20 @@ def is_keeper(argv: tuple[str, ...]) -> bool:
 
 
 def _proc_file(pid: int, name: str, limit: int) -> bytes:
+    return _read_file(f"/proc/{pid}/{name}", limit)
+
+
+def _memory_file(pid: int, name: str, limit: int) -> bytes:
+    """A file that shows memory of the process: empty for the first thread once that has ended."""
+    raw = _proc_file(pid, name, limit)
+    if not raw and (folder := thread_folder(pid)):
+        return _read_file(f"{folder}/{name}", limit)
+    return raw
+
+
+def _read_file(path: str, limit: int) -> bytes:
     try:
-        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 - read in the hot path
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - read in the hot path
             return file.read(limit) or b""
     except OSError:
         return b""
