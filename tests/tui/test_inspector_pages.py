@@ -192,7 +192,23 @@ def test_thinking_is_open_while_nothing_else_has_come() -> None:
     assert "Then I see." in visible(lines(early, "Response"))
 
 
-MARKDOWN = """# Title
+MARKDOWN = """def test_a_reply_that_is_json_is_shown_as_a_tree_and_raw_as_it_came() -> None:
+    reply = exchange(text='{"title": "Minutes", "points": [{"who": "Ada"}, {"who": "Bo"}]}')
+    assert '  "title": "Minutes"' in page(reply, "Response")
+    assert "JSON, m changes" in page(reply, "Response")
+    assert reply.text in page(reply, "Response", is_raw=True)
+
+
+def test_a_json_reply_that_is_still_coming_is_already_a_tree_and_a_broken_one_is_shown_as_it_came() -> None:
+    half = '{"title": "Minutes", "points": [{"who": "A'
+    assert '  "title": "Minutes"' in page(exchange(text=half, state="running", ended_ns=None), "Response")
+    assert half in page(exchange(text=half), "Response")
+    assert "[0:00 → 0:04] All right." in page(exchange(text="[0:00 → 0:04] All right."), "Response")
+    deep = "[" * 100_000
+    assert "Markdown, m changes" in page(exchange(text=deep), "Response")
+
+
+# Title
 - one *two* `three`
 > quoted **strong**
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.units import counted
+from nightdesk.tui.inspector.jsontree import tree
 from nightdesk.tui.inspector.markdown import rendered
 from nightdesk.tui.inspector.prompt import characters, thinking_lines, tool_call_lines
 from nightdesk.tui.inspector.prose import (
@@ -23,6 +27,7 @@ from nightdesk.tui.inspector.prose import (
 from nightdesk.tui.widgets.folds import Line
 
 STATUSES = 500
+_BEGINS_AS_JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')
 
 
 def response(exchange: Exchange, setting: Setting) -> Lines:
@@ -33,9 +38,9 @@ def response(exchange: Exchange, setting: Setting) -> Lines:
         yield from thinking_lines(exchange.thinking, "thinking", glyphs, shut=not only)
         yield EMPTY
     if exchange.text:
-        form = "raw" if setting.is_raw else "Markdown"
+        form, lines = _text(exchange, setting)
         yield heading("text", glyphs, f"{characters(exchange.text)} {glyphs.dot} {form}, m changes")
-        yield from text_lines(exchange.text) if setting.is_raw else _markdown(exchange.text, setting)
+        yield from lines
     yield from tool_call_lines(exchange.tool_calls, "reply", glyphs)
     if exchange.statuses:
         yield heading("status", glyphs, counted(len(exchange.statuses), "line"))
@@ -45,6 +50,28 @@ def response(exchange: Exchange, setting: Setting) -> Lines:
     if exchange.error is not None:
         yield error_line(exchange, glyphs)
     yield from _end(exchange, setting)
+
+
+def _text(exchange: Exchange, setting: Setting) -> tuple[str, Lines]:
+    """How the reply's text is shown, and its lines."""
+    if setting.is_raw:
+        return "raw", text_lines(exchange.text)
+    if _is_json(exchange):
+        return "JSON", tree(exchange.text, "reply.text")
+    return "Markdown", _markdown(exchange.text, setting)
+
+
+def _is_json(exchange: Exchange) -> bool:
+    """Whether the whole reply is one JSON value; of a running one, whether it begins like one."""
+    if len(exchange.text) > LIMIT or not _BEGINS_AS_JSON.match(exchange.text):
+        return False
+    if exchange.state == "running":
+        return True
+    try:
+        json.loads(exchange.text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _markdown(text: str, setting: Setting) -> Lines:
