@@ -10,11 +10,13 @@ import msgspec
 import pytest
 
 from nightdesk.engine.energy import EnergyKeeper, last_noon_ns
+from nightdesk.engine.store.history import History
 from nightdesk.model.config import EnergySection
 from nightdesk.model.errors import UsageError
 from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.job import Flight, Run
-from nightdesk.model.sample import Device, Sample
+from nightdesk.model.sample import Cpu, Device, Sample
+from tests.support.exchanges import exchange as make_exchange
 
 NS = 10**9
 NOW = time.time_ns()
@@ -160,3 +162,119 @@ def test_a_damaged_book_is_begun_again(desk: Desk, damage: bytes) -> None:
     keeper.take(sample(1))
     keeper.save()
     assert desk.again().desk() is not None
+
+
+def kept_in(store: History, desk: Desk, settle_ns: int = 0) -> EnergyKeeper:
+    return EnergyKeeper(
+        desk.path, lambda: desk.runs, lambda: desk.rows, lambda: EnergySection(), store, settle_ns
+    )
+
+
+def test_an_exchange_still_has_its_energy_when_another_engine_runs(desk: Desk, tmp_path: Path) -> None:
+    store = History(tmp_path / "desk.db", keep_ns=10**18, max_bytes=10**9)
+    store.save_exchange(make_exchange(7, started_ns=NOW, ended_ns=NOW + 2 * NS))
+    keeper = kept_in(store, desk)
+    for second in range(-12, 0):
+        keeper.take(sample(second, 10.0))
+    desk.rows = [row(7, 0, 2), row(8, 0, None)]
+    for second in (1, 2, 3):
+        keeper.take(sample(second, 40.0))
+    keeper.save()
+    store.flush()
+    desk.rows = []
+    later = kept_in(store, desk)
+    for second in range(100, 112):
+        later.take(sample(second, 25.0))
+    found = later.exchange(7, reply_tokens=30)
+    # Half of 40 W for two seconds, and half of the 10 W that were idle then; what is idle now changes nothing.
+    assert found.energy.gross_j == pytest.approx(40.0)
+    assert found.energy.energy_j == pytest.approx(30.0)
+    assert found.tokens_per_joule == pytest.approx(1.0)
+    assert "idle use of 10.0 W taken off" in found.basis
+    assert later.joules() == {7: pytest.approx(30.0)}
+    with pytest.raises(UsageError, match="exchange 8"):  # was never recorded
+        later.exchange(8)
+    store.close()
+
+
+def test_the_energy_of_an_exchange_is_forgotten_with_it(tmp_path: Path, desk: Desk) -> None:
+    store = History(tmp_path / "desk.db", keep_ns=10**18, max_bytes=10**9)
+    store.save_exchange(make_exchange(7, started_ns=NOW, ended_ns=NOW + 2 * NS))
+    desk.rows = [row(7, 0, 2)]
+    keeper = kept_in(store, desk)
+    keeper.take(sample(1))
+    keeper.save()
+    store.flush()
+    assert store.joules()
+    store.close()
+    again = History(tmp_path / "desk.db", keep_ns=1, max_bytes=10**9)
+    deadline = time.monotonic() + 30
+    while again.joules() and time.monotonic() < deadline:
+        again.flush()
+    assert again.joules() == {}
+    again.close()
+
+
+def test_news_of_a_short_exchange_may_come_after_the_sample_of_its_time(desk: Desk, tmp_path: Path) -> None:
+    keeper = EnergyKeeper(desk.path, lambda: [], lambda: desk.rows, lambda: EnergySection(), None, 2 * NS)
+    keeper.take(sample(1, 40.0))
+    desk.rows = [msgspec.structs.replace(row(7, 0, None), ended_ns=NOW + NS // 2)]
+    keeper.take(sample(2, 40.0))
+    keeper.take(sample(3, 40.0))
+    assert keeper.exchange(7).energy.gross_j == pytest.approx(20.0)
+    keeper.save()
+    night = keeper.desk()
+    assert night is not None and night.energy.gross_j == pytest.approx(120.0)
+
+
+def test_samples_that_overlap_count_their_time_once(desk: Desk) -> None:
+    desk.runs = [run()]
+    for second in (1, 2, 3):
+        desk.keeper.take(msgspec.structs.replace(sample(second, 30.0), elapsed_ns=NS * min(second, 2)))
+    assert desk.keeper.run(desk.runs[0].id).energy.gross_j == pytest.approx(90.0)
+
+
+def test_a_clock_that_was_set_back_does_not_stop_the_count(desk: Desk) -> None:
+    keeper = EnergyKeeper(desk.path, lambda: [], lambda: [], lambda: EnergySection(), None, 2 * NS)
+    for second in (5000, 5001, 1, 2, 3, 4, 5):
+        keeper.take(sample(second, 10.0))
+    keeper.save()
+    night = keeper.desk()
+    assert night is not None and night.energy.measured_ns >= 5 * NS
+
+
+def test_idle_use_belongs_to_the_parts_that_were_measured(desk: Desk) -> None:
+    """Where a second source comes and goes, its part of the idle use comes and goes with it."""
+
+    def both(second: int, cpu: float, gpu: float) -> Sample:
+        return msgspec.structs.replace(sample(second, gpu), cpu=Cpu(power_w=cpu))
+
+    for second in range(-30, -15):
+        desk.keeper.take(both(second, 20.0, 10.0))
+    for second in range(-15, 0):
+        desk.keeper.take(sample(second, 10.0))
+    desk.runs = [run()]
+    for second in (1, 2):
+        desk.keeper.take(both(second, 50.0, 40.0))
+    for second in (3, 4):
+        desk.keeper.take(sample(second, 40.0))
+    energy = desk.keeper.run(desk.runs[0].id).energy
+    assert energy.gross_j == pytest.approx(2 * 90 + 2 * 40)
+    assert energy.energy_j == pytest.approx(2 * 60 + 2 * 30)
+
+
+def test_a_gap_is_missing_and_never_counted_as_zero(desk: Desk) -> None:
+    desk.runs = [run()]
+    desk.keeper.take(sample(1, 30.0))
+    desk.keeper.take(sample(2, None))
+    desk.keeper.take(sample(3000, 30.0))
+    desk.keeper.take(msgspec.structs.replace(sample(9000), elapsed_ns=6000 * NS))
+    energy = desk.keeper.run(desk.runs[0].id).energy
+    assert (energy.measured_ns, energy.gross_j, energy.mean_w) == (2 * NS, 60.0, 30.0)
+
+
+def test_cards_that_are_alike_are_counted_in_the_sentence(desk: Desk) -> None:
+    cards = tuple(Device(id=str(at), kind="gpu", name="H100", power_w=100.0) for at in range(8))
+    desk.keeper.take(msgspec.structs.replace(sample(1), devices=cards))
+    night = desk.keeper.desk()
+    assert night is not None and night.parts == ("8 x H100",) and night.energy.mean_w == 800.0

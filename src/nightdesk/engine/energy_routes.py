@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from litestar import get
@@ -30,8 +31,8 @@ def energy_routes(service: Service) -> list[HTTPRouteHandler]:
 
     @get("/exchanges/{exchange_id:int}/energy")
     async def exchange_energy(exchange_id: int) -> ExchangeEnergy:
-        """Joules of an exchange that this engine saw."""
+        """Joules of an exchange, also of one that an engine before this one saw."""
         exchange = await service.exchanges.since(exchange_id, 0, 0)
-        return service.energy.exchange(exchange_id, exchange.reply_tokens)
+        return await asyncio.to_thread(service.energy.exchange, exchange_id, exchange.reply_tokens)
 
     return [energy, run_energy, exchange_energy]

@@ -47,7 +47,7 @@ class Hindsight:
 
     def _profile(self, text: str, query: Query, running: tuple[Fresh, ...], find: Find) -> Profile:
         now_ns = time.time_ns()
-        profiler = Profiler(now_ns, text, self._energy.joules)
+        profiler = Profiler(now_ns, text, self._energy.joules().get)
         for row, matches in self._store.course(query, now_ns=now_ns, before_ns=BREAK_NS, running=running):
             profiler.add(row, counted=matches)
         asked = {number: find(number) for number in profiler.questions()}

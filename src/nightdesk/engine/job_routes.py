@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from nightdesk.core.inspection.query import quoted
 from nightdesk.engine.jobs.item_lists import ItemLists
 from nightdesk.engine.jobs.trials import compare
-from nightdesk.model.items import ItemComparison, ItemDetail, ItemOutcome, ItemPage
+from nightdesk.model.energy import Energy
+from nightdesk.model.items import ItemComparison, ItemDetail, ItemOutcome, ItemPage, ItemRow
 from nightdesk.model.job import ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import LogFile
 from nightdesk.model.process import TreeMember
@@ -97,14 +98,17 @@ def _item_routes(service: Service) -> list[HTTPRouteHandler]:
     ) -> ItemPage:
         """A part of the items of a run that match, and how many there are in each state."""
         now = time.time_ns()
-        return await asyncio.to_thread(lists.page, run_id, states, text, sort, offset, limit, now)
+        found = await asyncio.to_thread(lists.page, run_id, states, text, sort, offset, limit, now)
+        used = service.energy.items(run_id)
+        rows = tuple(_with_energy(row, used.get(row.item)) for row in found.rows) if used else found.rows
+        return replace(found, rows=rows)
 
     @get("/runs/{run_id:str}/items/{index:int}")
     async def item(run_id: str, index: int) -> ItemDetail:
         """One item with its failure, the end of its output, and its exchanges summed up."""
         detail = await asyncio.to_thread(lists.detail, run_id, index, time.time_ns())
         sums = await _sums(service, _exactly(run_id, detail.row.item))
-        return replace(detail, **sums)
+        return replace(detail, **sums, energy=service.energy.items(run_id).get(detail.row.item))
 
     @post("/runs/{run_id:str}/items/{index:int}/log", status_code=200)
     async def item_log(run_id: str, index: int) -> LogFile:
@@ -138,6 +142,12 @@ async def _sums(service: Service, query: str) -> dict[str, int]:
         return {"exchanges": 0}
     tokens = {"prompt_tokens": totals.prompt_tokens, "reply_tokens": totals.reply_tokens}
     return {"exchanges": totals.count, **tokens}
+
+
+def _with_energy(row: ItemRow, used: Energy | None) -> ItemRow:
+    if used is None:
+        return row
+    return replace(row, energy_j=used.gross_j if used.energy_j is None else used.energy_j)
 
 
 def _exactly(run_id: str, item: str) -> str:

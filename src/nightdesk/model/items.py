@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from nightdesk.model.base import Noun
+from nightdesk.model.energy import Energy
 from nightdesk.model.job import Failure, Flight
 
 ItemStage = Literal["running", "delayed", "waiting", "closed", "failed", "done", "skipped"]
@@ -39,6 +40,8 @@ class ItemRow(Noun, frozen=True, kw_only=True):
     """By the job's fallback command."""
     flight: Flight | None = None
     """The attempt in work."""
+    energy_j: float | None = None
+    """What all its tries used, above idle where that is known; absent where nothing was measured."""
 
 
 class ItemPage(Noun, frozen=True, kw_only=True):
@@ -69,6 +72,8 @@ class ItemDetail(Noun, frozen=True, kw_only=True):
     """With model servers, by this item in this run."""
     prompt_tokens: int | None = None
     reply_tokens: int | None = None
+    energy: Energy | None = None
+    """What all its tries used; absent where nothing was measured."""
 
 
 class ItemOutcome(Noun, frozen=True, kw_only=True):

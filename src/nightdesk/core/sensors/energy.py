@@ -6,7 +6,7 @@ The machine's use when idle is learned while nothing runs, and subtracted when s
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeVar
@@ -33,7 +33,7 @@ class Span(NamedTuple):
 
 
 class Power(NamedTuple):
-    """Power of the measured parts together, with the names of those."""
+    """Power of the measured parts together, with the names of those; of several alike, how many they are."""
 
     watts: float
     parts: tuple[str, ...]
@@ -42,13 +42,15 @@ class Power(NamedTuple):
 def power_of(sample: Sample) -> Power | None:
     """All that is measured, without counting anything twice; None where nothing is."""
     cpu_w = sample.cpu.power_w if sample.cpu else None
-    parts = {"CPU": cpu_w} if cpu_w is not None else {}
-    for device in sample.devices:
-        if device.power_w is not None:
-            parts[device.name] = parts.get(device.name, 0.0) + device.power_w
-    if not parts and sample.package_power_w is not None:
-        parts = {"package": sample.package_power_w}
-    return Power(sum(parts.values()), tuple(parts)) if parts else None
+    known = [] if cpu_w is None else [("CPU", cpu_w)]
+    known += [(device.name, device.power_w) for device in sample.devices if device.power_w is not None]
+    if not known and sample.package_power_w is not None:
+        known = [("package", sample.package_power_w)]
+    if not known:
+        return None
+    alike = Counter(name for name, _ in known)
+    parts = (name if count == 1 else f"{count} x {name}" for name, count in alike.items())
+    return Power(sum(watts for _, watts in known), tuple(parts))
 
 
 def window_of(sample: Sample) -> Span | None:
@@ -56,6 +58,14 @@ def window_of(sample: Sample) -> Span | None:
     if not 0 < sample.elapsed_ns <= LONGEST_SAMPLE_NS:
         return None
     return Span(sample.at_ns - sample.elapsed_ns, sample.at_ns)
+
+
+def after(sample: Sample, counted_ns: int) -> Sample:
+    """``sample`` without the time until ``counted_ns``, which is counted; a clock set back takes nothing off."""
+    overlap_ns = counted_ns - (sample.at_ns - sample.elapsed_ns)
+    if counted_ns > sample.at_ns or overlap_ns <= 0:
+        return sample
+    return msgspec.structs.replace(sample, elapsed_ns=sample.elapsed_ns - overlap_ns)
 
 
 class Share(NamedTuple):
@@ -101,9 +111,16 @@ class Tally(msgspec.Struct, omit_defaults=True):
     gpu_ns: int = 0
     gpu_ratio_ns: float = 0.0
     gpu_peak: float = 0.0
+    idle_j: float = 0.0
+    """What idling took in its own share of time, as far as that was known then."""
+    idle_ns: float = 0.0
+    """The part of ``own_ns`` in which it was known."""
 
-    def add(self, watts: float, gpu: float | None, share: Share) -> None:
-        """One share of one sample."""
+    def add(self, watts: float, gpu: float | None, share: Share, idle_w: float | None = None) -> None:
+        """One share of one sample; ``idle_w``: what the parts measured in it use idle, where that is known already."""
+        if idle_w is not None:
+            self.idle_j += idle_w * share.own / NS
+            self.idle_ns += share.own
         self.gross_j += watts * share.own / NS
         self.own_ns += share.own
         self.measured_ns += share.present
@@ -115,8 +132,16 @@ class Tally(msgspec.Struct, omit_defaults=True):
             self.gpu_ratio_ns += gpu * share.present
             self.gpu_peak = max(self.gpu_peak, gpu)
 
+    def idle(self, idle_w: float | None) -> float | None:
+        """The mean idle use over its own time; ``idle_w`` stands for what was not known then. None while unknown."""
+        rest_ns = self.own_ns - self.idle_ns
+        if not self.own_ns or (rest_ns > 0.001 * self.own_ns and idle_w is None):
+            return idle_w
+        return (self.idle_j * NS + (idle_w or 0.0) * rest_ns) / self.own_ns
+
     def energy(self, idle_w: float | None) -> Energy:
         """The sums, with the idle use of its own share of time taken off."""
+        idle_w = self.idle(idle_w)
         net = None if idle_w is None else max(0.0, self.gross_j - idle_w * self.own_ns / NS)
         return Energy(
             gross_j=self.gross_j,
@@ -160,7 +185,11 @@ class IdlePower:
 
 
 def add_sample(
-    sample: Sample, spans: Mapping[_K, Span], tallies: dict[_K, Tally], most: int
+    sample: Sample,
+    spans: Mapping[_K, Span],
+    tallies: dict[_K, Tally],
+    most: int,
+    idle_w: float | None = None,
 ) -> dict[_K, Share]:
     """Adds ``sample`` to the tally of each of ``spans``; beyond ``most`` tallies the oldest are forgotten."""
     window, power = window_of(sample), power_of(sample)
@@ -169,7 +198,7 @@ def add_sample(
     shares = divide(window, spans)
     gpu = gpu_ratio(sample)
     for key, share in shares.items():
-        tallies.setdefault(key, Tally()).add(power.watts, gpu, share)
+        tallies.setdefault(key, Tally()).add(power.watts, gpu, share, idle_w)
     _forget(tallies, most)
     return shares
 
@@ -180,6 +209,7 @@ def add_items(
     items: Mapping[_K, Span],
     tallies: dict[_K, Tally],
     most: int,
+    idle_w: float | None = None,
 ) -> None:
     """Shares out what a run had of ``sample`` among its items in work then."""
     window, power = window_of(sample), power_of(sample)
@@ -188,7 +218,7 @@ def add_items(
     gpu = gpu_ratio(sample)
     for key, share in divide(window, items).items():
         own = share.own * run.own / run.present
-        tallies.setdefault(key, Tally()).add(power.watts, gpu, share._replace(own=own))
+        tallies.setdefault(key, Tally()).add(power.watts, gpu, share._replace(own=own), idle_w)
     _forget(tallies, most)
 
 

@@ -22,6 +22,7 @@ from nightdesk.core.inspection.searched import searched_text
 from nightdesk.engine.store import exchanges
 from nightdesk.engine.store.course import read_course
 from nightdesk.engine.store.database import connect, open_checked, remedy
+from nightdesk.engine.store.energies import KeptEnergy, read_energy, read_joules, write_energy
 from nightdesk.engine.store.exchanges import Fresh, Question
 from nightdesk.engine.store.migrations import make_search
 from nightdesk.engine.store.recording import unpacked, write_exchange
@@ -125,6 +126,10 @@ class History:
         else:
             self._feedback.pop(exchange_id, None)
         self._put(lambda db: _write_feedback(db, exchange_id, feedback))
+
+    def save_energy(self, exchange_id: int, kept: KeptEnergy) -> None:
+        """Record what an exchange used that was given before."""
+        self._put(lambda db: write_energy(db, exchange_id, kept))
 
     def save_run(self, run: Run) -> None:
         """Record the present state of a run."""
@@ -342,6 +347,18 @@ class History:
     def _marked(self, fresh: Fresh) -> Fresh:
         mark = self.feedback(fresh.row.id).mark
         return Fresh(msgspec.structs.replace(fresh.row, mark=mark), fresh.text) if mark else fresh
+
+    def energy(self, exchange_id: int) -> KeptEnergy | None:
+        """What an exchange used, None where none was measured."""
+        if exchange_id >= 2**63:
+            return None
+        with self._reading() as reader:
+            return read_energy(reader, exchange_id)
+
+    def joules(self) -> dict[int, float]:
+        """Joules of the recorded exchanges of which they were measured, by id."""
+        with self._reading() as reader:
+            return read_joules(reader)
 
     def runs(self, limit: int = 100) -> tuple[Run, ...]:
         """The newest runs, oldest first."""

@@ -88,6 +88,16 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE upgrades (name TEXT PRIMARY KEY, below INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO upgrades SELECT 'facts', max(id) + 1 FROM exchanges HAVING max(id) IS NOT NULL;
     """,
+    # Joules above idle where that is known, else all; the tally has the rest.
+    """
+    CREATE TABLE exchange_energy (
+        id INTEGER PRIMARY KEY,
+        joules REAL NOT NULL,
+        tally BLOB NOT NULL,
+        parts TEXT NOT NULL,
+        idle_w REAL
+    );
+    """,
 )
 
 SEARCH_SCRIPT = """

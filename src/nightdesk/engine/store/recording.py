@@ -63,12 +63,12 @@ def index_exchange(
 
 
 def erase_exchange(database: sqlite3.Connection, exchange_id: int, *, can_search: bool) -> None:
-    """Delete an exchange, its words and its feedback."""
+    """Delete an exchange, its words, its feedback and its energy."""
     known = database.execute("SELECT indexed FROM exchange_facts WHERE id = ?", (exchange_id,)).fetchone()
     if can_search and known and known[0]:
         erase_words(database, unpacked(_content_of(database, exchange_id)))
-    for table in ("exchanges", "exchange_facts", "feedback"):
-        database.execute(f"DELETE FROM {table} WHERE id = ?", (exchange_id,))  # noqa: S608 - one of three words
+    for table in ("exchanges", "exchange_facts", "feedback", "exchange_energy"):
+        database.execute(f"DELETE FROM {table} WHERE id = ?", (exchange_id,))  # noqa: S608 - one of four words
 
 
 def _content_of(database: sqlite3.Connection, exchange_id: int) -> bytes:
