@@ -211,6 +211,14 @@ def test_actions_that_make_no_sense_are_refused_with_the_state() -> None:
     check_action(stopping, "kill")
 
 
+def test_a_pause_or_a_resume_that_comes_through_after_a_stop_does_not_take_the_stop_back() -> None:
+    now, _ = go(running(), Asked("pause", 5 * S))
+    assert (now.run.state, now.run.reason) == ("running", "Is being paused.")
+    now, _ = go(now, Asked("stop", 6 * S), Paused(7 * S), Resumed(8 * S))
+    assert (now.run.state, now.run.paused_ns) == ("stopping", None)
+    assert go(now, Ended(1, 9 * S, signal=15))[0].run.state == "stopped"
+
+
 def test_items_are_worked_on_one_after_the_other() -> None:
     now, commands = go(work(items=("a", "b", "c")), Admitted(), *begin(S, 1, 0))
     assert now.run.item == "a"

@@ -54,14 +54,15 @@ from nightdesk.core.jobs.interruptions import (
 from nightdesk.core.jobs.item_moves import closed, moved, skipped
 from nightdesk.core.jobs.retries import NextTry, next_try
 from nightdesk.core.jobs.view import counted, shown, with_progress
-from nightdesk.core.jobs.work import Attempt, Delayed, Work
+from nightdesk.core.jobs.work import Attempt, Delayed, Work, added_usage
 from nightdesk.model.errors import UsageError
-from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, RunState, Usage
+from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, RunState
 from nightdesk.model.units import format_duration
 
 STANDS_AFTER_ITEM = "The engine was restarted: after this item the run stands still until it is resumed."
 HELD = "Held before its start; resume lets it start."
 HOLDING = "Stands still after the items in work."
+PAUSING = "Is being paused."
 SAME_NS = 30 * 10**9
 """Two estimates of a start that are nearer than this say the same."""
 LOST_TRIES = 2
@@ -221,7 +222,7 @@ def _ended(work: Work, event: Ended) -> Step:
     attempt = work.ledger.attempt(event.serial)
     if attempt is None:
         return work, ()
-    usage = _sum(work.run.usage, event.usage)
+    usage = added_usage(work.run.usage, event.usage)
     work = work.with_run(exit_status=event.exit_status, signal=event.signal, usage=usage)
     work = work.without_attempt(attempt)
     if work.ledger.ending is not None:
@@ -399,7 +400,8 @@ def _ask_pause(work: Work, at_ns: int) -> Step:
         return work, ()
     if work.in_flight:
         frozen_ns = work.ledger.frozen_ns or at_ns
-        return work.with_ledger(pausing=True, frozen_ns=frozen_ns), (Signal("pause"),)
+        work = work.with_run(reason=PAUSING).with_ledger(pausing=True, frozen_ns=frozen_ns)
+        return work, (Signal("pause"),)
     held = work.with_run(state="paused", paused_ns=at_ns, reason=HELD)
     return held.with_ledger(admitted=False, unloading=False), ()
 
@@ -437,12 +439,16 @@ def _paused(work: Work, event: Paused) -> Work:
 
 
 def _resumed(work: Work, event: Resumed) -> Step:
+    if work.ledger.ending:
+        return work
     work = resumed_attempts(work, event.at_ns)
     return _then((work.with_run(state="running", paused_ns=None, reason=None), ()), event.at_ns)
 
 
 # Time
 
+    if work.ledger.ending:
+        return work, ()
 
 def _ticked(work: Work, event: Ticked) -> Step:
     commands: list[Command] = []
@@ -480,14 +486,3 @@ def _restarted(work: Work, event: EngineRestarted) -> Step:
     if not work.in_flight and work.plan.items is not None and not work.remaining:
         return _finished(work, event.at_ns), ()
     return paused_by_restart(work, event.at_ns, STANDS_AFTER_ITEM), ()
-
-
-def _sum(before: Usage | None, now: Usage | None) -> Usage | None:
-    """Resources of all attempts together; memory is that of the largest."""
-    if before is None or now is None:
-        return now or before
-    return Usage(
-        user_ns=before.user_ns + now.user_ns,
-        system_ns=before.system_ns + now.system_ns,
-        max_rss_bytes=max(before.max_rss_bytes, now.max_rss_bytes),
-    )

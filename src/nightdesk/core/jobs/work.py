@@ -10,7 +10,7 @@ from msgspec import structs
 
 from nightdesk.core.jobs.plans import Plan
 from nightdesk.model.base import Noun, ProcessKey
-from nightdesk.model.job import ENDED, Failure, ItemRecord, Run
+from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, Usage
 
 End = Literal["stop", "kill", "timeout", "stalled"]
 
@@ -250,3 +250,14 @@ def arranged(waiting: Iterable[int], first: tuple[int, ...], last: tuple[int, ..
     back = [index for index in last if index in left and index not in set(front)]
     moved = {*front, *back}
     return (*front, *sorted(left - moved), *back)
+
+
+def added_usage(before: Usage | None, now: Usage | None) -> Usage | None:
+    """Resources of all attempts together; memory is that of the largest."""
+    if before is None or now is None:
+        return now or before
+    return Usage(
+        user_ns=before.user_ns + now.user_ns,
+        system_ns=before.system_ns + now.system_ns,
+        max_rss_bytes=max(before.max_rss_bytes, now.max_rss_bytes),
+    )

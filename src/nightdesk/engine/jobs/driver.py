@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -48,6 +49,7 @@ from nightdesk.engine.jobs.attempts import KeeperWatch, find_keeper, process_key
 from nightdesk.engine.jobs.ended import EndedAttempt, failed_attempt
 from nightdesk.engine.jobs.endings import failure_of, lost_reason, remark_of
 from nightdesk.engine.jobs.items import is_valid
+from nightdesk.engine.jobs.outputs import OutputJudge
 from nightdesk.engine.jobs.runs import RunFolder, plain_name
 from nightdesk.engine.processes.signals import processes_of_attempt, signal_attempt, signal_run
 from nightdesk.model.base import ProcessKey
@@ -73,7 +75,9 @@ NO_ROOM = {
 """What keeps an attempt from being started and has nothing to do with it."""
 SKIPPED_AT_ONCE = 500
 """Items with valid outputs that are passed over in one step: the count moves while many are looked at."""
-
+LOOKS = "Looks which items need work."
+LOOKED_SECONDS = 1.0
+"""The same where each has to be checked."""
 
 FreeModelsCall: TypeAlias = Callable[[int, Callable[[str], None]], Awaitable[str]]
 """Given a time limit in nanoseconds and who wants to hear what goes on; gives a sentence on what became of it."""
@@ -98,6 +102,8 @@ class Surroundings:
     signalled: Callable[[str, SignalReport], None]
     """What a signal to the processes of a run did."""
     free_models: FreeModelsCall
+    judge: OutputJudge
+    """Says whether outputs are accepted."""
 
 
 class RunDriver:
@@ -202,16 +208,23 @@ class RunDriver:
                 commands = tuple(rest)
 
     async def ask(self, action: RunAction, answered: asyncio.Event) -> None:
-        """Do what the user asks. In a task of its own: an asker who goes away must not leave a run half paused."""
+        """Do what the user asks. In a task of its own: an asker who goes away must not leave a run half paused.
+
+        It is decided at once, so that nothing new is started and no check goes on; it is done when what is being
+        done has come to its end.
+        """
         try:
-            async with self._lock:
-                commands = self.apply(Asked(action, self._around.now()))
-                if action in ("stop", "kill"):
-                    answered.set()
-                await self._obey(commands)
+            commands = self.apply(Asked(action, self._around.now()))
+            if action in ("stop", "kill"):
+                answered.set()
+            await self.obey_locked(commands)
         finally:
             answered.set()
         self._around.consider()
+
+    def is_ending(self) -> bool:
+        """Whether the user ends the run, or has ended it: nobody waits for anything of it."""
+        return self.work.ledger.ending is not None or self.work.run.state in ENDED
 
     async def end_harder(self) -> None:
         """Kill what a stop in progress is still waiting for; does not wait for that stop."""
@@ -258,6 +271,8 @@ class RunDriver:
             now = self._around.now()
             if valid:
                 self.apply(ItemsSkipped(tuple(valid), now))
+                if self.work.run.state == "waiting" and self.work.ledger.admitted:
+                    self.apply(Remarked(LOOKS))
             elif found is None:
                 return None
             # While the disk was looked at, the user may have moved or passed over items.
@@ -267,14 +282,20 @@ class RunDriver:
 
     def _look_for_work(self) -> tuple[int | None, list[int]]:
         valid: list[int] = []
+        until = time.monotonic() + LOOKED_SECONDS
         tried = {each.index for each in self.work.ledger.delayed} | self.work.queue.again
         for index in self.work.next_items(self._around.now()):
-            if index in tried or not is_valid(self.work.plan, index, self.folder.path):
+            if index in tried or not self._is_valid(index):
                 return index, valid
             valid.append(index)
-            if len(valid) >= SKIPPED_AT_ONCE:
+            if len(valid) >= SKIPPED_AT_ONCE or time.monotonic() > until or not self.work.room:
                 break
         return None, valid
+
+    def _is_valid(self, index: int) -> bool:
+        return is_valid(
+            self.work.plan, index, self.folder.path, self.is_ending, self._around.judge.refuses
+        )
 
     async def _start(self, index: int | None) -> tuple[Command, ...]:
         """Start one attempt; what follows where that was not possible."""
@@ -429,7 +450,14 @@ class RunDriver:
         if attempt.started_ns is None:
             self.work = self.work.with_attempt(replace(attempt, started_ns=result.started_ns))
         failure = await asyncio.to_thread(
-            failure_of, self.work, self.folder, self.log_of(attempt), attempt, result
+            failure_of,
+            self.work,
+            self.folder,
+            self.log_of(attempt),
+            attempt,
+            result,
+            self.is_ending,
+            self._around.judge,
         )
         usage = Usage(user_ns=result.user_ns, system_ns=result.system_ns, max_rss_bytes=result.max_rss_bytes)
         event = Ended(

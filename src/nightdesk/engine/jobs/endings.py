@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from nightdesk.core.jobs.failures import end_failure, invalid_failure, start_failure
 from nightdesk.core.jobs.work import Attempt, Work
-from nightdesk.engine.jobs.items import check_output, missing_output
+from nightdesk.engine.jobs.items import missing_output
+from nightdesk.engine.jobs.outputs import OutputJudge
 from nightdesk.engine.jobs.runs import Result, RunFolder
 from nightdesk.engine.processes.signals import is_alive
 from nightdesk.model.job import Failure
 from nightdesk.model.process import SignalReport
 
 
-def failure_of(work: Work, folder: RunFolder, log: Path, attempt: Attempt, result: Result) -> Failure | None:
-    """Why an attempt failed; None where it succeeded. Reads the end of the log; runs the job's check of the output."""
+def failure_of(
+    work: Work,
+    folder: RunFolder,
+    log: Path,
+    attempt: Attempt,
+    result: Result,
+    unwanted: Callable[[], bool],
+    judge: OutputJudge,
+) -> Failure | None:
+    """Why an attempt failed; None where it succeeded. Reads the end of the log; looks whether the job's rules and its
+    check accept the output, which is broken off when ``unwanted`` becomes true.
+    """
     plan = work.plan
     if result.step is not None:
         return start_failure(result.step, result.errno, plan.arguments[0], plan.folder)
     if result.exit_status == 0:
-        if attempt.index is None or work.ledger.ending:
+        if work.ledger.ending:
             return None
-        reason = missing_output(plan, attempt.index)
-        if reason is None and plan.check:
-            reason = check_output(plan, attempt.index, folder.path)
+        if attempt.index is None:
+            reason = judge.refuses_batch(plan, folder.path, unwanted)
+        else:
+            reason = missing_output(plan, attempt.index) if plan.rules is None else None
+            reason = reason or judge.refuses(plan, attempt.index, folder.path, unwanted)
         return invalid_failure(reason) if reason else None
     tail = folder.log_tail(log, attempt.log_offset)
     return end_failure(result.exit_status, result.signal, tail)

@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import glob
 import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from nightdesk.core import markers
 from nightdesk.core.jobs.items import fill, is_up_to_date, natural_order, output_path, split_command
 from nightdesk.core.jobs.plans import Plan
+from nightdesk.engine.jobs.short_commands import Answer, ShortCommandError, ask
 from nightdesk.model.config import ItemsSource
 from nightdesk.model.errors import UsageError
 
-COMMAND_SECONDS = 60.0
-"""A command that lists items, or checks one output, has so long."""
 CHECKS = 3
 
 
-def find_items(folder: Path, source: str | ItemsSource | None) -> tuple[str, ...]:
+Refuses: TypeAlias = Callable[[Plan, int, Path, Callable[[], bool]], str | None]
+"""Why the output of an item is not accepted, None where it is; given the run's folder, and when nobody waits."""
+
+
+def _wanted() -> bool:
+    """For a question whose answer somebody waits for in any case."""
+    return False
+
+
+def find_items(
+    folder: Path, source: str | ItemsSource | None, env: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
     """The items of a job, each once. Raises UsageError where the source can't be read.
 
     Files that match a glob come relative to ``folder`` in natural order, folders where the pattern ends with a
-    slash. Names that are no UTF-8 are left out: they could not be shown or named by anybody.
+    slash. Names that are no UTF-8 are left out: they could not be shown or named by anybody. A command that lists
+    them runs in ``folder`` with the job's ``env``.
     """
     if source is None:
         return ()
     if isinstance(source, str):
         return _matching(folder, source)
-    return tuple(dict.fromkeys(item for item in _listed(folder, source) if item and "\0" not in item))
+    listed = _listed(folder, source, env or {})
+    return tuple(dict.fromkeys(item for item in listed if item and "\0" not in item))
 
 
 def _matching(folder: Path, pattern: str) -> tuple[str, ...]:
@@ -42,9 +53,9 @@ def _matching(folder: Path, pattern: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=natural_order))
 
 
-def _listed(folder: Path, source: ItemsSource) -> Iterator[str]:
+def _listed(folder: Path, source: ItemsSource, env: Mapping[str, str]) -> Iterator[str]:
     if source.command is not None:
-        yield from _lines(_output(folder, source.command))
+        yield from _lines(_output(folder, source.command, env))
         return
     path = folder / os.path.expanduser(source.lines or source.jsonl or "")  # noqa: PTH111 - a Path would lose nothing, a name like ~x does
     try:
@@ -56,13 +67,14 @@ def _listed(folder: Path, source: ItemsSource) -> Iterator[str]:
     if source.lines is not None:
         yield from _lines(text)
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield _item_in(line, source.key, f"{path}, line {number}")
 
 
 def _lines(text: str) -> Iterator[str]:
-    for line in text.splitlines():
+    """Only a line feed ends a line: the name of a file may hold what else Unicode takes for one."""
+    for line in text.split("\n"):
         if line.strip() and not line.startswith("#"):
             yield line.strip()
 
@@ -83,26 +95,20 @@ def _item_in(line: str, key: str, place: str) -> str:
     )
 
 
-def _output(folder: Path, command: str) -> str:
+def _output(folder: Path, command: str, env: Mapping[str, str]) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in markers.MARKERS}
     try:
-        done = subprocess.run(
-            split_command(command),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as fault:
+        done = ask(split_command(command), folder, {**environment, **env})
+    except (OSError, ShortCommandError) as fault:
         raise UsageError(f"`{command}` can't list the items: {fault}.", "Try it in a shell.") from fault
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    if done.exit_status:
+        said = done.errors.decode("utf-8", "replace").strip().splitlines()
         raise UsageError(
-            f"`{command}` can't list the items: it ended with {done.returncode}"
+            f"`{command}` can't list the items: it ended with {done.exit_status}"
             f"{': ' + said[-1] if said else ''}.",
             "Try it in a shell.",
         )
-    return done.stdout.decode("utf-8", "replace")
+    return done.output.decode("utf-8", "replace")
 
 
 def _is_text(name: str) -> bool:
@@ -113,15 +119,27 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def is_valid(plan: Plan, index: int, run_dir: Path) -> bool:
-    """Whether the output of an item makes work on it needless: it is there, not older than the item, and the check
-    of the job accepts it. Blocks as long as the check takes. False for a job that names neither.
+def is_valid(
+    plan: Plan,
+    index: int,
+    run_dir: Path,
+    unwanted: Callable[[], bool] = _wanted,
+    refuses: Refuses | None = None,
+) -> bool:
+    """Whether the output of an item makes work on it needless: it is there, not older than the item, and rules and
+    check of the job accept it. Blocks as long as that takes. False for a job that names neither outputs nor a check.
     """
-    return why_valid(plan, index, run_dir)[0]
+    return why_valid(plan, index, run_dir, unwanted, refuses)[0]
 
 
-def why_valid(plan: Plan, index: int, run_dir: Path) -> tuple[bool, str]:
-    """Whether an item needs no work, and why it does or does not, in a few words."""
+def why_valid(
+    plan: Plan,
+    index: int,
+    run_dir: Path,
+    unwanted: Callable[[], bool] = _wanted,
+    refuses: Refuses | None = None,
+) -> tuple[bool, str]:
+    """Whether an item needs no work, and why it does or does not, in a few words. ``refuses`` looks at its output."""
     if plan.outputs is None and not plan.check:
         return False, ""
     if plan.again:
@@ -135,13 +153,16 @@ def why_valid(plan: Plan, index: int, run_dir: Path) -> tuple[bool, str]:
             return False, f"{output} {_staleness(folder / output)}"
         if _is_distrusted(folder / output, plan.distrusted.get(item)):
             return False, f"{output} was left by an attempt that did not end well"
+        if _is_distrusted(folder / output, plan.flagged.get(item)):
+            return False, f"{output} is flagged"
         reason = f"{output} is there and not older"
-    if not plan.check:
+    if not plan.check and plan.rules is None:
         return True, reason
-    fault = check_output(plan, index, run_dir)
+    fault = (refuses or check_output)(plan, index, run_dir, unwanted)
     if fault is not None:
         return False, fault
-    return True, f"{reason}{' and ' if reason else 'its output is '}accepted by the check"
+    who = "the check" if plan.rules is None else "its rules"
+    return True, f"{reason}{' and ' if reason else 'its output is '}accepted by {who}"
 
 
 def _is_distrusted(output: Path, left_ns: int | None) -> bool:
@@ -159,38 +180,31 @@ def _staleness(output: Path) -> str:
     return "is older than the item" if size else "is empty"
 
 
-def check_output(plan: Plan, index: int, run_dir: Path) -> str | None:
+def check_output(plan: Plan, index: int, run_dir: Path, unwanted: Callable[[], bool] = _wanted) -> str | None:
     """Why the job's check does not accept the output of an item; None where it does.
 
-    A check that was killed says nothing about the output: it is made again, a few times.
+    A check that was killed says nothing about the output: it is made again, a few times. One is broken off when
+    ``unwanted`` becomes true, as the run is being ended.
     """
     item = (plan.items or ())[index]
     arguments = fill(plan.check, item=item, index=index + 1, run_dir=str(run_dir))
     try:
-        done, made = _checked(plan, arguments, run_dir), 1
-        while done.returncode < 0 and made < CHECKS:
-            done, made = _checked(plan, arguments, run_dir), made + 1
-    except (OSError, subprocess.TimeoutExpired) as fault:
+        done, made = _checked(plan, arguments, run_dir, unwanted), 1
+        while done.exit_status < 0 and made < CHECKS and not unwanted():
+            done, made = _checked(plan, arguments, run_dir, unwanted), made + 1
+    except (OSError, ShortCommandError) as fault:
         return f"The check of its output could not be made: {fault}."
-    if done.returncode == 0:
+    if done.exit_status == 0:
         return None
-    if done.returncode < 0:
-        return f"The check of its output was ended by signal {-done.returncode}, {CHECKS} times."
-    said = done.stdout.decode("utf-8", "replace").strip().splitlines()
-    return f"The check of its output ended with {done.returncode}{': ' + said[-1] if said else ''}."
+    if done.exit_status < 0:
+        return f"The check of its output was ended by signal {-done.exit_status}, {made} times."
+    said = (done.output + done.errors).decode("utf-8", "replace").strip().splitlines()
+    return f"The check of its output ended with {done.exit_status}{': ' + said[-1] if said else ''}."
 
 
-def _checked(plan: Plan, arguments: tuple[str, ...], run_dir: Path) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        arguments,
-        cwd=plan.folder,
-        env={**os.environ, **plan.env, markers.RUN: run_dir.name, markers.JOB: plan.job},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=COMMAND_SECONDS,
-        check=False,
-    )
+def _checked(plan: Plan, arguments: tuple[str, ...], run_dir: Path, unwanted: Callable[[], bool]) -> Answer:
+    own = {**plan.env, markers.RUN: run_dir.name, markers.JOB: plan.job}
+    return ask(arguments, plan.folder, {**os.environ, **own}, unwanted=unwanted)
 
 
 def missing_output(plan: Plan, index: int) -> str | None:
@@ -205,10 +219,16 @@ def missing_output(plan: Plan, index: int) -> str | None:
     return None if size else f"The command ended with 0, but its output {path} is empty."
 
 
-def listing(plan: Plan, run_dir: Path) -> str:
-    """What a run would do, one line for each item, with the reason."""
+def listing(
+    plan: Plan, run_dir: Path, unwanted: Callable[[], bool] = _wanted, refuses: Refuses | None = None
+) -> str:
+    """What a run would do, one line for each item, with the reason; nothing once that is ``unwanted``."""
     items = plan.items or ()
-    found = [why_valid(plan, index, run_dir) for index in range(len(items))]
+    found = []
+    for index in range(len(items)):
+        if unwanted():
+            return ""
+        found.append(why_valid(plan, index, run_dir, unwanted, refuses))
     lines = []
     for item, (is_done, reason) in zip(items, found, strict=True):
         lines.append(f"{'skip' if is_done else 'do  '}  {item}{f'  ({reason})' if reason else ''}")

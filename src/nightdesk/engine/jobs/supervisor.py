@@ -36,7 +36,7 @@ from nightdesk.core.jobs.work import Work
 from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs
 from nightdesk.engine.jobs.clocks import Clocks
 from nightdesk.engine.jobs.distrust import distrusted
-from nightdesk.engine.jobs.driver import FreeModelsCall, RunDriver, Surroundings
+from nightdesk.engine.jobs.driver import LOOKS, FreeModelsCall, RunDriver, Surroundings
 from nightdesk.engine.jobs.ended import EndedAttempt
 from nightdesk.engine.jobs.items import find_items, listing
 from nightdesk.engine.jobs.rotation import Rotation, next_look
@@ -143,7 +143,7 @@ class Supervisor:
         Raises UsageError for an unknown job, and where the items can't be read.
         """
         section = find_job(self._desk.config.jobs, job)
-        return find_items(self._desk.folder / section.folder, section.items)
+        return find_items(self._desk.folder / section.folder, section.items, section.env)
 
     def replace_config(self, desk: Desk) -> None:
         """Use another configuration for runs that are started from now on."""
@@ -415,7 +415,7 @@ class Supervisor:
         driver = self._create(plan)
         # Nobody else may let it start: there is no command.
         driver.apply(Admitted())
-        driver.apply(Remarked("Looks which items need work."))
+        driver.apply(Remarked(LOOKS))
         self._spawn(self._write_list(driver))
         with suppress(TimeoutError):
             async with asyncio.timeout(BEGIN_SECONDS):
@@ -424,7 +424,7 @@ class Supervisor:
 
     async def _write_list(self, driver: RunDriver) -> None:
         plan = driver.work.plan
-        text = await asyncio.to_thread(listing, plan, driver.folder.path)
+        text = await asyncio.to_thread(listing, plan, driver.folder.path, driver.is_ending)
         driver.folder.append_log(driver.log, text)
         driver.apply(ItemsSkipped(tuple(range(len(plan.items or ()))), self._now()))
 
