@@ -250,3 +250,24 @@ def test_what_the_process_itself_names_is_never_changed_by_what_the_run_prints()
     desk.book.take(ExchangeSeen(exchange=own))
     desk.book.progressed("synthesize-1", says("interview_10.mp3", RUNNING.started_ns - 1), None)
     assert desk.rows()[-1].row.item == "mine.mp3"
+
+
+def test_an_exchange_that_was_over_before_the_line_of_its_item_was_read_is_recorded_again_with_that_item() -> (
+    None
+):
+    desk = Desk()
+    began = RUNNING.started_ns
+    desk.book.progressed("synthesize-1", says("interview_09.mp3", began - 10**10), None)
+    for number, start in ((1, began - 10**9), (2, began)):
+        short = msgspec.structs.replace(
+            RUNNING, id=number, state="complete", started_ns=start, ended_ns=start + 9
+        )
+        desk.book.take(ExchangeSeen(exchange=short))
+    desk.book.progressed("synthesize-1", says("interview_10.mp3", began - 10), began - 10**8)
+    assert [(e.id, e.item) for e in desk.saved] == [
+        (41, "interview_09.mp3"),
+        (42, "interview_09.mp3"),
+        (42, "interview_10.mp3"),
+    ]
+    assert {row.id: row.item for row in desk.book.rows()} == {41: "interview_09.mp3", 42: "interview_10.mp3"}
+    assert desk.book.counts.done == 2

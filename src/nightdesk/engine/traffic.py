@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -33,6 +33,9 @@ from nightdesk.model.logs import Progress
 
 ROWS_KEPT = 500
 """Rows in a snapshot; older ones are read from the store."""
+LATE_NS = 5 * 10**9
+ENDED_KEPT = 16
+"""Ended exchanges that may be given to another item, and for how long."""
 FLUSH_SECONDS = 0.2
 ALARM_SECONDS = 1.0
 TROUBLE = frozenset({"failed", "aborted", "incomplete"})
@@ -70,6 +73,8 @@ class TrafficBook:
         self._record_of = record_of
         self._judge = judge or Judge()
         self._course = ItemCourse()
+        self._ended: deque[Exchange] = deque(maxlen=ENDED_KEPT)
+        """Of runs that print their items, and so new that the line of their item may not have been read yet."""
         self._generation = 0
         self._ids: dict[tuple[int, int], int] = {}
         self._open: dict[int, _Open] = {}
@@ -154,17 +159,32 @@ class TrafficBook:
         """
         if progress.source == "tqdm" or not self._course.tell(run_id, progress.item, progress.at_ns):
             return
+        since_ns = progress.at_ns if after_ns is None else after_ns
         for entry in self._open.values():
-            since_ns = progress.at_ns if after_ns is None else after_ns
             if entry.exchange.run == run_id and not entry.owned and entry.exchange.started_ns > since_ns:
                 self._rename(entry, progress.item)
+        for exchange in list(self._ended):
+            if exchange.run == run_id and exchange.started_ns >= progress.at_ns:
+                self._rename_ended(exchange, progress.item)
 
     def _rename(self, entry: _Open, item: str | None) -> None:
         entry.exchange = msgspec.structs.replace(entry.exchange, item=item)
         if entry.row:
-            entry.row = msgspec.structs.replace(entry.row, item=item)
-            self._show(entry.row)
-            self._publish(ExchangeChanged(row=entry.row, counts=self.counts))
+            entry.row = self._relabelled(entry.row, item)
+
+    def _rename_ended(self, exchange: Exchange, item: str | None) -> None:
+        """One so short that it had ended before the line of its item was read."""
+        renamed = msgspec.structs.replace(exchange, item=item)
+        self._ended[self._ended.index(exchange)] = renamed
+        if row := self._rows.get(exchange.id):
+            self._relabelled(row, item)
+        self._keep(renamed)
+
+    def _relabelled(self, row: ExchangeRow, item: str | None) -> ExchangeRow:
+        row = msgspec.structs.replace(row, item=item)
+        self._show(row)
+        self._publish(ExchangeChanged(row=row, counts=self.counts))
+        return row
 
     def capture_ended(self, reason: str) -> None:
         """The capture process is gone: what it was watching is known in part."""
@@ -248,7 +268,10 @@ class TrafficBook:
         named = self._named(msgspec.structs.replace(exchange, id=self._ids[key]))
         if named.ended_ns is not None:
             del self._ids[key]
-            self._end(self._without_content(self._judge.ended(named, self._is_recorded(named))))
+            ended = self._without_content(self._judge.ended(named, self._is_recorded(named)))
+            if ended.run and not owned:
+                self._may_be_of_the_next_item(ended)
+            self._end(ended)
             return
         self._judge.begun(named, self._is_recorded(named))
         self._busy.set()
@@ -286,6 +309,15 @@ class TrafficBook:
         row = self._marked(row_of(exchange))
         self._show(row)
         self._publish(ExchangeChanged(row=row, counts=self.counts))
+        self._keep(exchange)
+
+    def _may_be_of_the_next_item(self, exchange: Exchange) -> None:
+        newest_ns = exchange.ended_ns or 0
+        while self._ended and (self._ended[0].ended_ns or 0) < newest_ns - LATE_NS:
+            self._ended.popleft()
+        self._ended.append(exchange)
+
+    def _keep(self, exchange: Exchange) -> None:
         record = self._record_of(exchange.job or "")
         if record != "none":
             self._save(exchange, record == "full")
