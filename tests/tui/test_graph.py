@@ -79,7 +79,9 @@ async def test_the_arrows_walk_along_the_lines_and_the_words_follow(night: FakeE
         await until(pilot, lambda: "uses 1 gpu" in screen_text(app))
         await pilot.press("l")
         assert selected(screen) == "synthesize"
-        await until(pilot, lambda: "which transcribe uses. Probably starts at 03:14." in screen_text(app))
+        await until(
+            pilot, lambda: "transcribe uses. Probably starts at 03:14, in about 60 min." in screen_text(app)
+        )
         assert "needs items of transcribe; needed by report" in screen_text(app)
         await pilot.press("left", "h", "left")
         assert selected(screen) == "fetch"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nightdesk.model.job import StartRun
+from nightdesk.model.job import Failure, StartRun
 from nightdesk.model.logs import Progress
 from nightdesk.tui.glyphs import UNICODE
-from nightdesk.tui.panes.job_lines import COLUMNS, select
+from nightdesk.tui.panes.job_lines import select
 from nightdesk.tui.screens.confirm import ConfirmScreen
 from nightdesk.tui.screens.items import ItemScreen
 from nightdesk.tui.screens.job import JobScreen
@@ -29,16 +29,14 @@ from tests.support.viewer import (
 def lines(**more: object) -> list[str]:
     """The pane's lines as text."""
     view = select(mirror(**more), NOW, UNICODE)
-    brief = next(index for index, column in enumerate(COLUMNS) if column.key == "brief")
-    cells = [[cell for index, cell in enumerate(row.cells) if index != brief] for row in view.rows]
-    return [" ".join(" ".join(cell.plain for cell in row).split()) for row in cells]
+    return [" ".join(" ".join(cell.plain for cell in row.cells).split()) for row in view.rows]
 
 
 def test_each_job_has_a_line_that_tells_its_state() -> None:
     assert lines() == [
-        "▶ transcribe █████▊░░ ███████████▍░░░░ 37/52 ETA 1h12m · 13 file/h",
+        "▶ transcribe ███████████▍░░░░ 37/52 ETA 1h12m · 13 file/h",
         "◷ synthesize waits for transcribe",
-        "✗ report out of memory",
+        "✗ report 02:13 out of memory",
     ]
 
 
@@ -66,7 +64,7 @@ def test_a_percentage_is_told_once_and_without_a_rate() -> None:
 def test_a_single_item_keeps_its_mark_and_is_whole_once_it_ended_well() -> None:
     progress = Progress(done=0, total=1, at_ns=NOW, source="counter")
     one = run("synthesize", "done", mode="single", progress=progress)
-    assert lines(jobs=(job("synthesize"),), runs=(one,))[0].startswith("✓ synthesi… (1) ████████ ")
+    assert lines(jobs=(job("synthesize"),), runs=(one,))[0].startswith("✓ synthesize (1) ████████████████ ")
     assert " 1/1 " in lines(jobs=(job("synthesize"),), runs=(one,))[0] + " "
     assert " 0/1 " in lines(jobs=(job("synthesize"),), runs=(replaced(one, state="stopped"),))[0] + " "
 
@@ -104,6 +102,40 @@ def test_the_newest_run_is_told_although_the_job_was_described_before_it_began()
 def test_the_filter_looks_at_names_commands_and_states() -> None:
     found = select(mirror(), NOW, UNICODE, "WAITING")
     assert [line.job.name for line in found.lines] == ["synthesize"]
+
+
+@pytest.mark.parametrize(("size", "shows"), [((80, 24), 60), ((120, 40), 36), ((160, 48), 53)])
+async def test_why_a_run_waits_and_the_class_of_a_failure_are_read_at_every_size(
+    engine: FakeEngine, size: tuple[int, int], shows: int
+) -> None:
+    """They stand first, and take the room of the bar that they do not have."""
+    reason = "Waits for the gpu, which transcribe uses."
+    refused = Failure(kind="connection_refused", evidence="httpx.ConnectError: [Errno 111]")
+    engine.first = snapshot(
+        jobs=(job("synthesize"), job("report")),
+        runs=(
+            run("synthesize", "waiting", reason=reason, expected_ns=NOW + 12 * 60 * NS),
+            run("report", "failed", failure=refused, ended_ns=NOW),
+        ),
+    )
+    app = viewer(engine)
+    async with app.run_test(size=size) as pilot:
+        words = "in about 12 min · gpu, which transcribe uses"[:shows]
+        await until(pilot, lambda: f"synthesize  {words}" in screen_text(app))
+        assert "connection refused: httpx" in screen_text(app)
+
+
+def test_a_name_and_a_count_take_no_more_cells_than_they_need() -> None:
+    jobs = (job("synthesize_all_interviews"), job("b"))
+    runs = (run("synthesize_all_interviews", "running"), run("b", "running"))
+    for room, drawn in (
+        (50, "synthesize_a…"),
+        (90, "synthesize_all_in…"),
+        (140, "synthesize_all_interviews"),
+    ):
+        view = select(mirror(jobs=jobs, runs=runs), NOW, UNICODE, room=room)
+        assert [row.cells[1].plain for row in view.rows] == [drawn, "b"]
+    assert select(mirror(jobs=jobs[1:], runs=runs), NOW, UNICODE, room=50).columns[1].width == 6
 
 
 async def test_a_desk_without_jobs_says_how_to_write_one(engine: FakeEngine) -> None:

@@ -188,9 +188,8 @@ def test_a_run_tells_apart_what_failed_what_was_passed_over_and_that_it_will_sta
     words = told(flights=flights, item="1.mp3", holding=True)
     assert "2 failed" in words and "3 skipped" in words and "1.mp3 +1" in words
     assert words.startswith("stands still after these")
-    assert "Probably starts at" in told(
-        state="waiting", reason="Waits for a slot.", expected_ns=NOW + 60 * NS
-    )
+    waits = told(state="waiting", reason="Waits for a slot.", expected_ns=NOW + 60 * NS)
+    assert waits == "in about 60 s · a slot"
     assert "because of the night" in told(state="paused", reason="because of the night")
 
 

@@ -22,6 +22,7 @@ from nightdesk.core.jobs.events import (
 )
 from nightdesk.core.jobs.life import next_deadline_ns
 from nightdesk.core.jobs.plans import plan_run
+from nightdesk.core.jobs.start_times import Expected
 from nightdesk.core.jobs.work import Work
 from nightdesk.model.config import Fallback, JobSection, Retry, size_bytes
 from nightdesk.model.errors import ConfigError, UsageError
@@ -163,11 +164,11 @@ def test_a_run_with_a_time_is_looked_at_then_and_says_after_a_restart_that_it_ne
 
 
 def test_estimates_that_differ_by_seconds_are_one() -> None:
-    held, _ = go(work(), HeldBack("Waits.", 1000 * S))
+    held, _ = go(work(), HeldBack("Waits.", Expected(1000 * S)))
     assert held.run.expected_ns == 1000 * S
-    same, _ = go(held, HeldBack("Waits.", 1020 * S))
+    same, _ = go(held, HeldBack("Waits.", Expected(1020 * S)))
     assert same == held
-    other, _ = go(same, HeldBack("Waits.", 1200 * S))
+    other, _ = go(same, HeldBack("Waits.", Expected(1200 * S)))
     assert other.run.expected_ns == 1200 * S
     unknown, _ = go(other, HeldBack("Waits.", None))
     assert unknown.run.expected_ns is None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from nightdesk.core.jobs.admission import SETTLED_NS, Memory, reserved
 from nightdesk.core.jobs.queue import AGEING_NS, Admission, admit
-from nightdesk.core.jobs.start_times import read_start_ns, start_words
+from nightdesk.core.jobs.start_times import Expected, read_start_ns, start_words
 from nightdesk.core.jobs.work import Attempt, Delayed, Ledger, Work
 from nightdesk.model.errors import UsageError
 from nightdesk.model.logs import Progress
@@ -117,28 +117,30 @@ def test_nothing_waits_for_ever_behind_a_stream_of_more_important_runs() -> None
 
 def test_a_run_says_when_it_is_expected_to_start() -> None:
     user = running("a", eta_ns=2 * HOUR, uses=GPU)
-    assert ask(user, waiting("b", uses=GPU)).expected == {"b": NOW + 2 * HOUR}
+    assert ask(user, waiting("b", uses=GPU)).expected == {"b": Expected(NOW + 2 * HOUR)}
     assert ask(running("a", uses=GPU), waiting("b", uses=GPU)).expected == {}
     after = ask(user, waiting("b", uses=GPU), work("c", NOW - 1, uses=GPU))
-    assert after.expected == {"b": NOW + 2 * HOUR}, "how long b will take nobody knows"
+    assert after.expected == {"b": Expected(NOW + 2 * HOUR)}, "how long b will take nobody knows"
 
 
 def test_of_several_users_of_a_slot_the_ones_that_end_first_count() -> None:
     slots = {"whisper": 3}
     users = [running(n, eta_ns=h * HOUR, uses={"whisper": 1}) for n, h in (("a", 3), ("b", 1), ("c", 2))]
-    assert ask(*users, waiting("d", uses={"whisper": 2}), slots=slots).expected == {"d": NOW + 2 * HOUR}
+    assert ask(*users, waiting("d", uses={"whisper": 2}), slots=slots).expected == {
+        "d": Expected(NOW + 2 * HOUR)
+    }
 
 
 def test_a_run_that_needs_another_is_expected_at_its_end() -> None:
     need = running("a", eta_ns=HOUR)
     admission = admit([need, waiting("b", needs=("a",))], {"a": need.run}, NOW)
     assert admission.reasons == {"b": "Waits for a."}
-    assert admission.expected == {"b": NOW + HOUR}
+    assert admission.expected == {"b": Expected(NOW + HOUR)}
 
 
 def test_a_run_between_two_attempts_is_expected_when_its_pause_is_over() -> None:
     ledger = Ledger(serial=1, delayed=(Delayed(index=None, tries=1, due_ns=NOW + 30 * S),))
-    assert ask(work("a", NOW, ledger=ledger)).expected == {"a": NOW + 30 * S}
+    assert ask(work("a", NOW, ledger=ledger)).expected == {"a": Expected.exactly(NOW + 30 * S)}
 
 
 # Memory
@@ -201,7 +203,7 @@ def test_a_run_with_a_time_waits_for_it_and_does_not_age_before() -> None:
     late = work("late", NOW - 9 * HOUR, start_ns=NOW + 90 * 60 * S, priority="scheduled", uses=GPU)
     admission = ask(late)
     assert admission.reasons == {"late": "Starts at 23:30."}
-    assert admission.expected == {"late": NOW + 90 * 60 * S}
+    assert admission.expected == {"late": Expected.exactly(NOW + 90 * 60 * S)}
     then = NOW + 91 * 60 * S
     assert ask(late, at_ns=then).start == ("late",)
     other = work("other", then - 1, priority="training", uses=GPU)

@@ -32,6 +32,8 @@ class JobView(Noun, frozen=True, kw_only=True):
     """Slot → how much of it a run takes."""
     priority: Priority = "analysis"
     description: str | None = None
+    validates: bool = False
+    """Its outputs are looked at: it has rules for them, or a check."""
     last_run: str | None = None
     active_run: str | None = None
 
@@ -144,6 +146,9 @@ class Run(Noun, frozen=True, kw_only=True):
     """It stands still after the items in work."""
     expected_ns: int | None = None
     """When it is expected to start, as far as that is known; only of a run that waits."""
+    expected_low_ns: int | None = None
+    """Between this and :attr:`expected_high_ns` it starts in about four of five cases; both the same: at that time."""
+    expected_high_ns: int | None = None
     handover: str | None = None
     """What became of the models that the servers held when it started; one sentence."""
     fallback: bool = False

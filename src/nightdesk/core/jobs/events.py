@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from nightdesk.core.jobs.start_times import Expected
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.job import Failure, ItemRecord, RunAction, Usage
 from nightdesk.model.process import TreeAction
@@ -20,10 +21,11 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """The queue does not let it start, why (None: what it says already), and when it is expected to."""
+    """The queue does not let it start at ``at_ns``, why (None: what it says already), and when it is expected to."""
 
     reason: str | None
-    expected_ns: int | None = None
+    expected: Expected | None = None
+    at_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ from nightdesk.core.jobs.interruptions import (
 )
 from nightdesk.core.jobs.item_moves import closed, moved, skipped
 from nightdesk.core.jobs.retries import NextTry, next_try
+from nightdesk.core.jobs.start_times import Expected
 from nightdesk.core.jobs.view import counted, shown, with_progress
 from nightdesk.core.jobs.work import Attempt, Delayed, Work, added_usage
 from nightdesk.model.errors import UsageError
@@ -61,10 +62,10 @@ from nightdesk.model.units import format_duration
 
 STANDS_AFTER_ITEM = "The engine was restarted: after this item the run stands still until it is resumed."
 HELD = "Held before its start; resume lets it start."
-HOLDING = "Stands still after the items in work."
 PAUSING = "Is being paused."
-SAME_NS = 30 * 10**9
-"""Two estimates of a start that are nearer than this say the same."""
+HOLDING = "Stands still after the items in work."
+SAME_NS, NEAR_NS = 30 * 10**9, 5 * 10**9
+"""Two estimates of a start that are nearer than this say the same; the second is for a start that is near."""
 LOST_TRIES = 2
 """So often more than the job allows an item is tried again when its keeper was lost, which is not the item's fault."""
 
@@ -77,7 +78,7 @@ def advance(work: Work, event: Event) -> Step:
         return (without_sweep(work, event.serial) if isinstance(event, Swept) else work), ()
     after, commands = _advanced(work, event)
     if after.run.expected_ns is not None and (after.run.state != "waiting" or after.ledger.admitted):
-        after = after.with_run(expected_ns=None)
+        after = after.with_run(expected_ns=None, expected_low_ns=None, expected_high_ns=None)
     return shown(work, after), commands
 
 
@@ -168,10 +169,15 @@ def _admitted(work: Work) -> Step:
 
 def _held_back(work: Work, event: HeldBack) -> Work:
     """A new estimate that says about the same as the one before is none."""
-    before, expected = work.run.expected_ns, event.expected_ns
-    if before is not None and expected is not None and abs(expected - before) < SAME_NS:
-        expected = before
-    return work.with_run(reason=event.reason or work.run.reason, expected_ns=expected)
+    run, new = work.run, event.expected
+    work = work.with_run(reason=event.reason or run.reason)
+    if new is None:
+        return work.with_run(expected_ns=None, expected_low_ns=None, expected_high_ns=None)
+    if run.expected_ns is not None and new != Expected.exactly(new.at_ns):
+        same_ns = min(SAME_NS, max(NEAR_NS, (new.at_ns - event.at_ns) // 10))
+        if abs(new.at_ns - run.expected_ns) < same_ns:
+            return work
+    return work.with_run(expected_ns=new.at_ns, expected_low_ns=new.low_ns, expected_high_ns=new.high_ns)
 
 
 def _handed_over(work: Work, event: HandedOver) -> Step:
@@ -433,6 +439,8 @@ def _ask_end(work: Work, action: Literal["stop", "kill"], at_ns: int) -> Step:
 
 
 def _paused(work: Work, event: Paused) -> Work:
+    if work.ledger.ending:
+        return work
     frozen_ns = work.ledger.frozen_ns or event.at_ns
     work = work.with_ledger(pausing=False, frozen_ns=frozen_ns)
     return work.with_run(state="paused", paused_ns=event.at_ns, reason=None)
@@ -440,15 +448,13 @@ def _paused(work: Work, event: Paused) -> Work:
 
 def _resumed(work: Work, event: Resumed) -> Step:
     if work.ledger.ending:
-        return work
+        return work, ()
     work = resumed_attempts(work, event.at_ns)
     return _then((work.with_run(state="running", paused_ns=None, reason=None), ()), event.at_ns)
 
 
 # Time
 
-    if work.ledger.ending:
-        return work, ()
 
 def _ticked(work: Work, event: Ticked) -> Step:
     commands: list[Command] = []

@@ -11,7 +11,7 @@ from typing import get_args
 
 from nightdesk.core.jobs.admission import Memory, can_ever_fit, fits, reserved, shortage
 from nightdesk.core.jobs.slots import capacity
-from nightdesk.core.jobs.start_times import STARTS, start_words
+from nightdesk.core.jobs.start_times import STARTS, Expected, latest, start_words
 from nightdesk.core.jobs.work import Work
 from nightdesk.model.job import ENDED, Priority, Run
 
@@ -31,7 +31,7 @@ class Admission:
     """Ids of the runs that may start, in order."""
     reasons: Mapping[str, str]
     """One sentence for each run that goes on waiting for others."""
-    expected: Mapping[str, int] = field(default_factory=dict)
+    expected: Mapping[str, Expected] = field(default_factory=dict)
     """When a run that waits will probably start; absent where that is not known."""
 
 
@@ -40,7 +40,7 @@ class _Wait:
     """Why a run does not start."""
 
     reason: str
-    expected_ns: int | None = None
+    expected: Expected | None = None
     lacks: frozenset[str] = frozenset()
     """What it waits for and others may not take; empty where it could not use it anyway."""
 
@@ -86,7 +86,7 @@ class _Round:
     def decide(self) -> Admission:
         start: list[str] = []
         reasons: dict[str, str] = {}
-        expected: dict[str, int] = {}
+        expected: dict[str, Expected] = {}
         for work in sorted(filter(_is_waiting, self._works), key=self._rank):
             wait = self._wait_of(work)
             if wait is None:
@@ -96,8 +96,8 @@ class _Round:
             self._keep(work, wait)
             if wait.reason:
                 reasons[work.run.id] = wait.reason
-            if wait.expected_ns is not None:
-                expected[work.run.id] = wait.expected_ns
+            if wait.expected is not None:
+                expected[work.run.id] = wait.expected
         return Admission(tuple(start), reasons, expected)
 
     def _give(self, work: Work) -> None:
@@ -118,17 +118,17 @@ class _Round:
         if due_ns is None:
             return _Wait(work.queue.why_closed)
         if due_ns > self._at_ns:
-            return _Wait("", due_ns)
+            return _Wait("", Expected.exactly(due_ns))
         if not work.ledger.serial and (wait := self._start_wait(work) or self._needs_wait(work)):
             return wait
         waits = [*self._slot_waits(work), *self._memory_waits(work)]
         if not waits:
             return None
-        known = [wait.expected_ns for wait in waits]
-        latest = None if None in known else max(each for each in known if each is not None)
+        known = [wait.expected for wait in waits if wait.expected is not None]
+        expected = latest(known) if len(known) == len(waits) else None
         impossible = any(not wait.lacks for wait in waits)
         lacks = frozenset[str]() if impossible else frozenset[str]().union(*(wait.lacks for wait in waits))
-        return _Wait(waits[0].reason, latest, lacks)
+        return _Wait(waits[0].reason, expected, lacks)
 
     # What it waits for
 
@@ -136,7 +136,7 @@ class _Round:
         start_ns = work.plan.start_ns
         if start_ns is None or start_ns <= self._at_ns:
             return None
-        return _Wait(f"{STARTS}{start_words(start_ns, self._at_ns)}.", start_ns)
+        return _Wait(f"{STARTS}{start_words(start_ns, self._at_ns)}.", Expected.exactly(start_ns))
 
     def _needs_wait(self, work: Work) -> _Wait | None:
         going: list[str] = []
@@ -148,20 +148,22 @@ class _Round:
                 going.append(need + _HOW.get(run.state, ""))
             elif run.state != "done":
                 return _Wait(f"Waits for {need}: its last run ended as {run.state}.")
-        return _Wait(f"Waits for {' and '.join(going)}.", self._needed_ns(work)) if going else None
+        return _Wait(f"Waits for {' and '.join(going)}.", self._needed(work)) if going else None
 
-    def _needed_ns(self, work: Work) -> int | None:
+    def _needed(self, work: Work) -> Expected | None:
         """When the last of the jobs that it needs will probably be done."""
-        latest = self._at_ns
+        ends: list[Expected] = []
         for need in work.plan.needs:
             run = self._newest_full.get(need)
             if run is None or (run.state in ENDED and run.state != "done"):
                 return None
-            end_ns = self._at_ns if run.state == "done" else expected_end_ns(run, self._at_ns)
-            if end_ns is None:
+            if run.state == "done":
+                continue
+            end = expected_end(run, self._at_ns)
+            if end is None:
                 return None
-            latest = max(latest, end_ns)
-        return latest
+            ends.append(end)
+        return latest(ends)
 
     def _slot_waits(self, work: Work) -> Iterator[_Wait]:
         for slot, wanted in work.plan.uses.items():
@@ -174,20 +176,20 @@ class _Round:
                     f"Needs {wanted} of the {slot}, and there is {there}: [slots] in nightdesk.toml says so."
                 )
             elif wanted > free:
-                expected_ns = None if ahead else self._freed_ns(slot, wanted - free, holders)
-                yield _Wait(_taken_words(slot, wanted, free, there, holders), expected_ns, frozenset({slot}))
+                expected = None if ahead else self._freed(slot, wanted - free, holders)
+                yield _Wait(_taken_words(slot, wanted, free, there, holders), expected, frozenset({slot}))
             elif ahead is not None:
                 yield _Wait(
                     f"Waits for the {slot}, which is kept for {ahead.run.job}.", None, frozenset({slot})
                 )
 
-    def _freed_ns(self, slot: str, missing: int, holders: list[Work]) -> int | None:
+    def _freed(self, slot: str, missing: int, holders: list[Work]) -> Expected | None:
         """When ``missing`` of a slot will probably have been given back."""
-        ends = [(end_ns, h) for h in holders if (end_ns := expected_end_ns(h.run, self._at_ns)) is not None]
-        for end_ns, holder in sorted(ends, key=lambda pair: pair[0]):
+        ends = [(end, h) for h in holders if (end := expected_end(h.run, self._at_ns)) is not None]
+        for end, holder in sorted(ends, key=lambda pair: pair[0].at_ns):
             missing -= holder.plan.uses[slot]
             if missing <= 0:
-                return end_ns
+                return end
         return None
 
     def _memory_waits(self, work: Work) -> Iterator[_Wait]:
@@ -218,12 +220,14 @@ def is_holding(work: Work) -> bool:
     return work.in_flight or (work.ledger.admitted and state not in ENDED and state != "paused")
 
 
-def expected_end_ns(run: Run, at_ns: int) -> int | None:
+def expected_end(run: Run, at_ns: int) -> Expected | None:
     """When a run will probably end, by its own progress; None where that is not known."""
     progress = run.progress
     if run.state != "running" or progress is None or progress.eta_ns is None:
         return None
-    return max(at_ns, progress.at_ns + progress.eta_ns)
+    ends = (progress.eta_ns, progress.eta_low_ns, progress.eta_high_ns)
+    likely, low, high = (None if left is None else max(at_ns, progress.at_ns + left) for left in ends)
+    return Expected(likely, low, high) if likely is not None and likely > at_ns else Expected(at_ns)
 
 
 def _is_waiting(work: Work) -> bool:

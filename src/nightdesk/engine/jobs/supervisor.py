@@ -433,12 +433,12 @@ class Supervisor:
         if self._group is None:
             return
         self._open_items()
-        works = list(self._book.works())
+        works, now_ns = list(self._book.works()), self._now()
         asks = any(work.plan.memory_bytes and work.run.state == "waiting" for work in works)
         admission = admit(
             works,
             self._book.newest_full(),
-            self._now(),
+            now_ns,
             slots=self._desk.config.slots,
             memory=self._memory() if asks else None,
         )
@@ -446,7 +446,7 @@ class Supervisor:
             driver = self._book.active[run_id]
             self._spawn(driver.obey_locked(driver.apply(Admitted())))
         for run_id in admission.reasons.keys() | admission.expected.keys():
-            held = HeldBack(admission.reasons.get(run_id), admission.expected.get(run_id))
+            held = HeldBack(admission.reasons.get(run_id), admission.expected.get(run_id), now_ns)
             self._book.active[run_id].apply(held)
 
     def _failed(self, ended: EndedAttempt) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from nightdesk.client.mirror import Mirror
-from nightdesk.core.jobs.failure_advice import failure_words
-from nightdesk.core.jobs.start_times import waiting_words
+from nightdesk.core.jobs.failure_advice import class_words
+from nightdesk.core.jobs.start_times import waiting_brief
 from nightdesk.model.job import ENDED, JobView, Run
 from nightdesk.model.units import NS, format_duration
 from nightdesk.tui.glyphs import Glyphs
@@ -17,20 +17,15 @@ from nightdesk.tui.text import Cell, Tone, shortened
 from nightdesk.tui.widgets.grid import Column, Row
 from nightdesk.tui.widgets.meter import format_rate, is_percent, items_bar, progress_bar
 
-NAME, BAR, SHORT_BAR = 13, 16, 8
+BAR, SHORT_BAR = 16, 8
+BARS_FROM = 48
+"""Cells of grid from which on there is room for a bar."""
+BRIEF_BELOW = 64
+"""Cells of grid below which there is no room for a rate, and little for a name."""
 WIDE = 74
 """Cells of grid from which on there is room for a bar of full length."""
-BRIEF_BELOW = 64
-"""Cells of grid below which there is no room for a rate."""
-COLUMNS = (
-    Column("state", "", width=1),
-    Column("job", "job", width=NAME),
-    Column("short", "", width=SHORT_BAR, least=48, most=WIDE),
-    Column("bar", "", width=BAR, least=WIDE),
-    Column("count", "done", width=8, align="right"),
-    Column("brief", "", flex=1, most=BRIEF_BELOW),
-    Column("note", "", flex=1, least=BRIEF_BELOW),
-)
+VERY_WIDE = 110
+LEAST_NAME, LEAST_COUNT = 6, 5
 STATE_TONES: dict[str, Tone] = {
     "running": "ok",
     "paused": "warn",
@@ -59,30 +54,52 @@ class JobsView:
     counts: tuple[tuple[str, int], ...]
     """State → number of runs in it, for those that are not over."""
     jobs: int
+    columns: tuple[Column, ...]
 
 
 def select(
-    desk: Mirror, now_ns: int, glyphs: Glyphs, needle: str = "", asked: Mapping[str, str] | None = None
+    desk: Mirror,
+    now_ns: int,
+    glyphs: Glyphs,
+    needle: str = "",
+    asked: Mapping[str, str] | None = None,
+    room: int = WIDE,
 ) -> JobsView:
     """Jobs in the order of the file; a job with several active runs has a line for each.
 
-    ``asked``: run or job → what was asked of it and is not answered yet.
+    ``asked``: run or job → what was asked of it and is not answered yet. ``room``: cells of a line.
     """
     lines = [line for job in desk.jobs.values() for line in _lines_of(job, desk)]
     found = [line for line in lines if _matches(line, needle)]
     states = [line.run.state for line in lines if line.run is not None and line.run.state not in ENDED]
     order = ("running", "paused", "waiting", "stopping")
+    columns = columns_of(found, room)
     rows, seen = [], set[str]()
     for line in found:
         key = (line.job.name, line.run.id if line.run and line.job.name in seen else "")
         seen.add(line.job.name)
-        cells = _cells(line, now_ns, glyphs)
+        cells = _cells(line, now_ns, glyphs, columns)
         said = (asked or {}).get(line.run.id if line.run else "") or (asked or {}).get(line.job.name)
         if said:
-            cells = (*cells[:-2], *[Cell(said, "warn")] * 2)
+            cells = (*cells[:-1], Cell(said, "warn"))
         rows.append(Row(key, cells))
     counts = tuple((state, states.count(state)) for state in order if state in states)
-    return JobsView(tuple(rows), tuple(found), counts, len(desk.jobs))
+    return JobsView(tuple(rows), tuple(found), counts, len(desk.jobs), columns)
+
+
+def columns_of(lines: Sequence[JobLine], room: int) -> tuple[Column, ...]:
+    """Columns for ``room`` cells: names and counts take no more than these lines need."""
+    most = 13 if room < BRIEF_BELOW else 18 if room < VERY_WIDE else 32
+    names = max((len(line.job.name) + len(_mode(line)) for line in lines), default=0)
+    counts = max((len(_count_of(line.run)) for line in lines if line.run is not None), default=0)
+    bar = Column("bar", "", width=BAR if room >= WIDE else SHORT_BAR)
+    return (
+        Column("state", "", width=1),
+        Column("job", "job", width=min(most, max(LEAST_NAME, names))),
+        *((bar,) if room >= BARS_FROM else ()),
+        Column("count", "done", width=max(LEAST_COUNT, counts), align="right"),
+        Column("note" if room >= BRIEF_BELOW else "brief", "", flex=1),
+    )
 
 
 def _lines_of(job: JobView, desk: Mirror) -> list[JobLine]:
@@ -120,38 +137,43 @@ def state_cell(state: str, glyphs: Glyphs) -> Cell:
     return Cell(signs.get(state, glyphs.idle), STATE_TONES.get(state, "muted"))
 
 
-def _cells(line: JobLine, now_ns: int, glyphs: Glyphs) -> tuple[Cell, ...]:
+def _mode(line: JobLine) -> str:
+    return {"single": " (1)", "dry": " (dry)"}.get(line.run.mode, "") if line.run is not None else ""
+
+
+def _cells(line: JobLine, now_ns: int, glyphs: Glyphs, columns: Sequence[Column]) -> tuple[Cell, ...]:
+    """A cell for each column; where there is no progress to tell of, what there is to say takes its room."""
     job, run = line
     if run is None:
-        note = job.description or "not started yet"
-        told = Cell(note, "faint")
-        return Cell(glyphs.idle, "faint"), Cell(job.name), *[Cell("")] * 3, told, told
-    mode = {"single": " (1)", "dry": " (dry)"}.get(run.mode, "")
-    name = shortened(job.name, NAME - len(mode), glyphs.cut) + mode
-    short, bar, count = progress_cells(run, glyphs)
-    return (
-        state_cell(run.state, glyphs),
-        Cell(name, "strong"),
-        short,
-        bar,
-        count,
-        note_of(run, now_ns, glyphs, brief=True),
-        note_of(run, now_ns, glyphs),
-    )
+        return Cell(glyphs.idle, "faint"), Cell(job.name), Cell(job.description or "not started yet", "faint")
+    mode, widths = _mode(line), {column.key: column.width for column in columns}
+    name = shortened(job.name, widths["job"] - len(mode), glyphs.cut) + mode
+    note = note_of(run, now_ns, glyphs, brief="brief" in widths)
+    head = (state_cell(run.state, glyphs), Cell(name, "strong"))
+    bar, count = progress_cells(run, glyphs, widths.get("bar", 0))
+    if not count.text:
+        return (*head, note)
+    return (*head, *((bar,) if "bar" in widths else ()), count, note)
 
 
-def progress_cells(run: Run, glyphs: Glyphs) -> tuple[Cell, Cell, Cell]:
-    """A short bar, a long one and ``37/52``; empty where nothing is known of the run's progress."""
+def progress_cells(run: Run, glyphs: Glyphs, width: int = BAR) -> tuple[Cell, Cell]:
+    """A bar of ``width`` cells and ``37/52``; empty where nothing is known of the run's progress."""
     done, total = _done_of(run)
-    if done is None or (run.state in ENDED and run.state != "failed" and not total):
-        return Cell(""), Cell(""), Cell("")
+    words = _count_of(run)
+    if done is None or not words:
+        return Cell(""), Cell("")
     ended = run.state in ENDED
     tone: Tone = "muted" if run.state == "paused" or ended else "primary"
-    short, bar = (bar_of(run, done, total, width, glyphs, tone) for width in (SHORT_BAR, BAR))
-    words = f"{done:g}" + (f"/{total:g}" if total else "")
+    return bar_of(run, done, total, width, glyphs, tone), Cell(words, "muted" if ended else "")
+
+
+def _count_of(run: Run) -> str:
+    done, total = _done_of(run)
+    if done is None or (run.state in ENDED and run.state != "failed" and not total):
+        return ""
     if run.items_total is None and run.progress is not None and is_percent(run.progress):
-        words = f"{done:.0f} %"
-    return short, bar, Cell(words, "muted" if ended else "")
+        return f"{done:.0f} %"
+    return f"{done:g}" + (f"/{total:g}" if total else "")
 
 
 def bar_of(
@@ -181,10 +203,10 @@ def note_of(run: Run, now_ns: int, glyphs: Glyphs, *, brief: bool = False) -> Ce
             since = f"paused {clock(run.paused_ns)}" if run.paused_ns else "paused"
             return Cell(since, "warn", ((f" {glyphs.dot} {run.reason}" if run.reason else "", "muted"),))
         case "waiting":
-            return Cell(waiting_words(run, now_ns) or "waits", "muted")
+            left, reason = waiting_brief(run, now_ns)
+            return Cell(left, "", ((f" {glyphs.dot} " if left else "", "muted"), (reason, "muted")))
         case "failed" | "lost":
-            why = failure_words(run.failure) if run.failure else run.reason or run.state
-            return Cell(why, "bad")
+            return _failed_note(run, brief)
         case _:
             return _ended_note(run)
 
@@ -212,6 +234,19 @@ def _apart(run: Run) -> tuple[tuple[str, Tone], ...]:
     failed = f"  {run.items_failed} failed" if run.items_failed else ""
     skipped = f"  {run.items_skipped} skipped" if run.items_skipped else ""
     return (failed, "bad"), (skipped, "muted")
+
+
+def _failed_note(run: Run, brief: bool) -> Cell:
+    """When, the class of the failure, its evidence: what comes last may be cut."""
+    when = f"{clock(run.ended_ns)} " if run.ended_ns and not brief else ""
+    if run.failure is None:
+        return Cell(when, "muted", ((run.reason or run.state, "bad"),))
+    kind, evidence = run.failure.kind, run.failure.evidence
+    words = f"{run.items_failed} failed" if kind == "items" else class_words(kind)
+    if kind == "error" or evidence.casefold().startswith(words):
+        return Cell(when, "muted", ((evidence, "bad"),))
+    evidence = evidence.rpartition("failed: ")[2] if kind == "items" else evidence
+    return Cell(when, "muted", ((words, "bad"), (f": {evidence}", "muted")))
 
 
 def _ended_note(run: Run) -> Cell:

@@ -25,7 +25,7 @@ from nightdesk.tui.asks import (
     SingleRequested,
     StartRequested,
 )
-from nightdesk.tui.panes.job_lines import COLUMNS, JobLine, JobsView, is_whispering, select
+from nightdesk.tui.panes.job_lines import JobLine, JobsView, columns_of, is_whispering, select
 from nightdesk.tui.panes.pane import LIVE, Heading, Look, Pane
 from nightdesk.tui.text import Cell, Part
 from nightdesk.tui.widgets.grid import Grid
@@ -100,11 +100,12 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
 
     def compose_body(self) -> ComposeResult:
         """One grid."""
-        yield Grid(COLUMNS, header=False, sign=self.glyphs.cursor, id="jobs-grid")
+        yield Grid(columns_of((), 0), header=False, sign=self.glyphs.cursor, id="jobs-grid")
 
     def select(self, desk: Mirror, now_ns: int) -> JobsView:
         """The view for the present filter."""
-        return select(desk, now_ns, self.glyphs, self.filter_text, self.asked)
+        room = self.query_one(Grid).room
+        return select(desk, now_ns, self.glyphs, self.filter_text, self.asked, room)
 
     def look(self, view: JobsView) -> Look:
         """Empty without jobs, or when the filter hides all."""
@@ -137,6 +138,7 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         """Show the lines."""
         grid = self.query_one(Grid)
         grid.needle = self.filter_text
+        grid.show_columns(view.columns)
         grid.show_rows(view.rows)
         if old is None or old.lines != view.lines:
             self.refresh_bindings()
@@ -157,6 +159,10 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
             line = self.current
             return line is not None and _NEEDS[action](line)
         return super().check_action(action, parameters)
+
+    @on(Grid.Resized)
+    def _resized(self) -> None:
+        self.redraw()
 
     @on(Grid.Moved)
     def _moved(self) -> None:

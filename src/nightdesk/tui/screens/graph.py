@@ -35,7 +35,7 @@ def box_text(job: JobView, run: Run | None, now_ns: int, glyphs: Glyphs) -> BoxT
     if run is None:
         return BoxText(Cell(glyphs.idle, "faint"), job.name, "", Cell("not started", "faint"))
     note = note_of(run, now_ns, glyphs, brief=True)
-    return BoxText(state_cell(run.state, glyphs), job.name, progress_cells(run, glyphs)[2].text, note)
+    return BoxText(state_cell(run.state, glyphs), job.name, progress_cells(run, glyphs)[1].text, note)
 
 
 def words_of(job: JobView, run: Run | None, needed_by: tuple[str, ...], now_ns: int) -> tuple[Cell, Cell]:

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.core.jobs.failure_advice import advice, failure_words
+from nightdesk.core.jobs.start_times import expected_words, is_certain
 from nightdesk.model.energy import RunEnergy
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED, JobView, Run
@@ -55,7 +56,7 @@ def run_rows(runs: list[Run], now_ns: int, glyphs: Glyphs) -> list[Row]:
                 state_cell(run.state, glyphs),
                 Cell(moment(run.started_ns or run.created_ns), "muted"),
                 Cell(run.mode),
-                progress_cells(run, glyphs)[2],
+                progress_cells(run, glyphs)[1],
                 note_of(run, now_ns, glyphs),
             ),
         )
@@ -84,7 +85,7 @@ def job_facts(job: JobView) -> list[tuple[str, Cell]]:
     ]
 
 
-def run_facts(run: Run) -> list[tuple[str, Cell]]:
+def run_facts(run: Run, now_ns: int) -> list[tuple[str, Cell]]:
     """Name and value of what is known of a run."""
     facts = [
         ("run", Cell(run.id, "strong")),
@@ -102,7 +103,8 @@ def run_facts(run: Run) -> list[tuple[str, Cell]]:
         counts = f"{run.items_done - run.items_skipped} done, {run.items_skipped} passed over, "
         facts.append(("counts", Cell(f"{counts}{run.items_failed} failed of {run.items_total}")))
     if run.expected_ns is not None:
-        facts.append(("expected", Cell(f"starts about {moment(run.expected_ns)}")))
+        certainly = "" if is_certain(run) else "probably "
+        facts.append(("starts", Cell(certainly + expected_words(run, now_ns))))
     if run.handover is not None:
         facts.append(("models", Cell(run.handover)))
     if run.usage is not None:
@@ -153,6 +155,7 @@ class JobScreen(Sheet[None]):
         super().__init__()
         self.job = job
         self._runs: list[Run] = []
+        self._now_ns = 0
         self._energy: dict[str, list[tuple[str, Cell]]] = {}
         """By run: what the engine said last."""
         self._asked_ns: dict[str, int] = {}
@@ -188,7 +191,7 @@ class JobScreen(Sheet[None]):
         if not self.query("#run-facts"):
             return  # being taken down
         run = self._run
-        facts = run_facts(run) if run else [("", Cell("It has not run yet.", "muted"))]
+        facts = run_facts(run, self._now_ns) if run else [("", Cell("It has not run yet.", "muted"))]
         if run is not None:
             self._ask_energy(run)
             facts += self._energy.get(run.id, [])
