@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from selectors import EVENT_READ, SelectSelector
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,6 +19,7 @@ from nightdesk.engine.sensors.host import LinuxHost, PsutilHost
 from nightdesk.engine.sensors.loop import SensorLoop
 from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.sample import Sample, SampleTaken, SensorLine, SensorStatus
+from tests.support.recordings import Chip, macmon, plist, smi
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "fixtures" / "accelerators"
 needs_recordings = pytest.mark.skipif(
@@ -147,12 +151,62 @@ def test_recordings_of_each_kind_are_recognised(name: str, source: str, count: i
     answer = CliRunner().invoke(
         sensors, ["--json", "--replay", str(RECORDINGS / name)], catch_exceptions=False
     )
-    samples = [msgspec.json.decode(line, type=Sample) for line in answer.stdout.splitlines()]
-    assert [one.source for one in samples] == [source] * count
+    samples = [msgspec.json.decode(line) for line in answer.stdout.splitlines()]
+    assert [one["source"] for one in samples] == [source] * count
+    # A report without a time of its own says so; it is not given the beginning of the epoch.
+    assert all(("at_ns" in one) != ("at_ns" in one.get("unknown", {})) for one in samples)
     people = CliRunner().invoke(
         sensors, ["--once", "--replay", str(RECORDINGS / name)], catch_exceptions=False
     )
     assert len(people.stdout.splitlines()) == 1
+
+
+class Piped:
+    """``nightdesk sensors --replay -`` at the end of a pipe that stays open."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "nightdesk.cli.main", "sensors", "--json", "--replay", "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def write(self, data: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def line(self) -> dict[str, Any]:
+        """The next sample, however long a loaded machine takes for it."""
+        assert self.process.stdout is not None
+        with SelectSelector() as selector:
+            selector.register(self.process.stdout, EVENT_READ)
+            assert selector.select(60), "no sample came while the pipe was open"
+        found = json.loads(self.process.stdout.readline())
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.mark.parametrize("kind", ["macmon", "plist", "xml"])
+def test_a_live_pipe_gives_each_sample_as_it_comes_and_not_at_its_end(kind: str) -> None:
+    documents = {
+        "macmon": [json.dumps(macmon(share), indent=2).encode() + b"\n" for share in (0.25, 0.75)],
+        "plist": [plist(Chip((), gpu_busy=share)) for share in (0.25, 0.75)],
+        "xml": [smi([{"utilization/gpu_util": f"{share} %"}]) for share in (25, 75)],
+    }[kind]
+    piped = Piped()
+    with piped.process:
+        try:
+            piped.write(documents[0][:40])
+            for rest, share in ((documents[0][40:], 0.25), (documents[1], 0.75)):
+                piped.write(rest)
+                gpu = next(one for one in piped.line()["devices"] if one["kind"] == "gpu")
+                assert gpu["active_ratio"] == pytest.approx(share)
+        finally:
+            assert piped.process.stdin is not None
+            piped.process.stdin.close()
+            assert piped.process.wait(60) == 0
 
 
 def test_another_file_is_refused_with_the_list_of_supported_kinds(tmp_path: Path) -> None:

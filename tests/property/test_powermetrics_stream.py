@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightdesk.core.sensors.amdgpu import rocm_sample
-from nightdesk.core.sensors.macmon import MAX_LINE_BYTES, MacmonReader
+from nightdesk.core.sensors.macmon import MacmonReader
+from nightdesk.core.sensors.objects import MAX_OBJECT_BYTES
 from nightdesk.core.sensors.nvidia_smi import smi_sample
 from nightdesk.core.sensors.powermetrics import MAX_DOCUMENT_BYTES, PowermetricsReader
 from nightdesk.core.sensors.powermetrics_text import PowermetricsTextReader
@@ -216,9 +217,10 @@ def test_macmon_lines_give_the_same_samples_however_they_are_cut(
     assert read(MacmonReader(), pieces(data, where)) == whole
 
 
-def test_a_macmon_line_that_never_ends_is_bounded() -> None:
+def test_a_macmon_object_that_never_ends_is_bounded_and_the_next_one_is_read() -> None:
     reader = MacmonReader()
-    for _ in range(40):
-        reader.feed(b"x" * 100_000)
-        assert reader.buffered <= MAX_LINE_BYTES
-    assert reader.oversized >= 1
+    for piece in (b"x" * 1_000_000, b'{"memory": {"a": "' + b"x" * 1_000_000, *[b"y" * 1_000_000] * 5):
+        reader.feed(piece)
+        assert reader.buffered <= MAX_OBJECT_BYTES
+    assert reader.oversized == 1
+    assert len(reader.feed(b"\n" + LINE)) == 1

@@ -11,16 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nightdesk.core.sensors.amd_smi import MOST_CARDS as MOST_AMD_CARDS
+from nightdesk.core.sensors.amd_smi import AmdSmiReader
 from nightdesk.core.sensors.amdgpu import RocmReader
+from nightdesk.core.sensors.amdgpu_top import AmdgpuTopReader
 from nightdesk.core.sensors.macmon import MacmonReader
+from nightdesk.core.sensors.mactop import MactopReader
 from nightdesk.core.sensors.nvidia_smi import MOST_CARDS, NvidiaCsvReader, smi_sample
 from nightdesk.core.sensors.objects import MAX_OBJECT_BYTES
 from nightdesk.core.sensors.powermetrics import PowermetricsReader
 from nightdesk.core.sensors.powermetrics_text import MAX_LINE_BYTES, MOST_CLUSTERS, PowermetricsTextReader
-from nightdesk.core.sensors.recordings import MAX_REPORT_BYTES, ReportReader, reader_for
+from nightdesk.core.sensors.recordings import MAX_REPORT_BYTES, Recording, ReportReader
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.sample import Sample, sensor_encoder
-from tests.support.recordings import Chip, Cluster, macmon, plist, smi, text
+from tests.support.recordings import Chip, Cluster, amd_smi, amdgpu_top, macmon, mactop, plist, smi, text
 
 CSV = b"index, name, utilization.gpu [%], power.draw [W]\n"
 Made = Callable[[int], bytes]
@@ -70,6 +74,36 @@ KINDS: dict[str, tuple[Callable[[], Any], bytes, Made, Sequence[bytes]]] = {
         lambda n: json.dumps(macmon(n % 100 / 100, second=n)).encode() + b"\n",
         (b"", b"\n", b"error: no sensors\n"),
     ),
+    "macmon for people": (
+        MacmonReader,
+        b"",
+        lambda n: json.dumps(macmon(n % 100 / 100, second=n), indent=2).encode() + b"\n",
+        (b"", b",", b"error: no sensors\n"),
+    ),
+    "mactop": (
+        MactopReader,
+        b"[",
+        lambda n: json.dumps(mactop(n % 100 / 100, second=n), indent=2).encode(),
+        (b"", b",", b",\n", b"]\n["),
+    ),
+    "amdgpu_top": (
+        AmdgpuTopReader,
+        b"",
+        lambda n: json.dumps(amdgpu_top(n % 100 / 100)).encode() + b"\n",
+        (b"", b"\n", b"WARNING: no such device\n"),
+    ),
+    "amd-smi": (
+        AmdSmiReader,
+        b"",
+        lambda n: json.dumps([amd_smi(n % 100 / 100, card) for card in (0, 1)], indent=4).encode(),
+        (b"", b"\n", b"WARNING: not in render group\n"),
+    ),
+    "amd-smi in a frame": (
+        AmdSmiReader,
+        b"",
+        lambda n: json.dumps({"gpu_data": [amd_smi(n % 100 / 100)]}).encode() + b"\n",
+        (b"", b"\n", b"WARNING: not in render group\n"),
+    ),
 }
 CUTS = st.lists(st.integers(0, 100_000), max_size=10)
 
@@ -101,6 +135,7 @@ def test_a_recording_gives_the_same_however_it_is_cut_and_whatever_stands_betwee
     assert len(whole) == len(numbers)
     assert read(make(), pieces(stream, where)) == whole
     assert read(make(), [stream[at : at + 1] for at in range(len(stream))]) == whole
+    assert read(Recording(), pieces(stream, where)) == whole
 
 
 def _told(sample: Sample) -> bytes:
@@ -133,10 +168,9 @@ def test_noise_in_a_recording_makes_no_reader_fail(kind: str, noise: bytes, wher
     for sample in read(make(), pieces(head + document[:at] + noise + document[at:] + made(8), where)):
         sensor_encoder.encode(sample)
     try:
-        chosen = reader_for(noise)
+        read(Recording(), pieces(noise, where))
     except NightdeskError:
         return
-    read(chosen, pieces(noise, where))
 
 
 def test_a_text_that_never_ends_its_sample_is_bounded() -> None:
@@ -163,10 +197,26 @@ def test_a_report_that_never_ends_is_bounded_and_the_next_one_is_read() -> None:
     assert reader.oversized == 1
     reader.feed(b"</nvidia_smi_log>")
     assert len(reader.feed(smi([{"uuid": "a"}]))) == 1
-    objects = RocmReader()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [RocmReader, MacmonReader, MactopReader, AmdgpuTopReader, AmdSmiReader],
+    ids=lambda one: one.__name__,
+)
+def test_an_object_that_never_ends_is_bounded_in_every_reader_of_objects(make: Callable[[], Any]) -> None:
+    objects = make()
     for _ in range(6):
-        objects.feed(b'{"card0": {"a": "' + b"x" * 1_000_000)
+        objects.feed(b'{"gpu": 0, "usage": {"a": "' + b"x" * 1_000_000)
         assert objects.buffered <= MAX_OBJECT_BYTES
+    assert objects.oversized + objects.dropped >= 1
+
+
+def test_cards_without_end_are_bounded() -> None:
+    reader = AmdSmiReader()
+    rows = b"".join(json.dumps({"gpu": n % 10_000, "usage": {}}).encode() for n in range(3 * MOST_AMD_CARDS))
+    assert len(reader.feed(rows) + reader.end()) == 1
+    assert reader.dropped == 2 * MOST_AMD_CARDS
 
 
 def test_a_table_with_ever_new_cards_is_bounded() -> None:

@@ -233,6 +233,66 @@ def macmon(share: float, *, second: int = 0) -> Json:
     }  # fmt: skip
 
 
+def mactop(share: float, *, second: int = 0) -> Json:
+    """An object of ``mactop --headless`` on a chip with Super and Performance cores and none that are efficient."""
+    return {
+        "timestamp": (START + datetime.timedelta(seconds=second)).isoformat(),
+        "soc_metrics": {
+            "cpu_power": 2.0 + 9.0 * share,
+            "gpu_power": 1.0 + 30.0 * share,
+            "ane_power": 0,
+            "system_power": 20.0 + 50.0 * share,
+            "gpu_freq_mhz": int(400 + 1000 * share),
+            "gpu_active": 100 * share,
+            "e_cluster_active": 0,
+            "p_cluster_active": 10.0,
+            "s_cluster_active": 100 * share,
+            "e_cluster_freq_mhz": 0,
+            "p_cluster_freq_mhz": 2900,
+            "s_cluster_freq_mhz": 4400,
+            "gpu_temp": 40.0 + 30 * share,
+            "ane_active": 25.0,
+        },
+        "memory": {"total": 64 * 10**9, "used": int((18 + 30 * share) * 1e9), "swap_used": 0},
+        "cpu_usage": 50 * share,
+        "core_usages": [10.0] * 12 + [100 * share] * 6,
+        "system_info": {"name": "Apple M5 Max", "core_count": 18, "p_core_count": 12, "s_core_count": 6},
+        "thermal_state": "Fair",
+    }
+
+
+def amdgpu_top(share: float) -> Json:
+    """An object of ``amdgpu_top -J`` with one card."""
+    quantities: dict[str, dict[str, tuple[float, str]]] = {
+        "gpu_activity": {"GFX": (100 * share, "%"), "Memory": (7, "%")},
+        "Sensors": {"Average Power": (200 * share, "W"), "GFX_SCLK": (2400, "MHz")},
+        "VRAM": {"Total VRAM Usage": (2048, "MiB"), "Total VRAM": (16384, "MiB")},
+    }
+    card: Json = {
+        section: {name: {"value": value, "unit": unit} for name, (value, unit) in names.items()}
+        for section, names in quantities.items()
+    }
+    card["Info"] = {"DeviceName": "AMD Radeon RX 9070 XT", "PCI": "0000:03:00.0"}
+    return {"devices": [card], "period": {"duration": 1000, "unit": "ms"}}
+
+
+def amd_smi(share: float, number: int = 0) -> Json:
+    """A card of ``amd-smi metric --json``."""
+
+    def quantity(value: float, unit: str) -> Json:
+        return {"value": value, "unit": unit}
+
+    return {
+        "gpu": number,
+        "usage": {"gfx_activity": quantity(100 * share, "%"), "umc_activity": quantity(7, "%"), "mm_activity": "N/A"},
+        "power": {"socket_power": quantity(500 * share, "W"), "throttle_status": "UNTHROTTLED"},
+        "clock": {"gfx_0": {"clk": quantity(2100, "MHz"), "deep_sleep": "DISABLED"}, "mem_0": {"clk": "N/A"}},
+        "temperature": {"edge": "N/A", "hotspot": quantity(61, "C"), "mem": quantity(58, "C")},
+        "fan": {"speed": "N/A", "rpm": "N/A", "usage": "N/A"},
+        "mem_usage": {"total_vram": quantity(196_592, "MB"), "used_vram": quantity(49_148, "MB")},
+    }  # fmt: skip
+
+
 def read(data: bytes, dropped: int = 0) -> list[Sample]:
     """The samples of a recording, whole, and the same however it is cut."""
     reader = reader_for(data[:HEAD_BYTES])

@@ -100,7 +100,26 @@ def test_the_length_of_a_sample_is_the_time_since_the_line_before() -> None:
     assert [one.elapsed_ns for at in (1000, 1700) for one in reader.feed(line, at)] == [500, 700]
 
 
-def test_lines_that_are_no_measurements_are_counted() -> None:
+def test_objects_that_are_no_measurements_are_counted_and_other_lines_are_passed_over() -> None:
     reader = MacmonReader()
     assert reader.feed(b'Error: no sensors\n[1]\n{"other": 1}\n' + b"[" * 5000 + b"\n") == []
-    assert reader.dropped == 4
+    assert reader.dropped == 1
+
+
+@pytest.mark.parametrize("indent", [None, 1, 4])
+def test_an_object_laid_out_for_people_and_an_array_are_read_like_lines(indent: int | None) -> None:
+    wanted = read(NEW)
+    for text in (json.dumps(NEW, indent=indent), json.dumps([NEW], indent=indent)):
+        assert MacmonReader().feed(text.encode()) == wanted
+
+
+def test_the_mean_over_all_cores_is_taken_from_macmon_where_it_tells_no_single_core() -> None:
+    few = {key: value for key, value in NEW.items() if key not in ("ecpu_cores", "pcpu_cores", "soc")}
+    (sample,) = read({**few, "cpu_active_ratio": 0.2})
+    assert sample.cpu is not None
+    assert sample.cpu.ratio == 0.2
+    assert [(tier.name, tier.ratio) for tier in sample.cpu.tiers] == [("E", 0.5), ("P", 0.1)]
+    (sample,) = read({**few, "ecpu_core_active_ratios": [0.4, 0.6], "pcpu_core_active_ratios": [0.1, 0.3]})
+    assert sample.cpu is not None
+    assert sample.cpu.ratio == pytest.approx(0.35)
+    assert [tier.cores for tier in sample.cpu.tiers] == [2, 2]

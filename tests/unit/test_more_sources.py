@@ -23,6 +23,7 @@ from nightdesk.engine.sensors.asitop import AsitopFile
 from nightdesk.engine.sensors.mac import MacExtra
 from nightdesk.engine.sensors.rapl import RaplExtra
 from nightdesk.model.sample import Cpu, CpuTier, Device, Sample
+from tests.support.recordings import mactop
 
 NS = 10**9
 GIB = 1024**3
@@ -94,6 +95,19 @@ def test_mactop_gives_percentages_as_ratios_and_the_package_as_a_sum_of_its_part
     ]
     assert (sample.memory_used_bytes, sample.swap_used_bytes) == (16 * GIB, 6 * GIB)
     assert (sample.fans[0].rpm, sample.at_ns) == (1200, 1776011107 * NS)
+
+
+def test_mactop_names_whatever_kinds_of_cores_a_chip_has_and_no_others() -> None:
+    (sample,) = MactopReader().feed(json.dumps(mactop(0.5)).encode())
+    assert sample.cpu is not None
+    assert [(tier.name, tier.cores, tier.ratio, tier.freq_hz) for tier in sample.cpu.tiers] == [
+        ("P", 12, 0.1, 2900e6),
+        ("S", 6, 0.5, 4400e6),
+    ]
+    ane = sample.devices[1]
+    # Here the engine's power is 0 while it is switched on for a quarter of the time.
+    assert (ane.power_w, ane.active_ratio, ane.estimated) == (0, 0.25, ("active_ratio",))
+    assert sample.thermal == "Fair"
 
 
 @pytest.mark.parametrize("indent", [None, 2])

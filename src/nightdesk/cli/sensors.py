@@ -5,19 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
 from nightdesk.model.config import SENSOR_SOURCES
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from nightdesk.model.sample import Device, Sample, SensorLine
 
 SOURCES = tuple(name for name in SENSOR_SOURCES if name not in ("off", "file"))
 RECORDING_NAME = "recording"
 """In the temporary desk: a link to the file."""
 _CHUNK = 65_536
+NO_TIME = "The recording does not tell when this sample was taken."
+NO_LENGTH = "The recording does not tell how long this sample is."
 
 
 @click.command()
@@ -41,7 +45,12 @@ _CHUNK = 65_536
 )
 @click.pass_context
 def sensors(
-    ctx: click.Context, as_json: bool, once: bool, source: str, interval_ms: int, replay: BinaryIO | None
+    ctx: click.Context,
+    as_json: bool,
+    once: bool,
+    source: str,
+    interval_ms: int,
+    replay: BufferedReader | None,
 ) -> None:
     """Show what CPU, GPU and Neural Engine do.
 
@@ -134,23 +143,21 @@ def _flags(name: str) -> tuple[str, ...]:
     )
 
 
-def _replay(recording: BinaryIO, show: Callable[[Sample], None], *, once: bool) -> None:
-    from nightdesk.core.sensors.recordings import HEAD_BYTES, SUPPORTED, reader_for
+def _replay(content: BufferedReader, show: Callable[[Sample], None], *, once: bool) -> None:
+    from nightdesk.core.sensors.recordings import SUPPORTED, Recording
     from nightdesk.model.errors import NightdeskError
 
-    data = recording.read(HEAD_BYTES)
-    reader = reader_for(data)
+    reader = Recording()
     shown = 0
-    while True:
-        samples = reader.feed(data) if data else reader.end()
-        for sample in samples:
+    data = b"?"
+    while data:
+        # What is there, and no more: a sample of a live pipe is shown when it comes.
+        data = content.read1(_CHUNK)
+        for sample in reader.feed(data) if data else reader.end():
             show(sample)
             shown += 1
             if once:
                 return
-        if not data:
-            break
-        data = recording.read(_CHUNK)
     if reader.dropped:
         _note(f"{reader.dropped} of {shown + reader.dropped} documents could not be read.")
     if not shown:
@@ -164,9 +171,19 @@ def _note(text: str) -> None:
 
 
 def _show_json(sample: Sample) -> None:
+    import msgspec
+
     from nightdesk.cli.output import print_json
 
-    print_json(sample)
+    if sample.at_ns and sample.elapsed_ns:
+        print_json(sample)
+        return
+    told = msgspec.to_builtins(sample)
+    for name, reason in (("at_ns", NO_TIME), ("elapsed_ns", NO_LENGTH)):
+        if not told[name]:
+            del told[name]
+            told["unknown"] = {**told.get("unknown", {}), name: reason}
+    print_json(told)
 
 
 def _show_line(sample: Sample) -> None:

@@ -11,7 +11,6 @@ import msgspec
 from nightdesk.core.sensors.objects import ObjectReader, decoded
 from nightdesk.model.sample import Device, Sample
 
-_NS: Final = 1_000_000_000
 VENDOR: Final = "0x1002"
 FILES: Final = (
     "gpu_busy_percent",
@@ -108,10 +107,6 @@ def _number(files: Mapping[str, str], *names: str) -> int | None:
 class RocmReader(ObjectReader):
     """Finds the reports of ``rocm-smi --json`` one after another, with whatever warnings between them."""
 
-    def __init__(self, interval_ns: int = _NS) -> None:
-        super().__init__(interval_ns)
-        self._last_ns = 0
-
     def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
         """Samples of the reports that end within ``data``. They carry no time of their own."""
         return [sample for text in self._cutter.feed(data) for sample in self._report(text, at_ns)]
@@ -126,9 +121,7 @@ class RocmReader(ObjectReader):
         if sample is None:
             self._unread += 1
             return []
-        before_ns, self._last_ns = self._last_ns, sample.at_ns
-        elapsed_ns = sample.at_ns - before_ns if before_ns else self._interval_ns
-        return [msgspec.structs.replace(sample, elapsed_ns=max(0, elapsed_ns))]
+        return [msgspec.structs.replace(sample, elapsed_ns=self._length(sample.at_ns))]
 
 
 def rocm_sample(document: bytes, at_ns: int | None) -> Sample | None:

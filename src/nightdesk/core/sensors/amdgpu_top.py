@@ -37,7 +37,10 @@ class AmdgpuTopReader(ObjectReader):
         root = decoded(text)
         if isinstance(root, dict) and isinstance(root.get("devices"), list):
             cards = [card for card in root["devices"] if isinstance(card, dict)]
-            return _of([_device(index, card) for index, card in enumerate(cards)], at_ns, self._length(root))
+            # Cards before a frame are the rest of one whose beginning is cut off.
+            self._unread += bool(self._bare)
+            self._bare = []
+            return _of([_device(index, card) for index, card in enumerate(cards)], at_ns, self._period(root))
         if isinstance(root, dict) and "VRAM" in root:
             if len(self._bare) < 64:
                 self._bare.append(_device(len(self._bare), root))
@@ -45,7 +48,7 @@ class AmdgpuTopReader(ObjectReader):
             self._unread += 1
         return None
 
-    def _length(self, root: dict[str, Any]) -> int:
+    def _period(self, root: dict[str, Any]) -> int:
         period = root.get("period")
         value = finite(period.get("duration")) if isinstance(period, dict) else None
         return int(value * 1_000_000) if value and value > 0 else self._interval_ns

@@ -45,11 +45,15 @@ class AppleCounters:
     has_gpu: bool = True
     tiers: tuple[CpuTier, ...] = ()
     cores: tuple[CoreTimes, ...] = ()
+    cpu_active: float | None = None
+    """The mean over all cores, where a source gives it itself."""
     clusters: tuple[float | None, ...] = ()
     """Share of time in which any core of a cluster ran: no measure of load, only a sign that something worked."""
     cpu_w: float | None = None
     gpu_w: float | None = None
     ane_w: float | None = None
+    ane_active: float | None = None
+    """Share of time in which the Neural Engine was switched on: an estimate of its load, like that from its power."""
     package_w: float | None = None
     gpu_name: str = "Apple GPU"
     gpu_active: float | None = None
@@ -88,8 +92,11 @@ def ratio_of(cores: Sequence[CoreTimes]) -> float | None:
 
 
 def stamp_ns(root: dict[str, Any]) -> int:
-    """The ``timestamp`` of an object (ISO 8601) in ns since the epoch, 0 where there is none."""
+    """The ``timestamp`` of an object (ISO 8601, or seconds) in ns since the epoch, 0 where there is none."""
     text = root.get("timestamp")
+    seconds = finite(text)
+    if seconds is not None:
+        return int(seconds) * _NS if 0 < seconds < 2**63 // _NS else 0
     if not isinstance(text, str):
         return 0
     try:
@@ -157,17 +164,22 @@ def _derived(counters: AppleCounters, package_w: float | None) -> tuple[str, ...
 def _cpu_is_hidden(counters: AppleCounters) -> bool:
     busy = any(core.active is not None and core.active > BUSY_RATIO for core in counters.cores)
     busy = busy or any((tier.scaled_ratio or 0) > BUSY_RATIO for tier in counters.tiers)
-    if ratio_of(counters.cores) is None:
+    busy = busy or (counters.cpu_active or 0) > BUSY_RATIO
+    if _share(counters) is None:
         # Not beside known cores: on some chips the cluster's share is stuck at 1.
         busy = busy or any((active or 0) > BUSY_RATIO for active in counters.clusters)
     return counters.cpu_w == 0 and busy
+
+
+def _share(counters: AppleCounters) -> float | None:
+    return counters.cpu_active if counters.cpu_active is not None else ratio_of(counters.cores)
 
 
 def _cpu(counters: AppleCounters, hidden: bool, unknown: dict[str, str]) -> Cpu | None:
     if not counters.has_processor:
         unknown["cpu"] = counters.no_processor
         return None
-    ratio = ratio_of(counters.cores)
+    ratio = _share(counters)
     if ratio is None:
         scaled = any(tier.scaled_ratio is not None for tier in counters.tiers)
         unknown["cpu.ratio"] = ONLY_SCALED if scaled else NO_COUNTER
@@ -184,7 +196,7 @@ def _devices(counters: AppleCounters, hidden: bool, unknown: dict[str, str]) -> 
     else:
         unknown["devices.gpu"] = NO_GPU
     if counters.has_processor:
-        devices.append(_ane(counters.ane_w, hidden, from_energy=counters.from_energy))
+        devices.append(_ane(counters, hidden))
     else:
         unknown["devices.ane"] = counters.no_processor
     if not devices:
@@ -217,26 +229,25 @@ def _gpu(counters: AppleCounters) -> Device:
     )
 
 
-def _ane(power_w: float | None, hidden: bool, *, from_energy: bool) -> Device:
-    """The Neural Engine: its power, and a ratio that is an estimate against :data:`ANE_FULL_W`."""
+def _ane(counters: AppleCounters, hidden: bool) -> Device:
+    """The Neural Engine: its power, and a ratio that is an estimate, at best against :data:`ANE_FULL_W`."""
     # The counters of CPU and Neural Engine are hidden together, so that a 0 beside a hidden one says nothing.
-    unsure = hidden and power_w == 0
-    if power_w is None or unsure:
-        reason = CPU_HIDDEN if unsure else NO_COUNTER
-        return Device(
-            id="ane",
-            kind="ane",
-            name="Apple Neural Engine",
-            unknown={"power_w": reason, "active_ratio": reason},
-        )
+    unsure = hidden and counters.ane_w == 0
+    power_w = None if unsure else counters.ane_w
+    reason = CPU_HIDDEN if unsure else NO_COUNTER
+    ratio = counters.ane_active
+    if ratio is None and power_w is not None:
+        ratio = clamp(power_w / ANE_FULL_W)
+    unknown = {"power_w": reason} if power_w is None else {}
     return Device(
         id="ane",
         kind="ane",
         name="Apple Neural Engine",
-        active_ratio=clamp(power_w / ANE_FULL_W),
+        active_ratio=ratio,
         power_w=power_w,
-        estimated=("active_ratio",),
-        derived=("power_w",) if from_energy else (),
+        estimated=() if ratio is None else ("active_ratio",),
+        derived=("power_w",) if counters.from_energy and power_w is not None else (),
+        unknown=unknown if ratio is not None else unknown | {"active_ratio": reason},
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads the JSON lines of ``macmon pipe`` (all versions since 0.4): bytes in, samples out.
+"""Reads the JSON of ``macmon pipe`` (all versions since 0.4), one object a line or laid out for people.
 
 Its usage values came in two kinds over time: the share of busy time, and that share weighted by clock frequency.
 They are kept apart; an old version that gives only the weighted one leaves the plain one unknown.
@@ -17,67 +17,35 @@ from nightdesk.core.sensors.apple import (
     read_fans,
     stamp_ns,
 )
-from nightdesk.core.sensors.objects import decoded
+from nightdesk.core.sensors.objects import ObjectReader, decoded
 from nightdesk.model.sample import CpuTier, Sample
 
-MAX_LINE_BYTES: Final = 1_000_000
-_NS: Final = 1_000_000_000
 NO_THERMAL: Final = "macmon does not report the thermal pressure."
 _SLOTS: Final = (("ecpu", "E"), ("pcpu", "P"))
+_MARKS: Final = ("gpu_power", "cpu_power", "memory", "temp")
+"""Each version has at least one of these."""
 
 
-class MacmonReader:
-    """Cuts the stream at line ends. ``interval_ns`` is the length of a sample, which the lines do not say."""
-
-    def __init__(self, interval_ns: int = _NS) -> None:
-        self.dropped = 0
-        """Lines that could not be read."""
-        self.oversized = 0
-        """Times a line ran past :data:`MAX_LINE_BYTES`."""
-        self.interval_ns = interval_ns
-        self._buffer = bytearray()
-        self._searched = 0
-        self._last_ns = 0
-
-    @property
-    def buffered(self) -> int:
-        """Bytes held for a line that has not ended yet."""
-        return len(self._buffer)
+class MacmonReader(ObjectReader):
+    """``interval_ns`` is the length of the first sample, which the objects do not say."""
 
     def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
-        """Samples of the lines that end within ``data``; ``at_ns`` None takes each line's own time stamp."""
-        self._buffer += data
-        samples: list[Sample] = []
-        while (end := self._buffer.find(b"\n", self._searched)) >= 0:
-            line = bytes(self._buffer[:end]).strip()
-            del self._buffer[: end + 1]
-            self._searched = 0
-            if line:
-                samples += self._line(line, at_ns)
-        self._searched = len(self._buffer)
-        if len(self._buffer) > MAX_LINE_BYTES:
-            self.oversized += 1
-            self._buffer.clear()
-            self._searched = 0
-        return samples
+        """Samples of the objects that end within ``data``; ``at_ns`` None takes each one's own time stamp."""
+        samples = [self._sample(text, at_ns) for text in self._cutter.feed(data)]
+        return [sample for sample in samples if sample is not None]
 
     def end(self, at_ns: int | None = None) -> list[Sample]:
-        """The sample of a last line without its line end."""
-        return self.feed(b"\n", at_ns)
+        """Nothing more: an object that the end cuts off is dropped and counted."""
+        self._cutter.end()
+        return []
 
-    def _line(self, line: bytes, at_ns: int | None) -> list[Sample]:
-        root = decoded(line)
-        if not isinstance(root, dict) or not any(key in root for key in ("gpu_power", "memory", "temp")):
-            self.dropped += 1
-            return []
+    def _sample(self, text: bytes, at_ns: int | None) -> Sample | None:
+        root = decoded(text)
+        if not isinstance(root, dict) or not any(key in root for key in _MARKS):
+            self._unread += 1
+            return None
         time_ns = at_ns if at_ns is not None else stamp_ns(root)
-        elapsed_ns = self._elapsed(time_ns)
-        return [_sample(root, elapsed_ns, time_ns)]
-
-    def _elapsed(self, at_ns: int) -> int:
-        elapsed_ns = at_ns - self._last_ns if self._last_ns else self.interval_ns
-        self._last_ns = at_ns
-        return elapsed_ns if elapsed_ns > 0 else self.interval_ns
+        return _sample(root, self._length(time_ns), time_ns)
 
 
 def _sample(root: dict[str, Any], elapsed_ns: int, at_ns: int) -> Sample:
@@ -87,6 +55,7 @@ def _sample(root: dict[str, Any], elapsed_ns: int, at_ns: int) -> Sample:
         elapsed_ns=elapsed_ns,
         tiers=tiers,
         cores=tuple(core for slot, _ in _SLOTS for core in _cores(root, slot)),
+        cpu_active=clamp(finite(root.get("cpu_active_ratio"))),
         cpu_w=finite(root.get("cpu_power")),
         gpu_w=finite(root.get("gpu_power")),
         ane_w=finite(root.get("ane_power")),
@@ -118,8 +87,7 @@ def _has(root: dict[str, Any], slot: str) -> bool:
 def _tier(root: dict[str, Any], soc: dict[str, Any], slot: str, letter: str) -> CpuTier:
     # On M5 the slots hold other kinds of cores than their names say: only the label tells.
     label = soc.get(f"{slot}_label")
-    cores = root.get(f"{slot}_cores")
-    count = finite(soc.get(f"{slot}_cores")) or (len(cores) if isinstance(cores, list) else 0)
+    count = finite(soc.get(f"{slot}_cores")) or len(_listed(root, slot))
     return CpuTier(
         name=label if isinstance(label, str) and label else letter,
         ratio=clamp(finite(root.get(f"{slot}_active_ratio"))),
@@ -129,13 +97,19 @@ def _tier(root: dict[str, Any], soc: dict[str, Any], slot: str, letter: str) -> 
     )
 
 
+def _listed(root: dict[str, Any], slot: str) -> list[float | None]:
+    """The busy share of each core of ``slot``, where a version tells cores apart at all."""
+    cores = root.get(f"{slot}_cores")
+    if isinstance(cores, list):
+        return [clamp(finite(core.get("active_ratio"))) for core in cores if isinstance(core, dict)][:1024]
+    shares = root.get(f"{slot}_core_active_ratios")
+    return [clamp(finite(share)) for share in shares[:1024]] if isinstance(shares, list) else []
+
+
 def _cores(root: dict[str, Any], slot: str) -> list[CoreTimes]:
     """The cores of ``slot``; a tier without a list of its cores counts as one of them for each that it should have."""
-    listed = root.get(f"{slot}_cores")
-    if isinstance(listed, list) and listed:
-        return [
-            CoreTimes(clamp(finite(core.get("active_ratio")))) for core in listed if isinstance(core, dict)
-        ]
+    if listed := _listed(root, slot):
+        return [CoreTimes(share) for share in listed]
     ratio = clamp(finite(root.get(f"{slot}_active_ratio")))
     count = finite(_dict(root, "soc").get(f"{slot}_cores")) or 0
     return [CoreTimes(ratio)] * min(1024, int(max(0, count)))

@@ -6,6 +6,7 @@ the package is computed from its parts here, and what the whole machine draws st
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from nightdesk.core.sensors.apple import (
@@ -22,17 +23,14 @@ from nightdesk.model.sample import CpuTier, Sample
 
 NO_THERMAL: Final = "This mactop does not report the thermal pressure."
 _NS: Final = 1_000_000_000
-_TIERS: Final = (("e_cluster", "E", "e_core_count"), ("p_cluster", "P", "p_core_count"))
+_TIER: Final = re.compile(r"([a-z])_cluster_active")
+"""Chips have two or three kinds of cores, and each has a letter: a new one needs no new version of this."""
 _CALM: Final = {"normal": "Nominal"}
 """Its words come from the Cocoa thermal state; the calm one is called as powermetrics calls it."""
 
 
 class MactopReader(ObjectReader):
     """``interval_ns`` is the length of the first sample, which the objects do not say."""
-
-    def __init__(self, interval_ns: int = _NS) -> None:
-        super().__init__(interval_ns)
-        self._last_ns = 0
 
     def feed(self, data: bytes, at_ns: int | None = None) -> list[Sample]:
         """Samples of the objects that end within ``data``; ``at_ns`` None takes each one's own time stamp."""
@@ -50,9 +48,7 @@ class MactopReader(ObjectReader):
             self._unread += 1
             return None
         time_ns = stamp_ns(root) if at_ns is None else at_ns
-        elapsed_ns = time_ns - self._last_ns if self._last_ns else self._interval_ns
-        self._last_ns = time_ns
-        return _read(root, root["soc_metrics"], elapsed_ns if elapsed_ns > 0 else self._interval_ns, time_ns)
+        return _read(root, root["soc_metrics"], self._length(time_ns), time_ns)
 
 
 def _read(root: dict[str, Any], soc: dict[str, Any], elapsed_ns: int, at_ns: int) -> Sample:
@@ -65,11 +61,12 @@ def _read(root: dict[str, Any], soc: dict[str, Any], elapsed_ns: int, at_ns: int
     thermal = root.get("thermal_state")
     counters = AppleCounters(
         elapsed_ns=elapsed_ns,
-        tiers=tuple(_tier(soc, info, *names) for names in _TIERS if f"{names[0]}_active" in soc),
+        tiers=_tiers(soc, info),
         cores=cores or ((CoreTimes(total),) if total is not None else ()),
         cpu_w=finite(soc.get("cpu_power")),
         gpu_w=finite(soc.get("gpu_power")),
         ane_w=finite(soc.get("ane_power")),
+        ane_active=_ratio(soc.get("ane_active")) or None,
         gpu_name=f"{chip} GPU" if isinstance(chip, str) and chip else "Apple GPU",
         gpu_active=_ratio(root.get("gpu_usage") if active is None else active),
         gpu_hz=None if mhz is None else mhz * 1e6,
@@ -85,13 +82,21 @@ def _read(root: dict[str, Any], soc: dict[str, Any], elapsed_ns: int, at_ns: int
     return build_sample(counters, source="mactop", at_ns=at_ns)
 
 
-def _tier(soc: dict[str, Any], info: dict[str, Any], slot: str, letter: str, count: str) -> CpuTier:
-    mhz = finite(soc.get(f"{slot}_freq_mhz"))
+def _tiers(soc: dict[str, Any], info: dict[str, Any]) -> tuple[CpuTier, ...]:
+    """The kinds of cores in the order of the object. It names also kinds that the chip lacks: those have no cores."""
+    letters = [found[1] for key in soc if (found := _TIER.fullmatch(key))]
+    counts = {letter: max(0, int(finite(info.get(f"{letter}_core_count")) or 0)) for letter in letters}
+    there = [letter for letter in letters if counts[letter] or not any(counts.values())]
+    return tuple(_tier(soc, letter, counts[letter]) for letter in there)
+
+
+def _tier(soc: dict[str, Any], letter: str, cores: int) -> CpuTier:
+    mhz = finite(soc.get(f"{letter}_cluster_freq_mhz"))
     return CpuTier(
-        name=letter,
-        ratio=_ratio(soc.get(f"{slot}_active")),
+        name=letter.upper(),
+        ratio=_ratio(soc.get(f"{letter}_cluster_active")),
         freq_hz=None if mhz is None else mhz * 1e6,
-        cores=max(0, int(finite(info.get(count)) or 0)),
+        cores=cores,
     )
 
 

@@ -115,6 +115,7 @@ class ObjectReader:
     def __init__(self, interval_ns: int = 1_000_000_000) -> None:
         self._cutter = ObjectCutter()
         self._interval_ns = interval_ns
+        self._last_ns = 0
         self._unread = 0
 
     @property
@@ -131,3 +132,9 @@ class ObjectReader:
     def buffered(self) -> int:
         """Bytes held for an object that has not ended yet."""
         return self._cutter.buffered
+
+    def _length(self, at_ns: int) -> int:
+        """The time since the object before; for the first one, or a clock that went back, the interval."""
+        elapsed_ns = at_ns - self._last_ns if self._last_ns else self._interval_ns
+        self._last_ns = at_ns
+        return elapsed_ns if elapsed_ns > 0 else self._interval_ns

@@ -8,11 +8,13 @@ from typing import Final, Protocol
 
 import msgspec
 
+from nightdesk.core.sensors.amd_smi import AmdSmiReader
 from nightdesk.core.sensors.amdgpu import RocmReader
 from nightdesk.core.sensors.amdgpu_top import AmdgpuTopReader
 from nightdesk.core.sensors.macmon import MacmonReader
 from nightdesk.core.sensors.mactop import MactopReader
 from nightdesk.core.sensors.nvidia_smi import CSV_MARKS, NvidiaCsvReader, smi_sample
+from nightdesk.core.sensors.objects import ObjectCutter
 from nightdesk.core.sensors.powermetrics import PowermetricsReader
 from nightdesk.core.sensors.powermetrics_text import PowermetricsTextReader
 from nightdesk.model.errors import NightdeskError
@@ -23,7 +25,7 @@ HEAD_BYTES: Final = 16_384
 MAX_REPORT_BYTES: Final = 16_000_000
 SUPPORTED: Final = (
     "Supported: powermetrics (plist or text), asitop's file, macmon pipe, mactop --headless --format json, "
-    "nvidia-smi -q -x or --query-gpu with a heading, rocm-smi -a --json, amdgpu_top -J."
+    "nvidia-smi -q -x or --query-gpu with a heading, rocm-smi -a --json, amd-smi metric --json, amdgpu_top -J."
 )
 
 
@@ -33,6 +35,19 @@ _TEXT: Final = re.compile(
     re.MULTILINE,
 )
 """Lines of the text of powermetrics, also in an excerpt of it."""
+
+
+_AMD_SMI: Final = (
+    b'"gfx_activity"',
+    b'"socket_power"',
+    b'"gpu_data"',
+    b'"market_name"',
+    b'"mem_usage"',
+    b'"fb_usage"',
+    b'"power_usage"',
+    b'"vram_used"',
+)
+"""Keys of ``amd-smi``, one of which stands in each of its reports."""
 
 
 class RecordingReader(Protocol):
@@ -73,6 +88,8 @@ def _json_reader(head: bytes) -> RecordingReader | None:
         return AmdgpuTopReader()
     if re.search(rb'"card\d+"\s*:', head):
         return RocmReader()
+    if b'"gpu"' in head and any(key in head for key in _AMD_SMI):
+        return AmdSmiReader()
     if any(key in head for key in (b'"gpu_power"', b'"gpu_usage"', b'"ecpu_usage"', b'"cpu_power"')):
         return MacmonReader()
     return None
@@ -82,6 +99,49 @@ def _csv_reader(head: bytes) -> RecordingReader | None:
     first = head.split(b"\n", 1)[0].decode("utf-8", "replace")
     names = {re.sub(r"\s*\[.*\]$", "", cell.strip()) for cell in first.split(",")}
     return NvidiaCsvReader() if len(names) > 1 and names & set(CSV_MARKS) else None
+
+
+class Recording:
+    """A recording whose kind is found out as its bytes come, as early as it is certain: a live pipe is one as well."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._reader: RecordingReader | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Documents that could not be read."""
+        return self._reader.dropped if self._reader else 0
+
+    def feed(self, data: bytes) -> list[Sample]:
+        """Samples that are complete now. Raises NightdeskError where the beginning is of no known kind."""
+        if self._reader is not None:
+            return self._reader.feed(data)
+        self._head += data
+        if len(self._head) < HEAD_BYTES and not _is_certain(self._head):
+            return []
+        return self._begin()
+
+    def end(self) -> list[Sample]:
+        """Samples that the end completes. Raises NightdeskError for a recording of no known kind."""
+        if self._reader is not None:
+            return self._reader.end()
+        return [*self._begin(), *self.end()]
+
+    def _begin(self) -> list[Sample]:
+        self._reader = reader_for(self._head[:HEAD_BYTES])
+        head, self._head = self._head, b""
+        return self._reader.feed(head)
+
+
+def _is_certain(head: bytes) -> bool:
+    """Whether what is still to come can't change the kind: a mark is there, or a whole object, or a whole heading."""
+    if b"<nvidia_smi_log" in head or b"<plist" in head or b"*** Sampled system activity" in head:
+        return True
+    whole = b"".join(head.splitlines(keepends=True)[:-1])
+    if b"{" in head:
+        return bool(ObjectCutter().feed(head)) and _json_reader(head) is not None
+    return bool(_TEXT.search(whole)) or _csv_reader(whole) is not None
 
 
 class ReportReader:

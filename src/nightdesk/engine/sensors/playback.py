@@ -12,7 +12,7 @@ from selectors import EVENT_READ, SelectSelector
 
 import msgspec
 
-from nightdesk.core.sensors.recordings import HEAD_BYTES, SUPPORTED, reader_for
+from nightdesk.core.sensors.recordings import SUPPORTED, Recording
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.sample import Sample, SampleTaken, SensorLine, SensorStatus
 
@@ -23,13 +23,11 @@ _CHUNK = 65_536
 
 def samples_of(file: Path) -> Iterator[Sample]:
     """The samples of a recording. Raises NightdeskError for a file that is none, OSError for one that can't be read."""
-    with file.open("rb") as recording:
-        data = recording.read(HEAD_BYTES)
-        reader = reader_for(data)
-        while data:
-            yield from reader.feed(data)
-            data = recording.read(_CHUNK)
-        yield from reader.end()
+    recording = Recording()
+    with file.open("rb") as content:
+        while data := content.read(_CHUNK):
+            yield from recording.feed(data)
+    yield from recording.end()
 
 
 def check_recording(file: Path) -> None:
