@@ -51,7 +51,7 @@ TITLES = {
     "confirm": "A question",
     "filter": "The filter line",
     "help": "Help",
-    "sheet": "What lies over the desk",
+    "sheet": "Screens over the desk",
 }
 
 

@@ -204,7 +204,7 @@ def test_the_verbs_move_items_of_a_run_in_progress_and_hold_it_after_them(desk: 
         (["items", "copy", "--first"], "names no item"),
         (["items", "copy", "in/a.txt"], "does not say what to do"),
         (["items", "copy", "--first", "--skip", "in/a.txt"], "exclude each other"),
-        (["run", "copy", "in/a.txt"], "behind --items"),
+        (["run", "copy", "in/a.txt"], "after --items"),
         (["run", "copy", "--retry", "--dry-run"], "exclude each other"),
     ],
 )

@@ -488,7 +488,7 @@ def test_a_dry_run_lists_what_would_be_done_and_does_nothing(tmp_path: Path) -> 
             assert log_of(run).splitlines() == [
                 "skip  a.txt  (a.out is there and not older)",
                 "do    b.txt  (b.out is missing)",
-                "1 of 2 items would be worked on, 1 would be passed over.",
+                "1 of 2 items would be worked on, 1 would be skipped.",
             ]
             assert not (tmp_path / "b.out").exists()
             run = await world.ended(await world.start("own", mode="dry"))

@@ -52,7 +52,7 @@ async def test_each_item_has_a_line_with_its_state_and_the_counts_stand_above() 
         }
         assert "✓" in by_name["part_000001"] and "1m30s" not in by_name["part_000001"]
         assert "CUDA out of memory at item 11" in by_name["part_000011"]
-        assert "passed over" in by_name["part_000013"]
+        assert "skipped" in by_name["part_000013"]
         assert "5.0s" in by_name["part_000016"] and "▶" in by_name["part_000016"]
         assert "again in 1m30s" in by_name["part_000017"]
         assert "next" in by_name["part_000018"]
@@ -93,7 +93,7 @@ async def test_states_words_and_orders_choose_what_is_listed() -> None:
         await pilot.press("escape")
         await until(pilot, lambda: "part_000001" in screen_text(app))
         await pilot.press("slash", *"zzz")
-        await until(pilot, lambda: "No item is like that." in screen_text(app))
+        await until(pilot, lambda: "No item matches." in screen_text(app))
         await pilot.press("escape", "escape")
         await until(pilot, lambda: app.screen is app.desk_screen)
 

@@ -187,7 +187,7 @@ def test_a_run_tells_apart_what_failed_what_was_passed_over_and_that_it_will_sta
     )
     words = told(flights=flights, item="1.mp3", holding=True)
     assert "2 failed" in words and "3 skipped" in words and "1.mp3 +1" in words
-    assert words.startswith("stands still after these")
+    assert words.startswith("pauses after these")
     waits = told(state="waiting", reason="Waits for a slot.", expected_ns=NOW + 60 * NS)
     assert waits == "in about 60 s · a slot"
     assert "because of the night" in told(state="paused", reason="because of the night")
@@ -211,10 +211,10 @@ def test_a_first_try_and_an_output_that_is_the_same_are_told_in_words() -> None:
 
     now = ItemOutcome(run="a-1", state="done", took_ns=NS)
     first = ItemComparison(item="x", now=now, note="The job does not say where.")
-    assert "No run that is remembered worked on this item before." in words(first)
+    assert "No earlier run of this item is on record." in words(first)
     assert "The job does not say where." in words(first)
     same = replaced(first, before=now, note=None, output_path="/o", output_before="a\n", output_now="a\n")
-    assert "the same as before, to the byte" in words(same)
+    assert "identical to the earlier output" in words(same)
     assert "+ b" in words(replaced(same, output_before=None, output_now="b"))
     assert "Its earlier output is gone." in words(replaced(same, output_now=None))
 

@@ -145,7 +145,7 @@ async def test_a_run_without_a_word_of_whisper_says_so_and_no_key_does_harm() ->
         listed = [words for words, each in commands.items() if each.listed]
         assert len(listed) == 1 and "transcribe" in listed[0]
         commands[listed[0]].run()
-        await until(pilot, lambda: "Nothing of Whisper was printed by this run." in screen_text(app))
+        await until(pilot, lambda: "This run has printed no Whisper output." in screen_text(app))
         await pilot.press("y", "a", "n", "l", "f", "tab", "escape")
         await until(pilot, lambda: app.screen is app.desk_screen)
 

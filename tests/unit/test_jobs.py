@@ -356,7 +356,7 @@ def test_a_program_that_can_not_be_started_ends_the_whole_run() -> None:
 
 def test_after_a_restart_the_item_in_work_goes_on_and_nothing_new_starts() -> None:
     now, commands = go(running(items=("a", "b", "c")), EngineRestarted(5 * S))
-    assert (now.run.state, commands) == ("running", ()) and "stands still" in (now.run.reason or "")
+    assert (now.run.state, commands) == ("running", ()) and "pauses" in (now.run.reason or "")
     now, commands = go(now, Ended(1, 6 * S, exit_status=0))
     assert (now.run.state, commands) == ("paused", ())
     assert now.run.reason == "The engine was restarted; resume goes on with 2 items."

@@ -66,8 +66,8 @@ def test_items_that_failed_do_not_count_as_done_and_those_in_work_are_named() ->
 
 def test_a_run_that_will_stand_still_after_the_item_in_work_says_so() -> None:
     flight = Flight(serial=8, item="8.txt", attempt=1)
-    cells = run_cells(run(flights=(flight,), reason="After this item the run stands still."), 2)
-    assert cells[-1] == "3 failed; item 8.txt. After this item the run stands still."
+    cells = run_cells(run(flights=(flight,), reason="After this item the run pauses."), 2)
+    assert cells[-1] == "3 failed; item 8.txt. After this item the run pauses."
 
 
 def test_a_run_that_stands_still_says_why_and_not_how_an_item_ended() -> None:

@@ -113,7 +113,11 @@ def _only_differences(found: ExchangeDiff) -> dict[str, Any]:
 @click.command()
 @click.argument("number", metavar="ID", type=int)
 @click.option(
-    "--model", "-m", "models", multiple=True, help="Another model; give it again for more, one after another."
+    "--model",
+    "-m",
+    "models",
+    multiple=True,
+    help="Another model; repeat the option for more, asked one after another.",
 )
 @click.option(
     "--body",

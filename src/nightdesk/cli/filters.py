@@ -65,6 +65,6 @@ _OPTIONS = (
         "grep",
         default="",
         metavar="TEXT",
-        help="Prompt or reply hold these words in a row.",
+        help="Prompt or reply contain this phrase.",
     ),
 )

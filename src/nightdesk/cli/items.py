@@ -29,11 +29,11 @@ MOVES = ("first", "last", "skip", "again")
 @click.option(
     "--sort", default="index", help="index, order, item, state, took or attempts; -took: the longest first."
 )
-@click.option("--first", "moves", flag_value="first", multiple=True, help="Do the items next.")
-@click.option("--last", "moves", flag_value="last", multiple=True, help="Do the items at the end.")
-@click.option("--skip", "moves", flag_value="skip", multiple=True, help="Pass over the items.")
+@click.option("--first", "moves", flag_value="first", multiple=True, help="Move the items to the front.")
+@click.option("--last", "moves", flag_value="last", multiple=True, help="Move the items to the end.")
+@click.option("--skip", "moves", flag_value="skip", multiple=True, help="Skip the items.")
 @click.option(
-    "--again", "moves", flag_value="again", multiple=True, help="Do the items again, though they are over."
+    "--again", "moves", flag_value="again", multiple=True, help="Run the items again, even finished ones."
 )
 @json_option
 @pass_choice

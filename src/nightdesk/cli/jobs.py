@@ -47,7 +47,7 @@ def jobs(choice: DeskChoice, as_json: bool) -> None:
 @click.argument("job", shell_complete=complete_jobs)
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--item", "--single", "item", metavar="ITEM", help="Only this item, in a run of its own.")
-@click.option("--items", "only", is_flag=True, help="Only the items that are named behind it, in that order.")
+@click.option("--items", "only", is_flag=True, help="Only the items named after it, in that order.")
 @click.option("--retry", is_flag=True, help="Only what failed or was not reached in the newest run.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
 @click.option("--at", "at", metavar="TIME", help="Not before TIME: 23:30, 2h, 2026-11-22T01:00.")
@@ -80,7 +80,7 @@ def run(
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]} exclude each other.")
     if only is not bool(items):
-        raise UsageError("Items are named behind --items.", f"nightdesk run {job} --items ITEM ITEM")
+        raise UsageError("Items are named after --items.", f"nightdesk run {job} --items ITEM ITEM")
     at_ns = _start_ns(at) if at is not None else None
     engine = choice.started()
     mode: RunMode = "dry" if dry_run else "single" if item is not None else "full"
@@ -196,7 +196,7 @@ def find_run(engine: Engine, target: str, *, with_items: bool = False) -> Run:
 pause = _verb(
     "pause", "Pause a run (by id or job) or a process tree (by pid): SIGSTOP to every process of it."
 )
-click.option("--after-item", is_flag=True, help="Stand still once the items in work are over.")(pause)
+click.option("--after-item", is_flag=True, help="Pause once the items in progress are done.")(pause)
 resume = _verb("resume", "Let a paused run or process tree go on: SIGCONT to every process of it.")
 stop = _verb(
     "stop",

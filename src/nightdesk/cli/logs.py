@@ -20,7 +20,7 @@ WINDOW_BYTES = 1_000_000
 @click.command()
 @click.argument("target", required=False)
 @click.option("--lines", "-n", default=50, show_default=True, help="Lines from the end.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with what is appended.")
+@click.option("--follow", "-f", is_flag=True, help="Keep printing what is appended.")
 @json_option
 @pass_choice
 def logs(choice: DeskChoice, target: str | None, lines: int, follow: bool, as_json: bool) -> None:

@@ -23,11 +23,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show the desk in a few lines."),
     "ps": ("processes", "List processes: ours, services and orphans; --all for the rest."),
     "clean": ("processes", "End orphans with everything below them, after showing them."),
-    "stacks": ("processes", "Print where the threads of a Python process stand."),
+    "stacks": ("processes", "Print the thread stacks of a Python process."),
     "jobs": ("jobs", "List the jobs of this desk."),
     "run": ("jobs", "Start a job: all of it, one item, or a dry run."),
     "items": ("items", "List the items of a run, or move them: first, last, skip, again."),
-    "retry": ("items", "Do again what failed in the newest run of a job."),
+    "retry": ("items", "Retry what failed in the newest run of a job."),
     "pause": ("jobs", "Pause a run and every process of it."),
     "resume": ("jobs", "Let a paused run go on."),
     "stop": ("jobs", "End a run or a process tree: SIGTERM, a grace period, SIGKILL."),
@@ -143,7 +143,7 @@ def _status() -> int:
         return _refuse(fault)
     except click.ClickException as fault:
         about = fault.ctx.command_path if isinstance(fault, click.UsageError) and fault.ctx else "nightdesk"
-        return _refuse(UsageError(fault.format_message(), f"{about} --help tells what it takes."))
+        return _refuse(UsageError(fault.format_message(), f"{about} --help shows how to use it."))
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:

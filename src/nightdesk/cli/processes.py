@@ -57,7 +57,7 @@ def ps(
 def _nothing(count: int, port: int | None, orphans: bool, query: str) -> str:
     if port is not None:
         return (
-            f"No process that the engine may look into listens on TCP port {port}; "
+            f"No process that the engine may inspect listens on TCP port {port}; "
             f"sudo ss -ltnp 'sport = :{port}' also shows those of other users."
         )
     if orphans:
@@ -212,7 +212,7 @@ def _ask(what: str, count: int, yes: bool) -> None:
         return
     hit = many(count, "process", "processes")
     if not sys.stdin.isatty():
-        raise NightdeskError(f"{what} hits {hit}.", "Give --yes to do it unasked.")
+        raise NightdeskError(f"{what} hits {hit}.", "Give --yes to go ahead without being asked.")
     click.confirm(f"{what}: end {hit}?", abort=True)
 
 

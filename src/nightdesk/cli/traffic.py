@@ -29,7 +29,7 @@ GLYPHS = {"running": "▶", "complete": "✓", "incomplete": "◌", "aborted": "
     metavar="KEY",
     help="started, took, first, tokens, prompt, reply, rate, size, model, job, state; -took: greatest first.",
 )
-@click.option("--follow", "-f", is_flag=True, help="Go on with exchanges as they end.")
+@click.option("--follow", "-f", is_flag=True, help="Keep printing exchanges as they end.")
 @filter_options
 @json_option
 @pass_choice
@@ -174,7 +174,7 @@ def _parts(exchange: Exchange) -> list[tuple[str, str]]:
 @click.command()
 @click.argument("number", type=int)
 @click.argument("mark", type=click.Choice(["good", "bad", "clear"]), required=False)
-@click.option("--note", help="A sentence of yours; an empty one is taken back.")
+@click.option("--note", help="A sentence of yours; an empty one removes the note.")
 @json_option
 @pass_choice
 def feedback(choice: DeskChoice, number: int, mark: str | None, note: str | None, as_json: bool) -> None:

@@ -173,7 +173,9 @@ class Viewer(App[int]):
         for problem in problems:
             self.tell(problem, severity="warning")
         if not self._at_start[3]:
-            self.tell("The locale is not UTF-8: signs are drawn with ASCII.", "Set LC_ALL=C.UTF-8 for more.")
+            self.tell(
+                "The locale is not UTF-8, so symbols are drawn in ASCII.", "LC_ALL=C.UTF-8 brings them back."
+            )
 
     def _prepare_keys(self) -> None:
         keymap, problems = check_keymap(self._at_start[2])

@@ -125,7 +125,7 @@ async def copy(text: str, ways: tuple[Route, ...], write: Callable[[str], None])
             return told(route, len(head), len(data))
         if await _fed(route.argv, data):
             return told(route, len(data), len(data))
-    return "There is no way to a clipboard here; w saves to a file."
+    return "No clipboard can be reached from here; w saves to a file."
 
 
 async def _fed(argv: tuple[str, ...], data: bytes) -> bool:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 UNDER_WAY: dict[RunAction, str] = {
     "pause": "is being paused …",
     "resume": "is being resumed …",
-    "hold": "will stand still …",
+    "hold": "will pause …",
     "stop": "stopping …",
     "kill": "is being killed …",
 }

@@ -60,10 +60,10 @@ from nightdesk.model.errors import UsageError
 from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, RunState
 from nightdesk.model.units import format_duration
 
-STANDS_AFTER_ITEM = "The engine was restarted: after this item the run stands still until it is resumed."
+STANDS_AFTER_ITEM = "The engine was restarted: after this item the run pauses until it is resumed."
 HELD = "Held before its start; resume lets it start."
 PAUSING = "Is being paused."
-HOLDING = "Stands still after the items in work."
+HOLDING = "Pauses after the items in progress."
 SAME_NS, NEAR_NS = 30 * 10**9, 5 * 10**9
 """Two estimates of a start that are nearer than this say the same; the second is for a start that is near."""
 LOST_TRIES = 2

@@ -36,7 +36,7 @@ TEXT_KEYS: dict[str, tuple[str, Callable[[ProcessRow], str]]] = {
     "owner": (", ".join(_OWNERS), lambda row: row.owner),
     "state": (", ".join(dict.fromkeys(_STATES)), lambda row: row.state),
     "pid": ("its number", lambda row: str(row.key.pid)),
-    "ppid": ("number of its parent", lambda row: str(row.ppid)),
+    "ppid": ("process ID of its parent", lambda row: str(row.ppid)),
     "port": ("TCP port that it listens on; * for any", lambda row: " ".join(map(str, row.ports))),
 }
 """Key → what it means, and what is compared."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 _STATES = {
     "R": "runs, or waits for a processor",
-    "T": "stands still: it was paused (SIGSTOP), resume lets it go on",
-    "t": "stands still: a debugger holds it",
+    "T": "stopped: it was paused (SIGSTOP); resume lets it go on",
+    "t": "stopped: a debugger holds it",
     "Z": "has ended; its parent has not asked how",
     "X": "has ended",
     "I": "sleeps (an idle part of the kernel)",

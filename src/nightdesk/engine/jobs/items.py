@@ -233,9 +233,7 @@ def listing(
     for item, (is_done, reason) in zip(items, found, strict=True):
         lines.append(f"{'skip' if is_done else 'do  '}  {item}{f'  ({reason})' if reason else ''}")
     left = sum(not is_done for is_done, _ in found)
-    lines.append(
-        f"{left} of {len(items)} items would be worked on, {len(items) - left} would be passed over."
-    )
+    lines.append(f"{left} of {len(items)} items would be worked on, {len(items) - left} would be skipped.")
     return "\n".join(lines) + "\n"
 
 

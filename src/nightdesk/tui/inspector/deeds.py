@@ -93,7 +93,7 @@ class Deeds(Sheet[None]):
             key_display="+",
             show=False,
             id="inspector.good",
-            tooltip="Mark it good, or take that back",
+            tooltip="Mark as good, or remove the mark",
         ),
         Binding(
             "minus",
@@ -102,7 +102,7 @@ class Deeds(Sheet[None]):
             key_display="-",
             show=False,
             id="inspector.bad",
-            tooltip="Mark it bad, or take that back",
+            tooltip="Mark as bad, or remove the mark",
         ),
         Binding("a", "ask('note')", "Note", show=False, id="inspector.note", tooltip="Write a note on it"),
     ]

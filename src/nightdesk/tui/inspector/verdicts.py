@@ -26,7 +26,7 @@ def verdicts(exchange: Exchange, setting: Setting) -> Lines:
         yield EMPTY
         yield sentence(
             "Looked for: context cut, empty or cut reply, loops, only thinking, stalls, a slow first token, errors in "
-            "a stream, a client that left, JSON that is none."
+            "a stream, a client that left, invalid JSON."
         )
         return
     for verdict in exchange.verdicts:

@@ -222,11 +222,11 @@ Alarms end by themselves when their cause does. The line of energy counts what i
 watt-hours are those above what the machine uses idle, and each moment is shared equally among what ran.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("plus", "reach(-1)", "closer", id="accelerators.closer", tooltip="Chart: a shorter time"),
-        Binding("minus", "reach(1)", "wider", id="accelerators.wider", tooltip="Chart: a longer time"),
-        Binding("left", "cursor(-1)", "Before", show=False, id="accelerators.before", tooltip="Values a moment before"),
-        Binding("right", "cursor(1)", "After", show=False, id="accelerators.after", tooltip="Values a moment after"),
-        Binding("escape", "no_cursor", "No moment", show=False, id="accelerators.now", tooltip="Values of now again"),
+        Binding("plus", "reach(-1)", "closer", id="accelerators.closer", tooltip="Chart: shorter time span"),
+        Binding("minus", "reach(1)", "wider", id="accelerators.wider", tooltip="Chart: longer time span"),
+        Binding("left", "cursor(-1)", "Before", show=False, id="accelerators.before", tooltip="Values one step earlier"),
+        Binding("right", "cursor(1)", "After", show=False, id="accelerators.after", tooltip="Values one step later"),
+        Binding("escape", "no_cursor", "No moment", show=False, id="accelerators.now", tooltip="Back to the current values"),
     ]  # fmt: skip
     DEFAULT_CSS = """
     AcceleratorsPane {

@@ -218,7 +218,7 @@ FIELD_WORDS = {
     "active_ratio": "active",
     "scaled_ratio": "capacity",
     "memory_used_bytes": "memory",
-    "memory_total_bytes": "memory in all",
+    "memory_total_bytes": "total memory",
     "power_w": "power",
     "power_limit_w": "power limit",
     "freq_hz": "clock",

@@ -214,7 +214,7 @@ def note_of(run: Run, now_ns: int, glyphs: Glyphs, *, brief: bool = False) -> Ce
 def _running_note(run: Run, now_ns: int, glyphs: Glyphs, brief: bool) -> Cell:
     words: list[str] = ["stopping"] if run.state == "stopping" else []
     if run.holding:
-        words.append("stands still after this item" if len(run.flights) < 2 else "stands still after these")
+        words.append("pauses after this item" if len(run.flights) < 2 else "pauses after these")
     progress = run.progress
     if progress is not None and progress.eta_ns is not None:
         left = max(0, progress.eta_ns - max(0, now_ns - progress.at_ns))

@@ -49,10 +49,10 @@ A run belongs to the engine: it goes on when you leave. **Pause** freezes every 
 video memory stay taken. **Stop** asks the processes to end, waits, then kills what is left; **kill** does not wait.
 Both show first what they will hit.
 
-**Hold** (`h`) lets the items in work end and then stands still; `p` goes on, and so does `h` again.
+**Hold** (`h`) lets the items in progress finish, then pauses; `p` goes on, and so does `h` again.
 
 A job whose command names `{item}` is driven item by item: `i` shows each of them with its state. In the bar █ is
-done, ▒ was passed over because its output was valid already, × failed. `r` does only those again that failed or were
+done, ▒ was skipped because its output was valid already, × failed. `r` does only those again that failed or were
 not reached.
 
 **Start later** (`a`) asks for a time: 23:30, 2h. The run waits as long as the engine works.
@@ -81,11 +81,11 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         Binding(
             "i", "items", "items", id="jobs.items", tooltip="Show the items of the run, each with its state"
         ),
-        Binding("r", "retry", "retry", id="jobs.retry", tooltip="Do again what failed or was not reached"),
+        Binding("r", "retry", "retry", id="jobs.retry", tooltip="Retry what failed or was not reached"),
         Binding("t", "single", "single item", id="jobs.single", tooltip="Run one item alone"),
         Binding("d", "dry", "dry run", id="jobs.dry", tooltip="Run the job's dry_run command"),
         Binding(
-            "h", "hold", "hold", id="jobs.hold", tooltip="Pause after the items in work, or go on after all"
+            "h", "hold", "hold", id="jobs.hold", tooltip="Pause after the items in progress, or cancel that"
         ),
         Binding("v", "whisper", "Whisper", id="jobs.whisper", tooltip="Show what a transcription hears"),
         Binding("w", "graph", "what waits", id="jobs.graph", tooltip="Show which job waits for which"),

@@ -96,11 +96,11 @@ class Scope:
         """How far it is, and what was left out."""
         view = self.view
         if view is None:
-            return "looking through the logs"
+            return "searching the logs"
         if view.full:
-            return "as many lines as a view can hold: a narrower choice shows the rest"
+            return "this view is full: a narrower choice shows the rest"
         if not view.complete:
-            return f"looking through the logs, at {clock(view.reached_ns)}" if view.reached_ns else "looking"
+            return f"searching the logs, at {clock(view.reached_ns)}" if view.reached_ns else "looking"
         return f"from {clock(view.since_ns)} on" if view.since_ns is not None else ""
 
     def file_at(self, number: int) -> LogViewFile | None:

@@ -172,13 +172,13 @@ Tracebacks stand in one line with their cause: `enter` or a click unfolds one, `
 
 `X` lists the errors, alike ones together; `l` shows warnings and errors only; `h` shows levels along the file. `w`
 wraps long lines. `m` puts a bookmark, `'` goes to the next one. `t` shows the exchanges of a line's
-moment, `s` the accelerators then, `i` the item that was in work. `y` copies
+moment, `s` the accelerators then, `i` the item that was in progress. `y` copies
 the lines on the screen, `e` and `|` open the file in your editor and pager.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right_square_bracket", "file(1)", "next file", key_display="]", id="logs.next_file"),
-        Binding("left_square_bracket", "file(-1)", "file before", key_display="[", id="logs.file_before"),
-        Binding("F", "follow", "follow", id="logs.follow", tooltip="Stay at the end of the file"),
+        Binding("left_square_bracket", "file(-1)", "previous file", key_display="[", id="logs.file_before"),
+        Binding("F", "follow", "follow", id="logs.follow", tooltip="Follow the end of the file"),
     ]
     DEFAULT_CSS = """
     LogsPane { & #log-names, & #log-progress, & #log-levels { height: 1; padding: 0 1; text-wrap: nowrap; } }

@@ -74,7 +74,7 @@ class FilterLine(Input):
         Binding("escape", "leave", "clear", key_display="esc", id="filter.clear", tooltip="Clear the filter"),
         Binding("tab", "accept", "complete", id="filter.accept", tooltip="Take the suggestion"),
         Binding("down", "choose(1)", "Next suggestion", show=False, id="filter.next"),
-        Binding("up", "choose(-1)", "Suggestion before", show=False, id="filter.before"),
+        Binding("up", "choose(-1)", "Previous suggestion", show=False, id="filter.before"),
     ]
 
     @property

@@ -63,12 +63,12 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
         Binding("space", "tag", "tag", id="processes.tag", tooltip="Tag for actions on several"),
         Binding("t", "tree", "tree", id="processes.tree", tooltip="Tree or flat list"),
         Binding("o", "order", "order", id="processes.order", tooltip="Sort by the next column"),
-        Binding("O", "reverse", "Other way round", show=False, id="processes.reverse", tooltip="Reverse the order"),
+        Binding("O", "reverse", "Reverse order", show=False, id="processes.reverse", tooltip="Reverse the order"),
         Binding("a", "everything", "all", id="processes.all", tooltip="Show or fold what is not ours"),
         Binding("c", "columns", "columns", show=False, id="processes.columns", tooltip="Choose the columns"),
-        Binding("S", "stacks", "stacks", show=False, id="processes.stacks", tooltip="Where its threads stand"),
+        Binding("S", "stacks", "stacks", show=False, id="processes.stacks", tooltip="Show the stacks of its threads"),
         Binding("X", "clean", "Clean up", show=False, id="processes.clean", tooltip="End all orphans"),
-        Binding("E", "stop_all", "Stop all", show=False, id="processes.stop_all", tooltip="Stop all that we began"),
+        Binding("E", "stop_all", "Stop all", show=False, id="processes.stop_all", tooltip="Stop everything the desk started"),
     ]  # fmt: skip
 
     def __init__(self) -> None:

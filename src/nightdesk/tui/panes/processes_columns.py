@@ -30,8 +30,8 @@ NEEDED = {
 }
 
 CHOICES: dict[str, tuple[str, Column]] = {
-    "pid": ("number of the process", Column("pid", "pid", width=8, align="right")),
-    "ppid": ("number of its parent", Column("ppid", "parent", width=7, align="right")),
+    "pid": ("process ID", Column("pid", "pid", width=8, align="right")),
+    "ppid": ("process ID of its parent", Column("ppid", "parent", width=7, align="right")),
     "user": ("whose it is", Column("user", "user", width=9)),
     "cpu": (
         "share of a core, with all its threads",
@@ -41,7 +41,7 @@ CHOICES: dict[str, tuple[str, Column]] = {
     "gpu": ("memory that it holds on accelerators", Column("gpu", "gpu mem", width=8, align="right")),
     "threads": ("how many threads it has", Column("threads", "thr", width=4, align="right")),
     "state": ("R runs, S sleeps, D disk, T stopped, Z ended", Column("state", "s", width=1)),
-    "age": ("since it began", Column("age", "age", width=6, align="right")),
+    "age": ("time since it started", Column("age", "age", width=6, align="right")),
     "ports": ("TCP ports that it listens on", Column("ports", "ports", width=11, align="right")),
     "owner": ("job, service, watched, orphan, or its user", Column("owner", "for", width=12)),
     "run": ("the run that it belongs to", Column("run", "run", width=28)),

@@ -147,9 +147,9 @@ holds, or the lines tagged with `t`.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "verdict", "verdict", id="traffic.verdict", tooltip="Next line with a verdict or an error"),
         Binding("o", "order", "order", id="traffic.order", tooltip="Sort by the next column"),
-        Binding("O", "reverse", "Other way round", show=False, id="traffic.reverse", tooltip="Reverse the order"),
+        Binding("O", "reverse", "Reverse order", show=False, id="traffic.reverse", tooltip="Reverse the order"),
         Binding("c", "columns", "columns", id="traffic.columns", tooltip="Choose the columns"),
-        Binding("w", "waterfall", "waterfall", id="traffic.waterfall", tooltip="Bars of when each one ran"),
+        Binding("w", "waterfall", "waterfall", id="traffic.waterfall", tooltip="Waterfall: when each one ran"),
         Binding("t", "tag", "Tag", show=False, id="traffic.tag", tooltip="Tag the line for the totals"),
         Binding("P", "profile", "Profile", show=False, id="traffic.profile", tooltip="Where the time went"),
     ]  # fmt: skip

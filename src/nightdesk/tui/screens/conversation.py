@@ -53,12 +53,10 @@ class ConversationScreen(Sheet[None]):
             "thread",
             "this one/all",
             id="conversation.thread",
-            tooltip="This conversation, or all of the client",
+            tooltip="This conversation, or everything from the client",
         ),
-        Binding("tab", "other", "list/text", id="conversation.other", tooltip="Between list and text"),
-        Binding(
-            "r", "again", "again", id="conversation.again", tooltip="Ask again, with what came meanwhile"
-        ),
+        Binding("tab", "other", "list/text", id="conversation.other", tooltip="Switch between list and text"),
+        Binding("r", "again", "again", id="conversation.again", tooltip="Refresh, with newer exchanges"),
     ]
 
     def __init__(self, exchange: int) -> None:

@@ -50,7 +50,7 @@ class DeskScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("z", "zoom", "zoom", id="desk.zoom"),
         Binding("tab", "next_pane(1)", "Next pane", show=False, id="desk.next_pane"),
-        Binding("shift+tab", "next_pane(-1)", "Pane before", show=False, id="desk.pane_before"),
+        Binding("shift+tab", "next_pane(-1)", "Previous pane", show=False, id="desk.pane_before"),
         *(
             Binding(str(number), f"pane({number})", f"Pane {number}", show=False, id=f"desk.pane{number}")
             for number in range(1, 6)

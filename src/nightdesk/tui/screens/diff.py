@@ -61,7 +61,7 @@ class DiffScreen(Sheet[None]):
         Binding("f", "fold", "fold", id="diff.fold", tooltip="Fold or unfold what is equal"),
         Binding("s", "swap", "swap", id="diff.swap", tooltip="Swap the sides"),
         Binding("tab", "turn(1)", "next page", id="diff.next_page", tooltip="Next part"),
-        Binding("shift+tab", "turn(-1)", "Page before", show=False, id="diff.page_before"),
+        Binding("shift+tab", "turn(-1)", "Previous page", show=False, id="diff.page_before"),
         *(
             Binding(
                 str(number),

@@ -86,9 +86,9 @@ around it.
             Binding(str(number), f"page({number})", name, show=False, id=f"failure.page{number}")
             for number, name in enumerate(NAMES, 1)
         ),
-        Binding("tab", "turn(1)", "page", id="failure.next_page", tooltip="The next page"),
-        Binding("shift+tab", "turn(-1)", "Page before", show=False, id="failure.page_before"),
-        Binding("r", "again", "again", id="failure.again", tooltip="Do the item, or the run, again"),
+        Binding("tab", "turn(1)", "page", id="failure.next_page", tooltip="Next page"),
+        Binding("shift+tab", "turn(-1)", "Previous page", show=False, id="failure.page_before"),
+        Binding("r", "again", "again", id="failure.again", tooltip="Retry the item or the run"),
         Binding("t", "single", "single run", id="failure.single", tooltip="Run the item alone, and compare"),
         Binding(
             "left_square_bracket",
@@ -96,7 +96,7 @@ around it.
             "before",
             key_display="[",
             id="failure.before",
-            tooltip="The failure before this one",
+            tooltip="Previous failure",
         ),
         Binding(
             "right_square_bracket",
@@ -104,7 +104,7 @@ around it.
             "after",
             key_display="]",
             id="failure.after",
-            tooltip="The failure after this one",
+            tooltip="Next failure",
         ),
         Binding("l", "log", "log", id="failure.log", tooltip="Show the whole log in the logs pane"),
         Binding(

@@ -71,8 +71,8 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
 `--wait`: the file is gone when the command ends.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "turn(1)", "next page", id="inspector.next_page", tooltip="The next page"),
-        Binding("shift+tab", "turn(-1)", "Page before", show=False, id="inspector.page_before"),
+        Binding("tab", "turn(1)", "next page", id="inspector.next_page", tooltip="Next page"),
+        Binding("shift+tab", "turn(-1)", "Previous page", show=False, id="inspector.page_before"),
         *(
             Binding(
                 str(number), f"page({number - 1})", f"Page: {name}", show=False, id=f"inspector.page{number}"
@@ -85,7 +85,7 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
             "next",
             key_display="]",
             id="inspector.next",
-            tooltip="The next exchange down the list",
+            tooltip="Next exchange in the list",
         ),
         Binding(
             "left_square_bracket",
@@ -93,7 +93,7 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
             "previous",
             key_display="[",
             id="inspector.previous",
-            tooltip="The exchange above this one in the list",
+            tooltip="Previous exchange in the list",
         ),
         Binding(
             "slash",

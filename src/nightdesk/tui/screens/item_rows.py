@@ -132,7 +132,7 @@ def note(row: ItemRow, run: Run, now_ns: int) -> Cell:
         case "closed":
             return Cell(row.reason or "waits for another job", "muted")
         case "skipped":
-            return Cell("passed over", "muted")
+            return Cell("skipped", "muted")
         case "done":
             return Cell(fallback.strip(), "muted")
     raise AssertionError("unreachable")

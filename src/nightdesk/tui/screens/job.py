@@ -77,7 +77,7 @@ def job_facts(job: JobView) -> list[tuple[str, Cell]]:
         ("about", Cell(job.description or UNKNOWN, "" if job.description else "faint")),
         (
             "items",
-            Cell("the desk drives them one by one" if job.drives_items else "the command's own affair"),
+            Cell("the desk drives them one by one" if job.drives_items else "handled by the command itself"),
         ),
         ("needs", Cell(", ".join(job.needs) or "nothing")),
         ("priority", Cell(job.priority)),
@@ -100,7 +100,7 @@ def run_facts(run: Run, now_ns: int) -> list[tuple[str, Cell]]:
         ("attempt", Cell(f"{run.attempt}{', by the fallback command' if run.fallback else ''}")),
     ]
     if run.items_total is not None:
-        counts = f"{run.items_done - run.items_skipped} done, {run.items_skipped} passed over, "
+        counts = f"{run.items_done - run.items_skipped} done, {run.items_skipped} skipped, "
         facts.append(("counts", Cell(f"{counts}{run.items_failed} failed of {run.items_total}")))
     if run.expected_ns is not None:
         certainly = "" if is_certain(run) else "probably "

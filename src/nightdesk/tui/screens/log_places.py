@@ -72,7 +72,7 @@ class LogErrorsScreen(Sheet[int]):
 
     def compose_sheet(self) -> ComposeResult:
         """What there is, and the list."""
-        yield Static("looking through the file", id="about", markup=False)
+        yield Static("searching the file", id="about", markup=False)
         yield Grid(COLUMNS, marks=True, sign=self.glyphs.cursor, id="log-errors")
 
     def on_mount(self) -> None:
@@ -128,7 +128,7 @@ class LogErrorsScreen(Sheet[int]):
 
 def _about(answer: LogErrors) -> str:
     share = answer.scanned_bytes * 100 // max(answer.size_bytes, 1)
-    far = "" if answer.complete else f", {share} % looked through"
+    far = "" if answer.complete else f", {share} % searched"
     count = sum(group.times for group in answer.groups)
     if not count:
         return f"No error{far}." if answer.complete else f"No error so far{far}."

@@ -159,7 +159,7 @@ class ProcessScreen(Sheet[None]):
     ProcessScreen Chart { height: 30%; min-height: 6; max-height: 14; margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("S", "stacks", "stacks", id="process.stacks", tooltip="Where its threads stand"),
+        Binding("S", "stacks", "stacks", id="process.stacks", tooltip="Show the stacks of its threads"),
         Binding("p", "pause", "pause", id="process.pause", tooltip="Pause or resume the tree"),
         Binding("x", "signal('stop')", "stop", id="process.stop", tooltip="Ask the tree to end, then kill"),
         Binding("K", "signal('kill')", "kill", id="process.kill", tooltip="Kill the tree at once"),

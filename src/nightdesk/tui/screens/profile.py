@@ -50,7 +50,7 @@ class ProfileScreen(Sheet[None]):
         Binding(
             "slash", "ask", "filter", key_display="/", id="profile.filter", tooltip="Profile other exchanges"
         ),
-        Binding("r", "again", "again", id="profile.again", tooltip="Add up again, with what came meanwhile"),
+        Binding("r", "again", "again", id="profile.again", tooltip="Refresh, with newer exchanges"),
     ]
 
     def __init__(self, query: str = "") -> None:
@@ -113,7 +113,7 @@ class ProfileScreen(Sheet[None]):
             return
         if not made.total.count:
             nothing = (
-                "No exchange matches. / asks for others." if made.query else "No exchange is recorded yet."
+                "No exchange matches. / changes the filter." if made.query else "No exchange is recorded yet."
             )
             self._clear(Cell(nothing, "muted"))
             return
@@ -134,7 +134,7 @@ class ProfileScreen(Sheet[None]):
 
     def _advice(self, made: Profile) -> list[Row]:
         if not made.advice:
-            return [Row((("Nothing here asks for advice.", "muted"),))]
+            return [Row((("Nothing stands out: no advice.", "muted"),))]
         sign = f"{self.glyphs.verdict} "
         return [
             Row(((sign, "warn"), (safe_line(advice.text), "")), len(sign))
@@ -165,7 +165,7 @@ class ProfileScreen(Sheet[None]):
             return
         leader = getattr(group or made.total, which)
         if leader is None:
-            self.notify("Of these nothing is known.", markup=False)
+            self.notify("Nothing is known about these.", markup=False)
         else:
             self.app.post_message(OpenExchange(leader.exchange))
 

@@ -115,8 +115,8 @@ class ReplayScreen(Sheet[ReplayRequest]):
             id="replay.prompt",
             tooltip="Edit the prompt's text in the editor",
         ),
-        Binding("tab", "app.focus_next", "fields", id="replay.fields", tooltip="On to the fields"),
-        Binding("u", "undo", "as recorded", id="replay.undo", tooltip="Take all changes back"),
+        Binding("tab", "app.focus_next", "fields", id="replay.fields", tooltip="Go to the fields"),
+        Binding("u", "undo", "as recorded", id="replay.undo", tooltip="Undo all changes"),
     ]
 
     def __init__(self, known: Known) -> None:

@@ -58,10 +58,10 @@ class RunItemsScreen(Sheet[None]):
     HELP = """
 ## Items of a run
 
-One line for each item: ▶ in work, ↻ tried again later, · waits, ◷ held back (it waits for an item of another job),
-✓ done, ✗ failed, ▒ passed over. While the run goes on the lines follow it.
+One line for each item: ▶ in progress, ↻ tried again later, · waits, ◷ held back (it waits for an item of another job),
+✓ done, ✗ failed, ▒ skipped. While the run goes on the lines follow it.
 
-`f` and `e` move an item to the front or the end of the queue, `s` passes over it, `a` does it again. With tags
+`f` and `e` move an item to the front or the end of the queue, `s` skips it, `a` does it again. With tags
 (`space`) they act on all tagged items. `r` does all again that failed. In a run that has ended, `a` and `r` start a
 new run of just those items.
 
@@ -70,18 +70,18 @@ new run of just those items.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("F", "failure", "why it failed", id="run_items.failure", tooltip="Show why it failed"),
         # At once, so that what is typed right behind it is text already.
-        Binding("slash", "words", "filter", key_display="/", priority=True, id="run_items.filter", tooltip="By words"),
+        Binding("slash", "words", "filter", key_display="/", priority=True, id="run_items.filter", tooltip="Filter by words"),
         Binding("v", "view(1)", "state", id="run_items.state", tooltip="Show the items of the next state"),
-        Binding("V", "view(-1)", "State before", show=False, id="run_items.state_before"),
-        Binding("o", "order", "order", id="run_items.order", tooltip="Sort in the next way"),
-        Binding("O", "reverse", "Other way round", show=False, id="run_items.reverse", tooltip="Reverse the order"),
-        Binding("space", "tag", "tag", id="run_items.tag", tooltip="Tag the item, or take the tag away"),
-        Binding("u", "untag", "Untag all", show=False, id="run_items.untag", tooltip="Take all tags away"),
-        Binding("f", "move('first')", "first", id="run_items.first", tooltip="Do it next"),
-        Binding("e", "move('last')", "end", id="run_items.last", tooltip="Do it at the end"),
-        Binding("s", "move('skip')", "skip", id="run_items.skip", tooltip="Pass over it"),
-        Binding("a", "move('again')", "again", id="run_items.again", tooltip="Do it again"),
-        Binding("r", "retry", "retry failed", id="run_items.retry", tooltip="Do all again that failed"),
+        Binding("V", "view(-1)", "Previous state", show=False, id="run_items.state_before"),
+        Binding("o", "order", "order", id="run_items.order", tooltip="Sort by the next key"),
+        Binding("O", "reverse", "Reverse order", show=False, id="run_items.reverse", tooltip="Reverse the order"),
+        Binding("space", "tag", "tag", id="run_items.tag", tooltip="Tag or untag the item"),
+        Binding("u", "untag", "Untag all", show=False, id="run_items.untag", tooltip="Remove all tags"),
+        Binding("f", "move('first')", "first", id="run_items.first", tooltip="Move it to the front"),
+        Binding("e", "move('last')", "end", id="run_items.last", tooltip="Move it to the end"),
+        Binding("s", "move('skip')", "skip", id="run_items.skip", tooltip="Skip it"),
+        Binding("a", "move('again')", "again", id="run_items.again", tooltip="Run it again"),
+        Binding("r", "retry", "retry failed", id="run_items.retry", tooltip="Retry all that failed"),
         Binding("t", "single", "Single run", show=False, id="run_items.single", tooltip="Run it alone, and compare"),
         Binding("l", "log", "log", id="run_items.log", tooltip="Show its log in the logs pane"),
         Binding("x", "exchanges", "exchanges", id="run_items.exchanges", tooltip="Show its exchanges"),
@@ -231,12 +231,12 @@ new run of just those items.
         elif row is not None and row.reason:
             remark = Cell(row.reason, "muted")
         elif not len(self.window) and self.window.total is not None:
-            remark = Cell("No item is like that.", "muted")
+            remark = Cell("No item matches.", "muted")
         self.query_one("#item-remark", Static).update(line(remark))
         self.refresh_bindings()
 
     def _show_fault(self) -> None:
-        words = Cell(self._fault or "This run is not known any more.", "warn")
+        words = Cell(self._fault or "This run is no longer known.", "warn")
         self.query_one("#item-remark", Static).update(line(words))
 
     @property

@@ -66,8 +66,8 @@ class TrialScreen(Sheet[None]):
             Binding(str(number), f"page({number})", name, show=False, id=f"trial.page{number}")
             for number, name in enumerate(("Log", "Exchanges", "Accelerators", "Before and now"), 1)
         ),
-        Binding("tab", "turn(1)", "page", id="trial.next_page", tooltip="The next page"),
-        Binding("shift+tab", "turn(-1)", "Page before", show=False, id="trial.page_before"),
+        Binding("tab", "turn(1)", "page", id="trial.next_page", tooltip="Next page"),
+        Binding("shift+tab", "turn(-1)", "Previous page", show=False, id="trial.page_before"),
         Binding("s", "promote", "start the whole job", id="trial.promote", tooltip="Start all of the job"),
         Binding("t", "again", "once more", id="trial.again", tooltip="Run the same item alone once more"),
         Binding("x", "stop", "stop", id="trial.stop", tooltip="Ask the run to end, then kill what is left"),

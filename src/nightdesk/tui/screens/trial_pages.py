@@ -159,7 +159,7 @@ def comparison_rows(compared: ItemComparison, look: Look) -> Iterator[DiffRow]:
         mark: Tone = tone if left != right else ""
         yield DiffRow(((name.ljust(NAME), "muted"), (left[: room - 1].ljust(room), "muted"), (right, mark)))
     if before is None:
-        yield DiffRow((("No run that is remembered worked on this item before.", "muted"),))
+        yield DiffRow((("No earlier run of this item is on record.", "muted"),))
     yield DiffRow(())
     if compared.output_path is None:
         yield DiffRow(((compared.note or "", "muted"),))
@@ -181,7 +181,7 @@ def _output_rows(compared: ItemComparison, look: Look) -> Iterator[DiffRow]:
     elif right is None:
         yield DiffRow((("Its earlier output is gone.", "warn"),))
     elif left == right:
-        yield DiffRow((("It is the same as before, to the byte.", "ok"),))
+        yield DiffRow((("It is identical to the earlier output, byte for byte.", "ok"),))
     else:
         yield from text_rows(diff_texts(left or "", right), look)
 

@@ -74,14 +74,14 @@ the run.
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "other", "files/text", id="whisper.other", tooltip="Between files and text"),
+        Binding("tab", "other", "files/text", id="whisper.other", tooltip="Switch between files and text"),
         Binding(
-            "f", "follow", "follow", id="whisper.follow", tooltip="Show the file in work and its newest text"
+            "f", "follow", "follow", id="whisper.follow", tooltip="Show the current file and its newest text"
         ),
         Binding(
             "n", "finding(1)", "next finding", id="whisper.next", tooltip="The next segment to listen to"
         ),
-        Binding("N", "finding(-1)", "Finding before", show=False, id="whisper.before"),
+        Binding("N", "finding(-1)", "Previous finding", show=False, id="whisper.before"),
         Binding("a", "alarm", "alarm", id="whisper.alarm", tooltip="Go to where the newest alarm was raised"),
         Binding(
             "y",
@@ -216,9 +216,9 @@ the run.
         self._show_chart(made)
 
     def _show_nothing(self) -> None:
-        words = "Nothing of Whisper was printed by this run."
+        words = "This run has printed no Whisper output."
         hint = (
-            "Lines of Whisper, whisper.cpp, faster-whisper and whisperX are known, and nightdesk transcribe."
+            "Output of Whisper, whisper.cpp, faster-whisper, whisperX and nightdesk transcribe is recognised."
         )
         self.query_one("#whisper-sum", Static).update(line(Cell(words, "muted")))
         self.query_one("#whisper-alarm", Static).update(line(Cell(hint, "faint")))
@@ -293,7 +293,7 @@ the run.
         """Show the file in work and its newest text, or stay here."""
         self.follows = not self.follows
         self._wanted = None if self.follows else self._shown
-        self.notify("Follows what is heard." if self.follows else "Stays here.", markup=False)
+        self.notify("Following the newest text." if self.follows else "Staying here.", markup=False)
         self._fetch()
 
     def action_finding(self, step: int) -> None:
@@ -304,7 +304,7 @@ the run.
             [each for each in places if each > here] if step > 0 else [each for each in places if each < here]
         )
         if not ahead:
-            self.notify("No other finding that way.", markup=False)
+            self.notify("No more findings in that direction.", markup=False)
             return
         self.follows, self._wanted = False, self._shown
         self.texts.cursor = ahead[0] if step > 0 else ahead[-1]

@@ -166,7 +166,7 @@ def summary(made: Transcription, total: int | None, glyphs: Glyphs) -> list[Part
     begun; how long these are is not known.
     """
     if not made.files:
-        return [Cell("No recording was begun yet.", "muted")]
+        return [Cell("No file has been started yet.", "muted")]
     dot = f"  {glyphs.dot}  "
     over = sum(file.state in ("done", "skipped") for file in made.files)
     failed = sum(file.state in ("bad", "failed") for file in made.files)

@@ -62,7 +62,7 @@ class FoldView(LineView):
             tooltip="Fold everything, or unfold it",
         ),
         Binding("n", "find(1)", "Next match", show=False, id="page.next_match"),
-        Binding("N", "find(-1)", "Match before", show=False, id="page.match_before"),
+        Binding("N", "find(-1)", "Previous match", show=False, id="page.match_before"),
     ]
 
     class Moved(Message):

@@ -63,8 +63,8 @@ class JobGraphView(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "walk('left')", "Needed job", show=False, id="graph.left"),
-        Binding("right,l", "walk('right')", "Needing job", show=False, id="graph.right"),
+        Binding("left,h", "walk('left')", "Job that this one needs", show=False, id="graph.left"),
+        Binding("right,l", "walk('right')", "Job that needs this one", show=False, id="graph.right"),
         Binding("up,k", "walk('up')", "Job above", show=False, id="graph.up"),
         Binding("down,j", "walk('down')", "Job below", show=False, id="graph.down"),
         Binding(

@@ -87,7 +87,7 @@ class LogLines(LineView):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "find(1)", "Next match", show=False, id="loglines.next"),
-        Binding("N", "find(-1)", "Match before", show=False, id="loglines.before"),
+        Binding("N", "find(-1)", "Previous match", show=False, id="loglines.before"),
         Binding("f", "fold", "Fold", show=False, id="loglines.fold", tooltip="Tracebacks in one line each, or whole"),
         Binding("enter", "unfold", "Unfold", show=False, id="loglines.unfold",
                 tooltip="The first folded traceback on the screen"),

@@ -40,7 +40,7 @@ class Sheet(ModalScreen[Answer], Generic[Answer]):
             "help",
             key_display="?",
             id="sheet.help",
-            tooltip="Help on what is shown",
+            tooltip="Help on this screen",
         ),
         Binding("ctrl+q", "app.leave", "Leave", show=False, id="sheet.leave"),
     ]
