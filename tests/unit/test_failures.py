@@ -79,19 +79,22 @@ def test_evidence_is_one_harmless_short_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "number", "program", "words"),
+    ("step", "number", "program", "words", "status"),
     [
-        ("command", errno.ENOENT, "pyton", "no program named pyton on the PATH"),
-        ("command", errno.ENOENT, "./x", "There is no file ./x in /desk"),
-        ("command", errno.EACCES, "./x", "permission denied"),
-        ("command", errno.ENOEXEC, "./x", "no #! line"),
-        ("folder", errno.ENOENT, "x", "/desk can't be entered: it does not exist"),
-        ("command", errno.ELOOP, "x", "ELOOP"),
+        ("command", errno.ENOENT, "pyton", "no program named pyton on the PATH", 127),
+        ("command", errno.ENOENT, "./x", "There is no file ./x in /desk", 127),
+        ("command", errno.EACCES, "./x", "permission denied", 126),
+        ("command", errno.ENOEXEC, "./x", "no #! line", 126),
+        ("folder", errno.ENOENT, "x", "/desk can't be entered: it does not exist", 126),
+        ("command", errno.ELOOP, "x", "ELOOP", 126),
     ],
 )
-def test_a_start_that_failed_is_explained(step: str, number: int, program: str, words: str) -> None:
+def test_a_start_that_failed_is_explained(
+    step: str, number: int, program: str, words: str, status: int
+) -> None:
     failure = start_failure(step, number, program, "/desk")
     assert failure.kind == "not_found" and words in failure.evidence
+    assert failure.shell_status == status
 
 
 def test_time_limits_and_failed_items_are_told() -> None:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from nightdesk.model.process import TreeAction
 
 WAIT_SECONDS = 0.2
+AWAY_SECONDS = 300.0
+"""So long a run is waited for without an engine."""
 LOST_STATUS = 1
+LATE_STATUS = 124
+"""As timeout(1) reports a command that it ended."""
 STOPPED_STATUS = 130
 """As a shell reports a command that the user interrupted."""
 
@@ -105,7 +109,17 @@ def _start_ns(at: str) -> int:
 @json_option
 @pass_choice
 def wait(choice: DeskChoice, target: str, as_json: bool) -> None:
-    """Wait for TARGET (a run, or a job's newest run) and end with its exit status."""
+    r"""Wait for TARGET (a run, or a job's newest run) and end with its exit status.
+
+    \b
+    0        done
+    1        some items failed, or the run was lost
+    124      ended by the desk: it took too long, or showed no sign of life
+    126,127  its command could not be started; there is no such program
+    128+N    ended by signal N; 130 where it was stopped before its command ran
+    else     what the command ended with
+    2, 3     wrong usage; no engine
+    """
     engine = choice.started()
     wait_for(engine, find_run(engine, target), as_json)
 
@@ -118,7 +132,7 @@ def wait_for(engine: Engine, waited: Run, as_json: bool) -> None:
 
     while waited.state not in ENDED:
         time.sleep(WAIT_SECONDS)
-        waited = engine.run(waited.id)
+        waited = _look_again(engine, waited)
     if as_json:
         print_json(waited)
     else:
@@ -126,8 +140,33 @@ def wait_for(engine: Engine, waited: Run, as_json: bool) -> None:
     sys.exit(exit_status(waited))
 
 
+def _look_again(engine: Engine, run: Run) -> Run:
+    """The run as it is now. Runs go on without their engine, so one that is started anew meanwhile is waited for."""
+    from nightdesk.cli.output import print_note
+    from nightdesk.model.errors import EngineUnavailableError
+
+    limit = None
+    while True:
+        try:
+            return engine.run(run.id)
+        except EngineUnavailableError:
+            if limit is None:
+                print_note(
+                    f"The engine is away; {run.id} goes on without it. nightdesk up starts another one."
+                )
+                limit = time.monotonic() + AWAY_SECONDS
+            if time.monotonic() > limit:
+                raise
+            time.sleep(WAIT_SECONDS * 5)
+
+
 def exit_status(ended: Run) -> int:
     """What a shell would have reported for the command of an ended run."""
+    failure = ended.failure
+    if failure is not None and failure.kind in ("timeout", "stalled"):
+        return LATE_STATUS
+    if failure is not None and failure.shell_status is not None and ended.exit_status is None:
+        return failure.shell_status
     if ended.signal is not None:
         return 128 + ended.signal
     if ended.exit_status is not None:

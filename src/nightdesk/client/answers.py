@@ -14,6 +14,8 @@ ANSWER_SECONDS = 30.0
 """Stopping a tree may wait for its grace period; everything else answers at once."""
 ENDING_SECONDS = 900.0
 """What ends runs waits for the grace time of their jobs, which the user sets."""
+LISTING_SECONDS = 90.0
+"""A command that lists the items of a job may take a minute."""
 SILENCE_SECONDS = 40.0
 """The engine says something on the event stream at least every 15 s."""
 

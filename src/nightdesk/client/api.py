@@ -11,6 +11,7 @@ import msgspec
 from nightdesk.client.answers import (
     ANSWER_SECONDS,
     ENDING_SECONDS,
+    LISTING_SECONDS,
     PREFIX,
     SILENCE_SECONDS,
     T,
@@ -22,7 +23,7 @@ from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import Change, Snapshot, Status
 from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
-from nightdesk.model.energy import EnergyReport, RunEnergy
+from nightdesk.model.energy import EnergyReport, ExchangeEnergy, RunEnergy
 from nightdesk.model.errors import EngineUnavailableError
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspected import ProcessDetail, Stacks
@@ -124,11 +125,11 @@ class AsyncEngine:
 
     async def items(self, job: str) -> tuple[str, ...]:
         """The items of a job, as its glob finds them now."""
-        return await self._get(f"/jobs/{job}/items", tuple[str, ...])
+        return await self._get(f"/jobs/{job}/items", tuple[str, ...], seconds=LISTING_SECONDS)
 
     async def start(self, request: StartRun) -> Run:
         """Start a job."""
-        return await self._post("/runs", Run, request)
+        return await self._post("/runs", Run, request, LISTING_SECONDS)
 
     async def item_records(self, run_id: str) -> tuple[ItemRecord, ...]:
         """What became of the items of a run so far, in the order of time."""
@@ -257,6 +258,10 @@ class AsyncEngine:
         """The energy of a run and its items."""
         return await self._get(f"/runs/{run_id}/energy", RunEnergy)
 
+    async def exchange_energy(self, exchange_id: int) -> ExchangeEnergy:
+        """The energy of an exchange."""
+        return await self._get(f"/exchanges/{exchange_id}/energy", ExchangeEnergy)
+
     async def query_words(self) -> dict[str, tuple[str, ...]]:
         """The values that occur, by key of a query, the most frequent first: for completion."""
         return await self._get("/exchanges/words", dict[str, tuple[str, ...]])
@@ -329,9 +334,16 @@ class AsyncEngine:
                     for event in parser.feed(chunk):
                         yield event
 
-    async def _get(self, path: str, kind: type[T], query: dict[str, str | int] | None = None) -> T:
+    async def _get(
+        self,
+        path: str,
+        kind: type[T],
+        query: dict[str, str | int] | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> T:
+        limit = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
         with _named(self.socket):
-            answer = await self._http.get(PREFIX + path, params=query)
+            answer = await self._http.get(PREFIX + path, params=query, timeout=limit)
         return decode(answer.status_code, answer.content, path, kind)
 
     async def _post(

@@ -10,6 +10,7 @@ import msgspec
 from nightdesk.client.answers import (
     ANSWER_SECONDS,
     ENDING_SECONDS,
+    LISTING_SECONDS,
     PREFIX,
     SILENCE_SECONDS,
     T,
@@ -90,7 +91,7 @@ class Engine:
         return self._get(f"/runs/{run_id}/energy", RunEnergy)
 
     def exchange_energy(self, exchange_id: int) -> ExchangeEnergy:
-        """The energy of an exchange that this engine saw."""
+        """The energy of an exchange."""
         return self._get(f"/exchanges/{exchange_id}/energy", ExchangeEnergy)
 
     def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
@@ -122,6 +123,10 @@ class Engine:
         """End those of the named processes that are orphans, with everything below."""
         return self._post("/orphans/clean", SignalReport, SignalRequest(keys=keys), ENDING_SECONDS)
 
+    def run_tree(self, run_id: str) -> tuple[TreeMember, ...]:
+        """Every process of a run, as a stop or a kill would hit them."""
+        return self._get(f"/runs/{run_id}/tree", tuple[TreeMember, ...])
+
     def everything(self) -> tuple[TreeMember, ...]:
         """What a stop of everything would end."""
         return self._get("/stop-all", tuple[TreeMember, ...])
@@ -136,7 +141,7 @@ class Engine:
 
     def items(self, job: str) -> tuple[str, ...]:
         """The items of a job, as its glob finds them now."""
-        return self._get(f"/jobs/{job}/items", tuple[str, ...])
+        return self._ask("GET", f"/jobs/{job}/items", tuple[str, ...], None, None, LISTING_SECONDS)
 
     def runs(self) -> tuple[Run, ...]:
         """The newest runs, oldest first."""
@@ -148,7 +153,7 @@ class Engine:
 
     def start(self, request: StartRun) -> Run:
         """Start a job."""
-        return self._post("/runs", Run, request)
+        return self._post("/runs", Run, request, LISTING_SECONDS)
 
     def item_records(self, run_id: str) -> tuple[ItemRecord, ...]:
         """What became of the items of a run so far, in the order of time."""

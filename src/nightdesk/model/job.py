@@ -99,6 +99,8 @@ class Failure(Noun, frozen=True, kw_only=True):
     kind: str
     """``error``, ``killed``, ``oom``, ``timeout``, ``stalled``, ``not_found``, ``lost`` …"""
     evidence: str
+    shell_status: int | None = None
+    """Of a command that never ran: what a shell reports for it, 127 where there is no such program, else 126."""
 
 
 class Run(Noun, frozen=True, kw_only=True):

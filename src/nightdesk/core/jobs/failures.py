@@ -94,7 +94,8 @@ def start_failure(step: str, number: int, program: str, folder: str) -> Failure:
         sentence = f"{program} is no program: it has no #! line that names its interpreter."
     else:
         sentence = f"{program} can't be started: {_reason(number)}."
-    return Failure(kind="not_found", evidence=_evidence(sentence))
+    is_missing = step != "folder" and number == errno.ENOENT
+    return Failure(kind="not_found", evidence=_evidence(sentence), shell_status=127 if is_missing else 126)
 
 
 def timeout_failure(limit_ns: int) -> Failure:
