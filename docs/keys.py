@@ -48,6 +48,22 @@ TITLES = {
     "failure": "A failed attempt",
     "trial": "A single run or a dry run",
     "whisper": "A transcription",
+    "graph": "The graph of jobs",
+    "start_at": "Starting a job later",
+    "diff": "A diff",
+    "conversation": "A conversation",
+    "profile": "A profile",
+    "models": "Choice of models",
+    "replay": "A replay before it is sent",
+    "replaying": "A replay under way",
+    "comparison": "Answers of several models",
+    "cancel": "Ending an exchange",
+    "note": "Mark and note",
+    "columns": "Columns of a list",
+    "log_place": "Going to a place in a log",
+    "log_errors": "The errors of a log",
+    "process": "A process",
+    "stacks": "Stacks of a process",
     "confirm": "A question",
     "filter": "The filter line",
     "help": "Help",
@@ -65,7 +81,7 @@ def page() -> str:
     )
     text = HEAD
     for group, members in groupby(groups, _group):
-        text += f"\n## {TITLES.get(group, group.capitalize())}\n\n| keys | does | id |\n|---|---|---|\n"
+        text += f"\n## {TITLES.get(group, group.replace('_', ' ').capitalize())}\n\n| keys | does | id |\n|---|---|---|\n"
         text += "".join(
             f"| {_keys(ids[m])} | {ids[m].tooltip or ids[m].description} | `{m}` |\n" for m in members
         )
