@@ -81,7 +81,8 @@ def page() -> str:
     )
     text = HEAD
     for group, members in groupby(groups, _group):
-        text += f"\n## {TITLES.get(group, group.replace('_', ' ').capitalize())}\n\n| keys | does | id |\n|---|---|---|\n"
+        title = TITLES.get(group, group.replace("_", " ").capitalize())
+        text += f"\n## {title}\n\n| keys | does | id |\n|---|---|---|\n"
         text += "".join(
             f"| {_keys(ids[m])} | {ids[m].tooltip or ids[m].description} | `{m}` |\n" for m in members
         )
