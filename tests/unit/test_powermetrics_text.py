@@ -118,3 +118,21 @@ def test_an_impossible_date_is_counted_and_skipped() -> None:
     reader.feed(HEADING.format("Sampled").replace("Nov 10", "Nov 31").encode())
     assert reader.end() == []
     assert reader.dropped == 1
+
+
+def test_an_excerpt_with_the_active_share_of_its_cores_alone_is_read() -> None:
+    text = (
+        "**** Processor usage ****\n\nEfficiency-Cluster Online: 0-1\n"
+        "Efficiency-Cluster HW active frequency: 972 MHz\nCPU 0 active residency:  20.5% (600 MHz: 1%)\n"
+        "CPU 1 active residency:  .50% (600 MHz: 1%)\nCPU Power: 40 mW\n"
+    )
+    reader = PowermetricsTextReader()
+    (sample,) = [*reader.feed(text.encode()), *reader.end()]
+    assert sample.cpu is not None
+    (tier,) = sample.cpu.tiers
+    assert (tier.name, tier.cores, tier.ratio, tier.freq_hz) == (
+        "Efficiency-Cluster",
+        2,
+        pytest.approx(0.105),
+        972e6,
+    )

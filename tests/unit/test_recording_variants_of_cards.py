@@ -165,6 +165,21 @@ def test_a_divided_h100_has_slices_with_their_memory_and_processes() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", [b"a & b", b"a&b=1", b"cut \xe2\x82", b"bell \x07"])
+def test_a_process_whose_name_xml_forbids_costs_nothing(name: bytes) -> None:
+    report = smi(
+        [{"uuid": "a", "processes/process_info/process_name": "NAME", "utilization/gpu_util": "7 %"}]
+    )
+    (sample,) = read(report.replace(b"NAME", name))
+    assert sample.devices[0].active_ratio == 0.07
+
+
+def test_cards_whose_identifiers_are_masked_are_told_apart_by_their_place() -> None:
+    masked = "GPU-00000000-0000-0000-0000-000000000000"
+    (sample,) = read(smi([{"uuid": masked, "utilization/gpu_util": "1 %"}, {"uuid": masked}]))
+    assert [card.id for card in sample.devices] == ["00000000:01:00.0", "00000001:01:00.0"]
+
+
 def test_a_stream_of_reports_with_warnings_between_has_their_true_lengths() -> None:
     stream = (
         b"Unable to determine the device handle for gpu 0000:02:00.0\n"

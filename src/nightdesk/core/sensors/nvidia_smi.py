@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from xml.etree import ElementTree
 
+import msgspec
+
+from nightdesk.core.sensors.broken_xml import mended_xml
 from nightdesk.core.sensors.nvidia import throttle_words
 from nightdesk.model.sample import Device, DeviceProcess, Sample, Slice
 
@@ -28,16 +31,34 @@ def smi_sample(document: bytes, at_ns: int | None) -> Sample | None:
     start = document.rfind(b"<nvidia_smi_log")
     if start < 0 or b"<!ENTITY" in document:
         return None
-    try:
-        root = ElementTree.fromstring(document[start:])  # noqa: S314 - entities are refused above
-    except (ElementTree.ParseError, ValueError, LookupError):
+    root = _root(document[start:])
+    if root is None:
+        root = _root(mended_xml(document[start:]))
+    if root is None or root.tag != "nvidia_smi_log":
         return None
-    if root.tag != "nvidia_smi_log":
-        return None
-    devices = tuple(_smi_device(index, gpu) for index, gpu in enumerate(root.findall("gpu")))
+    devices = _smi_devices(root)
     unknown = {} if devices else {"devices": "The report lists no GPU."}
     at_ns = _stamp_ns(root.findtext("timestamp") or "") if at_ns is None else at_ns
     return Sample(at_ns=at_ns, elapsed_ns=0, source="nvidia-smi", devices=devices, unknown=unknown)
+
+
+def _root(report: bytes) -> ElementTree.Element | None:
+    try:
+        return ElementTree.fromstring(report)  # noqa: S314 - entities are refused by the caller
+    except (ElementTree.ParseError, ValueError, LookupError):
+        return None
+
+
+def _smi_devices(root: ElementTree.Element) -> tuple[Device, ...]:
+    """Every card. Identifiers that are masked, as in published reports, don't tell cards apart: their places do."""
+    cards = root.findall("gpu")
+    devices = [_smi_device(index, gpu) for index, gpu in enumerate(cards)]
+    if len({device.id for device in devices}) < len(devices):
+        places = [gpu.get("id") or f"nvidia{index}" for index, gpu in enumerate(cards)]
+        devices = [
+            msgspec.structs.replace(device, id=place) for device, place in zip(devices, places, strict=True)
+        ]
+    return tuple(devices)
 
 
 def _stamp_ns(text: str) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import plistlib
-import re
 from typing import Any, Final
 from xml.parsers.expat import ExpatError
 
@@ -21,6 +20,7 @@ from nightdesk.core.sensors.apple import (
     finite,
     ratio_of,
 )
+from nightdesk.core.sensors.broken_xml import mended_xml
 from nightdesk.model.sample import CpuTier, Sample
 
 MAX_DOCUMENT_BYTES: Final = 4_000_000
@@ -98,7 +98,7 @@ class PowermetricsReader:
 def sample_of_document(document: bytes, at_ns: int | None = None) -> Sample | None:
     """The sample in one plist document; None where it is damaged or not a document of powermetrics."""
     root = _root(document)
-    if root is None and (mended := _mended(document)) != document:
+    if root is None and (mended := mended_xml(document)) != document:
         root = _root(mended)
     if root is None or not _KNOWN_KEYS & root.keys():
         return None
@@ -111,14 +111,6 @@ def _root(document: bytes) -> dict[str, Any] | None:
     except (ExpatError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
         return None
     return root if isinstance(root, dict) else None
-
-
-_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-
-
-def _mended(document: bytes) -> bytes:
-    """``document`` with what XML forbids replaced: the names of tasks are cut within a character, or hold controls."""
-    return _FORBIDDEN.sub("\ufffd", document.decode("utf-8", "replace")).encode()
 
 
 def _time(root: dict[str, Any], at_ns: int | None) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,13 +25,13 @@ _HEADER: Final = re.compile(
 )
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SECTION: Final = re.compile(r"\*\*\*\*? (.+?) \*\*\*\*?$")
-_CLUSTER: Final = re.compile(r"(\w{1,8}-Cluster) (.+?): +(.*)$")
-_CORE: Final = re.compile(r"CPU (\d{1,4}) (frequency|idle residency|down residency): +(.*)$", re.IGNORECASE)
+_CLUSTER: Final = re.compile(r"(\w{1,24}-Cluster) (.+?): +(.*)$")
+_CORE: Final = re.compile(r"CPU (\d{1,4}) (frequency|(?:idle|down|active) residency): +(.*)$", re.IGNORECASE)
 _POWER: Final = re.compile(
     r"(CPU|GPU|ANE|Package|Combined|Clusters Total) Power(?: \(.*\))?: +(-?\d{1,9}(?:\.\d{1,6})?) mW$"
 )
 _GPU: Final = re.compile(r"GPU (?:HW )?(active frequency|active residency|idle residency): +(.*)$")
-_EXCERPT: Final = re.compile(r"\*{4} (?:Processor|GPU) usage \*{4}|\w{1,8}-Cluster |(?:CPU|GPU|ANE) Power: ")
+_EXCERPT: Final = re.compile(r"\*{4} (?:Processor|GPU) usage \*{4}|\w{1,24}-Cluster |(?:CPU|GPU|ANE) Power: ")
 """Lines with which an excerpt may begin."""
 _PRESSURE: Final = re.compile(r"Current pressure level: +(\w{1,40})$")
 _NUMBER: Final = re.compile(r"\d{0,12}\.?\d{1,6}")
@@ -106,21 +107,24 @@ class _Cluster:
     name: str
     freq_hz: float | None = None
     active: float | None = None
-    idle: dict[str, float] = field(default_factory=dict)
-    down: dict[str, float] = field(default_factory=dict)
-    cores: set[str] = field(default_factory=set)
+    shares: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By core: its shares of time (``idle residency``, ``down residency``, ``active residency``), as far as told."""
 
     def times(self) -> list[CoreTimes]:
-        return [
-            CoreTimes(min(1.0, max(0.0, 1.0 - self.idle[core] - self.down.get(core, 0.0))))
-            for core in self.cores
-            if core in self.idle
-        ]
+        return [CoreTimes(_busy(shares)) for shares in self.shares.values()]
 
     def tier(self) -> CpuTier:
         return CpuTier(
-            name=self.name, ratio=ratio_of(self.times()), freq_hz=self.freq_hz, cores=len(self.cores)
+            name=self.name, ratio=ratio_of(self.times()), freq_hz=self.freq_hz, cores=len(self.shares)
         )
+
+
+def _busy(shares: Mapping[str, float]) -> float | None:
+    """Idle time and time without power count down from 1; an excerpt may have the rest alone."""
+    idle = shares.get("idle residency")
+    if idle is None:
+        return shares.get("active residency")
+    return min(1.0, max(0.0, 1.0 - idle - shares.get("down residency", 0.0)))
 
 
 @dataclass(slots=True)
@@ -182,11 +186,11 @@ class _Block:
             return True
         if (found := _CORE.fullmatch(line)) and self.clusters:
             cluster, value = self.clusters[-1], _scaled(found[3], 0.01)
-            if len(cluster.cores) >= MOST_CORES and found[1] not in cluster.cores:
+            if len(cluster.shares) >= MOST_CORES and found[1] not in cluster.shares:
                 return True
-            cluster.cores.add(found[1])
-            if value is not None and "residency" in found[2]:
-                (cluster.idle if found[2].startswith("idle") else cluster.down)[found[1]] = value
+            shares = cluster.shares.setdefault(found[1], {})
+            if value is not None:
+                shares[found[2].lower()] = value
             return True
         return False
 

@@ -30,7 +30,7 @@ SUPPORTED: Final = (
 
 
 _TEXT: Final = re.compile(
-    rb"^(?:Machine model:|\*{4} (?:Processor|GPU) usage|\w{1,8}-Cluster .{0,40}(?:frequency|residency|Power):"
+    rb"^(?:Machine model:|\*{4} (?:Processor|GPU) usage|\w{1,24}-Cluster .{0,40}(?:frequency|residency|Power):"
     rb"|(?:CPU|GPU|ANE) Power: )",
     re.MULTILINE,
 )
