@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightdesk.core.logs.formats import level_of, read_log_line, time_of
+from nightdesk.core.logs.formats import level_of, read_log_line
 from nightdesk.core.logs.progress import ProgressReader
+from nightdesk.core.logs.times import time_of
 
 UTC = timezone(timedelta(0))
 SECOND = 1_000_000_000
@@ -78,7 +79,7 @@ def test_recorded_lines_have_their_level_time_and_progress(path: Path) -> None:
         ("23:14:02.113 INFO begin", "info", "2025-11-21T23:14:02.113"),
         ("[23:14:02] begin", "", "2025-11-21T23:14:02"),
         ("1763766842.5 begin", "", "2025-11-21T23:14:02.5"),
-        ("llama_model_load: error loading model", "", None),
+        ("llama_model_load: error loading model", "error", None),
         ("llama_model_load: error: no such file", "error", None),
         ("ggml_cuda_init: failed to initialize CUDA", "error", None),
         ("0.00.123.456 W srv  slot: slow", "warning", None),

@@ -1,62 +1,28 @@
 """What a log line says of itself: when it was written and how much it matters.
 
-Known: Python's logging and loguru, structlog, JSON lines, uvicorn, slog and GIN lines as Ollama writes them, llama.cpp,
-klog, syslog, rich's handler, pytest, pip. Anything else is read by its level words and by what looks like a time at its
-front.
+Known: Python's logging and loguru, structlog, JSON lines (also those of pino and bunyan, of ECS and of syslog),
+uvicorn, slog and GIN lines as Ollama writes them, llama.cpp, klog, syslog, rich's handler, pytest, pip, compilers and
+build tools. Anything else is read by its level words and by what looks like a time at its front.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Any, Literal, NamedTuple, TypeAlias
+from datetime import tzinfo
+from typing import Any, NamedTuple
 
 import msgspec
 
-Level: TypeAlias = Literal["error", "warning", "info", "debug", ""]
-SECOND = 1_000_000_000
-LOOKED_AT = 300
-"""Characters of a line in which a level or a time is looked for."""
-JSON_MOST = 65_536
-_DYE = re.compile("\x1b\\[[0-9;:]*[A-Za-z]")
+from nightdesk.core.logs.levels import Level, level_of_text, named_level
+from nightdesk.core.logs.times import SECOND, time_of
 
-_LEVELS: dict[str, Level] = {
-    **dict.fromkeys(
-        ("critical", "fatal", "panic", "error", "err", "severe", "alert", "emerg", "crit"), "error"
-    ),
-    **dict.fromkeys(("warning", "warn", "wrn"), "warning"),
-    **dict.fromkeys(("info", "notice", "success", "inf", "information"), "info"),
-    **dict.fromkeys(("debug", "trace", "dbg", "verbose", "spam"), "debug"),
-}
-_WORD = re.compile(
-    r"(?P<error>\b(?:ERROR|CRITICAL|FATAL|PANIC|SEVERE|FAILED)\b|^Traceback \(most recent|^E +\S"
-    r"|^\s*[\w.]*(?:Error|Exception|Interrupt|Exit): |^(?:\S+: )?(?:error|fatal|panic): |level=\"?(?:error|fatal)"
-    r"|^E\d{4} |^[\d.]+ E |^ggml_\w+: (?:error|failed)|\[error *\])"
-    r"|(?P<warning>\b(?:WARN|WARNING)\b|\w*Warning: |^(?:\S+: )?warn(?:ing)?: |level=\"?warn|^W\d{4} |^[\d.]+ W "
-    r"|\[warn(?:ing)? *\])"
-    r"|(?P<info>\b(?:INFO|NOTICE|SUCCESS|PASSED)\b|level=\"?info|^I\d{4} |^[\d.]+ I |\[info *\])"
-    r"|(?P<debug>\b(?:DEBUG|TRACE|VERBOSE)\b|level=\"?debug|^D\d{4} |^[\d.]+ D |\[debug *\])"
-)
-_STATUS = re.compile(
-    r"^\[GIN\] .{19,26} \| +(?P<gin>\d{3}) \||^\S+ - - \[.*\] \"[A-Z]+ \S+ \S+\" (?P<clf>\d{3}) "
-    r"|\" (?P<asgi>\d{3}) [A-Z]\w"
-)
-_FULL = re.compile(
-    r"(?P<y>\d{4})[-/](?P<mo>\d\d)[-/](?P<d>\d\d)(?:[T ]| - |_)(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)"
-    r"(?:[.,](?P<f>\d{1,9}))?\s?(?P<z>Z|[+-]\d\d:?\d\d)?"
-)
-_AMERICAN = re.compile(r"(?P<mo>\d\d)/(?P<d>\d\d)/(?P<y>\d\d(?:\d\d)?) (?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)")
-_WEB = re.compile(
-    r"(?P<d>\d\d)/(?P<mon>[A-Z][a-z]{2})/(?P<y>\d{4}):(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d) (?P<z>[+-]\d{4})"
-)
-_SYSLOG = re.compile(r"^(?P<mon>[A-Z][a-z]{2}) (?P<d>[ \d]\d) (?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)")
-_KLOG = re.compile(r"^[EWID](?P<mo>\d\d)(?P<d>\d\d) (?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)\.(?P<f>\d+)")
-_CLOCK = re.compile(r"^\[?(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?\]?(?=[\s|:]|$)")
-_EPOCH = re.compile(r"^[\[(]?(?P<n>1\d{9})(?P<f>\.\d{1,9})?[\])]?(?=[\s:,]|$)")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_TIME_KEYS = ("timestamp", "time", "ts", "@timestamp", "asctime", "datetime", "date", "t")
-_LEVEL_KEYS = ("level", "levelname", "severity", "lvl", "log.level", "loglevel")
+JSON_MOST = 65_536
+_DYE = re.compile("\x1b\\[[0-9;:?]*[A-Za-z]")
+_TIME_KEYS = ("timestamp", "time", "ts", "@timestamp", "asctime", "datetime", "date", "created", "t")
+_LEVEL_KEYS = ("level", "levelname", "severity", "lvl", "log.level", "loglevel", "levelno")
 _TEXT_KEYS = ("message", "msg", "event", "text")
+_PINO = ("time", "hostname", "pid")
+"""Beside ``level`` and ``msg`` one of these: pino and bunyan, whose numbers of levels are others than Python's."""
 
 
 class LogLine(NamedTuple):
@@ -69,99 +35,32 @@ class LogLine(NamedTuple):
     """What it says, of a JSON line its message and fields; else the line without colours."""
 
 
-def read_log_line(line: str, near_ns: int | None = None, zone: tzinfo | None = None) -> LogLine:
-    """Level, time and text of a line.
-
-    ``near_ns`` gives the day to times without one. ``zone`` is for times that name none; None is the machine's own.
-    """
-    text = _DYE.sub("", line) if "\x1b" in line else line
-    if text.startswith("{") and (found := _json(text, zone)) is not None:
+def read_log_line(
+    line: str, near_ns: int | None = None, zone: tzinfo | None = None, until_ns: int | None = None
+) -> LogLine:
+    """Level, time and text of a line; the other arguments are those of :func:`time_of`."""
+    text = undyed(line)
+    if text.startswith("{") and (found := _json(text, near_ns, zone, until_ns)) is not None:
         return found
-    return LogLine(level_of(text), time_of(text, near_ns, zone), text)
+    return LogLine(level_of_text(text), time_of(text, near_ns, zone, until_ns), text)
+
+
+def undyed(text: str) -> str:
+    """Without colours."""
+    return _DYE.sub("", text) if "\x1b" in text else text
 
 
 def level_of(text: str) -> Level:
     """How much a line without colours matters: by the first level word, exception, key or status near its front."""
-    head = text[:LOOKED_AT]
-    if head.startswith("{") and (found := _json(text, None)) is not None:
+    if text.startswith("{") and (found := _json(text[:JSON_MOST], None, None, None)) is not None:
         return found.level
-    if (status := _STATUS.search(head)) is not None:
-        number = int(status["gin"] or status["clf"] or status["asgi"])
-        return "error" if number >= 500 else "warning" if number >= 400 else "info"
-    match = _WORD.search(head)
-    match match.lastgroup if match else None:
-        case "error":
-            return "error"
-        case "warning":
-            return "warning"
-        case "info":
-            return "info"
-        case "debug":
-            return "debug"
-        case _:
-            return ""
-
-
-def time_of(text: str, near_ns: int | None = None, zone: tzinfo | None = None) -> int | None:
-    """When a line was written, nanoseconds since the epoch. Only a time near its front counts."""
-    head = text[:80]
-    if (match := _EPOCH.match(head)) is not None:
-        return int(match["n"]) * SECOND + _fraction((match["f"] or "")[1:])
-    for form in (_FULL, _AMERICAN, _WEB):
-        if (match := form.search(head)) is not None:
-            return _moment(match, zone, None)
-    for form in (_KLOG, _SYSLOG, _CLOCK):
-        if (match := form.match(head)) is not None:
-            return _moment(match, zone, near_ns)
-    return None
-
-
-def _moment(match: re.Match[str], zone: tzinfo | None, near_ns: int | None) -> int | None:
-    given = match.groupdict()
-    named = given.get("z")
-    zone = _zone(named) if named else zone
-    near = datetime.fromtimestamp((near_ns or 0) / SECOND, zone)
-    month = int(given["mo"]) if given.get("mo") else _month(given.get("mon")) or near.month
-    year, day = int(given.get("y") or near.year), int(given.get("d") or near.day)
-    if given.get("y") is None and near_ns is None:
-        return None
-    try:
-        when = datetime(
-            year + 2000 if year < 100 else year,
-            month,
-            day,
-            int(given["h"]),
-            int(given["mi"]),
-            int(given["s"]),
-            tzinfo=zone,
-        )
-        found = int(when.timestamp()) * SECOND + _fraction(given.get("f") or "")
-    except (ValueError, OverflowError, OSError):
-        return None
-    if given.get("d") is None and near_ns is not None and found - near_ns > SECOND * 43_200:
-        return found - SECOND * 86_400
-    return found
-
-
-def _month(name: str | None) -> int | None:
-    return _MONTHS.index(name) + 1 if name in _MONTHS else None
-
-
-def _zone(named: str) -> tzinfo:
-    if named == "Z":
-        return timezone.utc  # noqa: UP017 - the same object, and the name says what is meant
-    sign = -1 if named[0] == "-" else 1
-    return timezone(sign * timedelta(hours=min(int(named[1:3]), 23), minutes=int(named[-2:]) % 60))
-
-
-def _fraction(digits: str) -> int:
-    return int(digits[:9].ljust(9, "0")) if digits else 0
+    return level_of_text(text)
 
 
 # JSON lines
 
 
-def _json(text: str, zone: tzinfo | None) -> LogLine | None:
+def _json(text: str, near_ns: int | None, zone: tzinfo | None, until_ns: int | None) -> LogLine | None:
     if len(text) > JSON_MOST:
         return None
     try:
@@ -170,24 +69,36 @@ def _json(text: str, zone: tzinfo | None) -> LogLine | None:
         return None
     if not isinstance(found, dict):
         return None
-    record = found.get("record")
-    if isinstance(record, dict):
-        found = {**found, **record}
-    return LogLine(_json_level(found), _json_time(found, zone), _json_text(found))
+    inner = next((found[key] for key in ("record", "log") if isinstance(found.get(key), dict)), None)
+    if inner is not None:
+        found = {**inner, **found} if "level" in found else {**found, **inner}
+    return LogLine(_json_level(found), _json_time(found, near_ns, zone, until_ns), _json_text(found))
 
 
 def _json_level(found: dict[str, Any]) -> Level:
     value = next((found[key] for key in _LEVEL_KEYS if key in found), None)
     if isinstance(value, dict):
         value = value.get("name")
+    if isinstance(value, bool):
+        return ""
     if isinstance(value, int):
-        return "error" if value >= 40 else "warning" if value >= 30 else "info" if value >= 20 else "debug"
+        return _numbered(value, is_pino="msg" in found and any(key in found for key in _PINO))
     if isinstance(value, str):
-        return _LEVELS.get(value.strip().lower(), "")
-    return "error" if found.get("exc_info") or found.get("exception") else ""
+        return named_level(value)
+    return "error" if any(found.get(key) for key in ("exc_info", "exception", "error")) else ""
 
 
-def _json_time(found: dict[str, Any], zone: tzinfo | None) -> int | None:
+def _numbered(value: int, *, is_pino: bool) -> Level:
+    """Below 8 as syslog counts, downwards from 0; else as Python or pino do, upwards in tens."""
+    if 0 <= value < 8:
+        return "error" if value < 4 else "warning" if value == 4 else "info" if value < 7 else "debug"
+    value -= 10 if is_pino else 0
+    return "error" if value >= 40 else "warning" if value >= 30 else "info" if value >= 20 else "debug"
+
+
+def _json_time(
+    found: dict[str, Any], near_ns: int | None, zone: tzinfo | None, until_ns: int | None
+) -> int | None:
     value = next((found[key] for key in _TIME_KEYS if key in found), None)
     if isinstance(value, dict):
         value = value.get("timestamp")
@@ -198,7 +109,7 @@ def _json_time(found: dict[str, Any], zone: tzinfo | None) -> int | None:
             if 9e17 < value * unit < 4e18:
                 return int(value * unit)
         return None
-    return time_of(value, None, zone) if isinstance(value, str) else None
+    return time_of(value, near_ns, zone, until_ns) if isinstance(value, str) else None
 
 
 def _json_text(found: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from nightdesk.core.logs.formats import Level
+from nightdesk.core.logs.levels import Level
 from nightdesk.core.moments import read_moment
 from nightdesk.model.errors import UsageError
 

@@ -6,17 +6,19 @@ of the one before; time never runs backwards within a file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from nightdesk.core.logs.formats import read_log_line, time_of
+from nightdesk.core.logs.formats import read_log_line, undyed
+from nightdesk.core.logs.times import time_of
 from nightdesk.core.logs.tracebacks import BEGIN, CHAINED
 
 LINES_MOST = 200
 """Lines of one record; what goes on is a record of its own."""
-HALF_DAY_NS = 43_200 * 10**9
 _HEAD = 80
 _BEGIN = BEGIN.encode()
+_ZONE = re.compile(r"\s?(?:Z|UTC|GMT|[+-]\d)")
 _CHAIN = tuple(text.encode() for text in CHAINED)
 
 
@@ -37,10 +39,11 @@ class Record(NamedTuple):
 class Strand:
     """The records of one file, from lines fed in order. Holds one record."""
 
-    def __init__(self, near_ns: int = 0) -> None:
-        """``near_ns`` gives the day to times without one: when the file was last written."""
+    def __init__(self, until_ns: int = 0) -> None:
+        """``until_ns``, when the file was last written, gives the day to times without one."""
         self._last_ns: int | None = None
-        self._near_ns = near_ns
+        self.until_ns = until_ns
+        """To be set again when the file has grown."""
         self._held: list[bytes] = []
         self._start = 0
         self._at_ns = 0
@@ -88,34 +91,26 @@ class Strand:
     def _at(self, line: bytes) -> int:
         found = self._stamp(line)
         if found is not None:
-            last = self._last_ns
-            if (
-                last is not None
-                and last - found > HALF_DAY_NS
-                and found + 2 * HALF_DAY_NS - last < HALF_DAY_NS
-            ):
-                found += 2 * HALF_DAY_NS
-            self._last_ns = found if last is None else max(last, found)
+            self._last_ns = found if self._last_ns is None else max(self._last_ns, found)
         return self._last_ns if self._last_ns is not None else 0
 
     def _stamp(self, line: bytes) -> int | None:
         head = line[:_HEAD]
-        near = self._last_ns if self._last_ns is not None else self._near_ns
         if head[:1] == b"{":
-            return read_log_line(line.decode("utf-8", "replace"), near).at_ns
-        if b":" not in head and not head[:1].isdigit():
+            return read_log_line(line.decode("utf-8", "replace"), self._last_ns, None, self.until_ns).at_ns
+        if b":" not in head and not head[:1].isdigit() and b"=1" not in head:
             return None
         text = head.decode("utf-8", "replace")
         if text[4:5] == "-" and text[13:14] == ":" and (quick := self._quick(text)) is not None:
             return quick
-        return time_of(text, near)
+        return time_of(undyed(text), self._last_ns, None, self.until_ns)
 
     def _quick(self, text: str) -> int | None:
         """``2026-01-01 02:03:04,567`` in front, without a zone: each second is read once."""
         front, rest = text[:19], text[19:]
         digits = rest[1:10]
         count = next((at for at, sign in enumerate(digits) if not sign.isdigit()), len(digits))
-        if rest[:1] not in (".", ",", " ") or rest[1 + count : 2 + count] in ("Z", "+", "-"):
+        if rest[:1] not in (".", ",", " ") or _ZONE.match(rest[1 + count if count else 0 :]):
             return None
         if front not in self._stamps:
             if len(self._stamps) > 64:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nightdesk.core.foreign import safe_line
-from nightdesk.core.logs.formats import level_of, time_of
+from nightdesk.core.logs.formats import level_of
+from nightdesk.core.logs.times import time_of
 
 CAUSE_MOST = 300
 LINES_MOST = 2_000
@@ -56,9 +57,12 @@ class LogError(NamedTuple):
 class TracebackReader:
     """Finds errors in lines fed in order. Holds a few strings, never lines."""
 
-    def __init__(self, near_ns: int | None = None) -> None:
+    def __init__(self, until_ns: int | None = None) -> None:
+        """``until_ns``, when the log was last written, gives the day to times without one."""
         self._line = -1
-        self._now_ns = near_ns
+        self.until_ns = until_ns
+        """To be set again when the log has grown."""
+        self._now_ns: int | None = None
         self._began: int | None = None
         self._cause = ""
         self._where = ""
@@ -143,7 +147,7 @@ class TracebackReader:
         self._held, self._chained = None, False
 
     def _look(self, text: str) -> None:
-        stamp = time_of(text, self._now_ns) if ":" in text[:80] else None
+        stamp = time_of(text, self._now_ns, None, self.until_ns) if ":" in text[:80] else None
         self._now_ns = stamp if stamp is not None else self._now_ns
         if level_of(text) == "error":
             body = _FRONT.sub("", text).strip()

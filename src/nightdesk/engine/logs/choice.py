@@ -7,15 +7,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from nightdesk.core.logs.formats import level_of
+from nightdesk.core.logs.levels import ERROR_HINTS, WARNING_HINTS, may_matter
 from nightdesk.core.logs.progress import ProgressReader
 from nightdesk.core.logs.query import LogQuery
 from nightdesk.core.logs.records import Record
 from nightdesk.engine.logs.scan import Batch, scan_pattern, text_matcher
-from nightdesk.engine.logs.survey import HINTS, MORE_HINTS
 
 Spans = Sequence[tuple[int, int]]
 """When something was in work: from, until."""
-_WARNING_HINTS = (b"WARN", b"arning", b"[warn", b"=warn", b'"warn', b" W ", b"\nW", b'HTTP/1.1" 4', b"[GIN]")
 KEPT = 4 << 20
 """Bytes behind which a record can't reach."""
 _LEVELS = {"error": ("error",), "warning": ("error", "warning")}
@@ -32,7 +31,7 @@ class Choice:
         longest = max(query.words, key=len, default="")
         self._matcher = text_matcher(longest) if longest else None
         self._levels = _LEVELS.get(query.least, ())
-        self._hints = HINTS + MORE_HINTS + (_WARNING_HINTS if query.least == "warning" else ())
+        self._hints = ERROR_HINTS + (WARNING_HINTS if query.least == "warning" else ())
         self._taken: dict[int, bool] = {}
         self._progress: dict[int, ProgressReader] = {}
         self._hits: dict[int, _Hits] = {}
@@ -45,7 +44,7 @@ class Choice:
                 return True
         if self._matcher is not None and next(self._matcher(block, cut), None) is None:
             return True
-        return bool(self._levels) and not any(hint in block for hint in self._hints) and b'{"' not in block
+        return bool(self._levels) and not may_matter(block, self._hints)
 
     def takes(self, record: Record) -> bool:
         """Whether a record is wanted. What goes on with one is treated like that."""

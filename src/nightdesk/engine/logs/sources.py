@@ -96,6 +96,7 @@ class Source:
 
     def _read(self, number: int, skips: Skips, *, to_its_end: bool = False) -> Iterator[Record]:
         descriptor, size = self._text()
+        self._strand.until_ns = os.fstat(self._descriptor).st_mtime_ns
         if size < self._at:
             self._at = 0
         for _, base, block, cut in blocks(descriptor, self._at, size):

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from nightdesk.core.logs.formats import level_of, read_log_line
+from nightdesk.core.logs.levels import may_matter
 from nightdesk.core.logs.lines import shown_line
 from nightdesk.core.logs.tracebacks import GROUPS_MOST, LogError, TracebackReader
 from nightdesk.engine.logs.scan import blocks
 from nightdesk.engine.logs.window import read_lines
 from nightdesk.model.logs import LogBin, LogErrorGroup
 
-HINTS = (
-    b"ERROR",
-    b"CRITICAL",
-    b"FATAL",
-    b"PANIC",
-    b"SEVERE",
-    b"FAILED",
-    b"Traceback",
-    b"rror: ",
-    b"xception: ",
-)
-"""A block without any of these holds no error and is not split into lines."""
-MORE_HINTS = (
-    b'rror"',
-    b"[GIN]",
-    b'HTTP/1.1" 5',
-    b"=error",
-    b"=fatal",
-    b"=ERROR",
-    b"fatal: ",
-    b"panic: ",
-    b"\nE",
-)
 STEP_SECONDS = 0.25
 SAMPLE = 16_384
 BINS = 120
@@ -57,6 +36,7 @@ class ErrorScan:
     def extend(self, descriptor: int, size: int) -> bool:
         """Go on for a quarter of a second at most; whether the end is reached. Raises OSError."""
         until = time.monotonic() + STEP_SECONDS
+        self._reader.until_ns = os.fstat(descriptor).st_mtime_ns
         for _, base, block, cut in blocks(descriptor, self.scanned, size):
             self._take(base, block[:cut])
             self.scanned = base + cut
@@ -66,7 +46,7 @@ class ErrorScan:
         return True
 
     def _take(self, base: int, block: bytes) -> None:
-        if not any(hint in block for hint in HINTS) and not any(hint in block for hint in MORE_HINTS):
+        if not may_matter(block):
             self._end()
             return
         at = base
@@ -79,7 +59,7 @@ class ErrorScan:
     def _end(self) -> None:
         for error in self._reader.finish():
             self._note(error)
-        self._reader, self._offsets = TracebackReader(), []
+        self._reader, self._offsets = TracebackReader(self._reader.until_ns), []
 
     def _note(self, error: LogError) -> None:
         key = error.likeness if error.likeness in self._groups or len(self._groups) < GROUPS_MOST else ""
@@ -102,6 +82,7 @@ def levels(descriptor: int, size: int) -> tuple[tuple[LogBin, ...], bool]:
     stretch = max(size // BINS, SAMPLE)
     found = []
     near: int | None = None
+    until_ns = os.fstat(descriptor).st_mtime_ns
     for start in range(0, size, stretch):
         lines = read_lines(descriptor, size, start, min(start + stretch, size), SAMPLE)
         counts = {"error": 0, "warning": 0}
@@ -109,7 +90,7 @@ def levels(descriptor: int, size: int) -> tuple[tuple[LogBin, ...], bool]:
         for line in lines.lines:
             level = level_of(line)
             counts[level] = counts.get(level, 0) + 1
-            at_ns = at_ns if at_ns is not None else read_log_line(line[:4096], near).at_ns
+            at_ns = at_ns if at_ns is not None else read_log_line(line[:4096], near, None, until_ns).at_ns
         near = at_ns if at_ns is not None else near
         others = len(lines.lines) - counts["error"] - counts["warning"]
         found.append(
@@ -130,6 +111,7 @@ def offset_at(descriptor: int, size: int, at_ns: int) -> int | None:
     Halves the file, so lines should be in the order of time. Raises OSError.
     """
     low, high = 0, size
+    until_ns = os.fstat(descriptor).st_mtime_ns
     told = False
     while high - low > _PROBE:
         middle = (low + high) // 2
@@ -141,7 +123,7 @@ def offset_at(descriptor: int, size: int, at_ns: int) -> int | None:
         low, high = (low, middle) if found[1] >= at_ns else (found[0], high)
     lines = read_lines(descriptor, size, low, None, _PROBE * 4)
     for place, line in zip(lines.starts, lines.lines, strict=True):
-        moment = read_log_line(line[:4096], at_ns).at_ns
+        moment = read_log_line(line[:4096], at_ns, None, until_ns).at_ns
         told = told or moment is not None
         if moment is not None and moment >= at_ns:
             return lines.start + place
@@ -151,10 +133,11 @@ def offset_at(descriptor: int, size: int, at_ns: int) -> int | None:
 def first_time(descriptor: int, size: int, start: int, end: int, near_ns: int) -> tuple[int, int] | None:
     """The first line from ``start`` on that tells its time: (where it begins, when it was written)."""
     at = start
+    until_ns = os.fstat(descriptor).st_mtime_ns
     while at < end:
         found = read_lines(descriptor, size, at, None, _PROBE)
         for place, line in zip(found.starts, found.lines, strict=True):
-            if (moment := read_log_line(line[:4096], near_ns).at_ns) is not None:
+            if (moment := read_log_line(line[:4096], near_ns, None, until_ns).at_ns) is not None:
                 return found.start + place, moment
         if found.end <= at:
             return None

@@ -16,7 +16,6 @@ from nightdesk.model.job import Run
 from nightdesk.model.logs import LogFile, LogViewFile
 from nightdesk.model.units import NS
 from nightdesk.tui.asks import Ask, FilterTraffic
-from nightdesk.tui.widgets.loglines import undyed
 
 if TYPE_CHECKING:
     from nightdesk.tui.panes.log_deeds import LogDeeds
@@ -37,7 +36,7 @@ def moment_of(pane: LogDeeds[Any]) -> int | None:
         return None
     at = pane.log_lines.current
     near = range(at, max(-1, at - LINES_BACK), -1)
-    times = (read_log_line(undyed(buffer.lines[index]), file.modified_ns).at_ns for index in near)
+    times = (read_log_line(buffer.lines[index], None, None, file.modified_ns or None).at_ns for index in near)
     found = next((moment for moment in times if moment is not None), None)
     if found is None:
         pane.notify("This line does not say when it was written.", markup=False)

@@ -18,7 +18,7 @@ from nightdesk.tui.text import Tone
 from nightdesk.tui.widgets.lines import LineView, Pieces, wrap
 
 if TYPE_CHECKING:
-    from nightdesk.core.logs.formats import Level
+    from nightdesk.core.logs.levels import Level
     from nightdesk.core.logs.tracebacks import Fold
 
 Place: TypeAlias = Literal["beginning", "top", "middle", "end"]
