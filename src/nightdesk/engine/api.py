@@ -23,6 +23,7 @@ from nightdesk.engine.exchange_routes import exchange_routes
 from nightdesk.engine.hindsight_routes import hindsight_routes
 from nightdesk.engine.job_routes import job_routes
 from nightdesk.engine.log_routes import log_routes
+from nightdesk.engine.output_routes import output_routes
 from nightdesk.engine.process_routes import process_routes
 from nightdesk.engine.replay_routes import replay_routes
 from nightdesk.engine.whisper_routes import whisper_routes
@@ -45,6 +46,7 @@ def make_app(service: Service) -> Litestar:
         *process_routes(service),
         *diagnostics_routes(service),
         *job_routes(service),
+        *output_routes(service),
         *exchange_routes(service),
         *hindsight_routes(service),
         *replay_routes(service),

@@ -42,6 +42,14 @@ class Exchanges:
         """The newest exchanges of a run, the newest first, running ones among them."""
         return (await self.page(f"run:={quoted(run_id)}", "-started", 0, limit)).rows
 
+    def cut_reply(self, run_id: str, item: str) -> str | None:
+        """Evidence that the newest reply to an item of a run was cut; None where it was not. Blocks: for a thread."""
+        query = parse(f"run:={quoted(run_id)} item:={quoted(item)}")
+        found = self._store.page(query, now_ns=time.time_ns(), sort="-started", limit=1).rows
+        if not found or "reply_cut" not in found[0].verdicts:
+            return None
+        return f"the model's reply was cut by a limit: exchange {found[0].id}"
+
     async def trouble(self, query: str, sort: str, offset: int) -> ExchangePlace:
         """The first place from ``offset`` on with a verdict or an error. Raises like :meth:`page`."""
         read = parse(query)

@@ -29,6 +29,7 @@ from nightdesk.engine.energy import keep_energy
 from nightdesk.engine.exchanges import Exchanges
 from nightdesk.engine.jobs.handover import ModelHandover
 from nightdesk.engine.jobs.memory import MemoryWatch
+from nightdesk.engine.jobs.outputs import OutputJudge
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.logs.state_files import StateFiles
@@ -151,7 +152,13 @@ class Service:
             free_models=self._handover.free,
             on_signalled=lambda run_id, report: self.care.note(run_id, report),
             on_attempt_failed=lambda ended: self.diagnostics.keep(ended),
+            judge=OutputJudge(self.store.save_result, self._cut_replies),
+            flags=self.store.flags,
         )
+
+    def _cut_replies(self, run_id: str, item: str) -> str | None:
+        """Which reply to an item of a run was cut. Called by threads of the supervisor."""
+        return self.exchanges.cut_reply(run_id, item)
 
     def _make_traffic(self) -> TrafficBook:
         return TrafficBook(

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from nightdesk.model.exchange import VerdictKind
 from nightdesk.model.job import Priority
+from nightdesk.model.outputs import Language, Rule
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -178,6 +179,39 @@ class Fallback(Section, frozen=True, kw_only=True):
     """Failed attempts, of the item or the run, before it is used."""
 
 
+class OutputRules(Section, frozen=True, kw_only=True):
+    """``[jobs.NAME.validate]``: what each output of the job must be. Files are relative to the job's folder."""
+
+    files: str | None = None
+    """Glob of the outputs of a job without items; each file is an item of its own."""
+    min_bytes: Annotated[int, Meta(ge=1)] | None = None
+    max_bytes: Annotated[int, Meta(ge=1)] | None = None
+    schema: str | None = None
+    """File with a JSON Schema; of JSON Lines each line must obey it."""
+    headings: tuple[str, ...] = ()
+    """Must be there as headings of Markdown; ``## Name`` asks for the level too."""
+    patterns: tuple[str, ...] = ()
+    """Regular expressions that must be found."""
+    forbidden: tuple[str, ...] = ()
+    """Regular expressions that must not."""
+    not_truncated: bool = False
+    not_repeated: bool = False
+    language: Language | None = None
+    """By an estimate."""
+    code: bool = False
+    """Blocks of code must compile."""
+    golden: str | None = None
+    """What the output is compared with; ``{stem}``, ``{name}``, ``{item}`` are replaced."""
+    golden_least: Annotated[float, Meta(ge=0, le=1)] = 0.9
+    """How alike they must be."""
+    text: str | None = None
+    """Where the text lies in a JSON output: ``reply.text``; all of its texts without it."""
+    warn: tuple[Rule, ...] = ()
+    """Rules that only warn."""
+    within: Span = "30s"
+    """So long the rules may take for one output."""
+
+
 class JobSection(Section, frozen=True, kw_only=True):
     """``[jobs.NAME]``"""
 
@@ -194,6 +228,7 @@ class JobSection(Section, frozen=True, kw_only=True):
     """Jobs that must have done an item of the same stem before this one may work on it."""
     outputs: str | None = None
     """An item whose output exists is skipped; ``{stem}``, ``{name}``, ``{item}`` are replaced."""
+    validate: OutputRules | None = None
     check: str | None = None
     """Command that ends with 0 when the output of an item is valid: asked before it is skipped, and after it ran."""
     single: str | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from nightdesk.core.jobs.items import names_item, split_command, with_model
 from nightdesk.model.base import Noun
-from nightdesk.model.config import JobSection, size_bytes, span_ns
+from nightdesk.model.config import ItemsSource, JobSection, OutputRules, size_bytes, span_ns
 from nightdesk.model.errors import UsageError
 from nightdesk.model.job import JobView, Priority, RunMode, StartRun
 
@@ -35,7 +35,13 @@ class Plan(Noun, frozen=True, kw_only=True):
     """The items are worked on whatever their outputs say."""
     distrusted: dict[str, int] = {}
     """Item → a moment: what its output held then was left by an attempt that did not end well."""
+    flagged: dict[str, int] = {}
+    """Item → a moment: the user does not believe what its output held then."""
     outputs: str | None = None
+    rules: OutputRules | None = None
+    """What the outputs must be."""
+    source: str | ItemsSource | None = None
+    """Where the items are of a job that goes through them itself, where its outputs have rules."""
     check: tuple[str, ...] = ()
     """Command that says whether the output of an item is valid, split; empty where there is none."""
     needs_items: tuple[str, ...] = ()
@@ -161,6 +167,8 @@ def _plan(
         again=request.again,
         parallel=section.parallel if items is not None else 1,
         outputs=section.outputs,
+        rules=section.validate,
+        source=section.items if section.validate is not None and items is None else None,
         check=with_model(split_command(section.check), section.model) if section.check else (),
         needs_items=section.needs_items if items is not None and not dry else (),
         needs=section.needs if request.mode == "full" else (),
@@ -211,6 +219,7 @@ def job_view(name: str, section: JobSection, last_run: str | None, active_run: s
         drives_items=drives,
         has_single=names_item(section.single or section.command),
         has_dry_run=section.dry_run is not None or drives,
+        validates=section.validate is not None or section.check is not None,
         needs=section.needs,
         needs_items=section.needs_items,
         uses=section.uses,

@@ -71,7 +71,7 @@ def summed(results: Iterable[RuleResult]) -> tuple[OutputState, float | None]:
     """(state, score) of an output: the worst of the states, the mean of the scores."""
     found = list(results)
     states = {each.state for each in found}
-    state = next((each for each in OUTPUT_STATES if each in states), "unknown")
+    state: OutputState = next((each for each in OUTPUT_STATES if each in states), "unknown")
     scores = [each.score for each in found if each.score is not None]
     return state, round(sum(scores) / len(scores), 4) if scores else None
 

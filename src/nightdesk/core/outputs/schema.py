@@ -25,6 +25,12 @@ TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "null": (type(None),),
 }
+_LIMITS = {
+    "minimum": "less than",
+    "maximum": "more than",
+    "exclusiveMinimum": "not more than",
+    "exclusiveMaximum": "not less than",
+}
 UNKNOWN_WORDS = ("$dynamicRef", "$recursiveRef", "unevaluatedProperties", "unevaluatedItems")
 
 
@@ -235,18 +241,24 @@ def _text_faults(value: str, schema: dict[str, Json], path: str) -> Iterator[str
 
 
 def _number_faults(value: float, schema: dict[str, Json], path: str) -> Iterator[str]:
-    for word, is_wrong, words in (
-        ("minimum", lambda limit: value < limit, "less than"),
-        ("maximum", lambda limit: value > limit, "more than"),
-        ("exclusiveMinimum", lambda limit: value <= limit, "not more than"),
-        ("exclusiveMaximum", lambda limit: value >= limit, "not less than"),
-    ):
+    for word, words in _LIMITS.items():
         limit = schema.get(word)
-        if isinstance(limit, int | float) and not isinstance(limit, bool) and is_wrong(limit):
+        if isinstance(limit, int | float) and not isinstance(limit, bool) and _is_beyond(value, word, limit):
             yield f"{path} is {value:g}, {words} {limit:g}"
     step = schema.get("multipleOf")
     if isinstance(step, int | float) and step > 0 and abs(value / step - round(value / step)) > 1e-9:
         yield f"{path} is {value:g}, no multiple of {step:g}"
+
+
+def _is_beyond(value: float, word: str, limit: float) -> bool:
+    match word:
+        case "minimum":
+            return value < limit
+        case "maximum":
+            return value > limit
+        case "exclusiveMinimum":
+            return value <= limit
+    return value >= limit
 
 
 def _size_faults(

@@ -148,7 +148,8 @@ def plain_heading(words: str) -> str:
 def blocks(text: str) -> list[Block]:
     """The fenced blocks of code of a text."""
     found: list[Block] = []
-    mark, name, lines, first = "", "", [], 0
+    mark, name, first = "", "", 0
+    lines: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         match = _FENCE.match(line)
         if not mark:

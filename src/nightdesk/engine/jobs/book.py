@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nightdesk.core.jobs.items import fill, shown_command
@@ -11,6 +11,7 @@ from nightdesk.core.jobs.plans import Plan
 from nightdesk.core.jobs.work import Ledger, Work, queue_of
 from nightdesk.engine.jobs.driver import RunDriver
 from nightdesk.engine.jobs.runs import RunFolder, create_folder, log_id, run_folders
+from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.job import Run
 
 logger = logging.getLogger(__name__)
@@ -149,3 +150,21 @@ class RunBook:
         runs = [*self._ended.values(), *(work.run for work in self.works())]
         runs.sort(key=lambda run: (run.created_ns, run.id))
         return tuple(runs[-KEPT:])
+
+
+def unfinished_items(job: str, run: Run | None, flags: Mapping[str, int]) -> tuple[str, ...]:
+    """The items of the newest full run of a job that failed or were not reached, and those whose outputs were flagged
+    since. Raises UsageError where there are none.
+    """
+    if run is None or run.items_total is None:
+        raise UsageError(f"{job} has no run whose items could be tried again.", "Start all of it.")
+    work = RunFolder(Path(run.folder)).load()
+    if work is None:
+        raise NightdeskError(f"The record of {run.id} can't be read.", "Start all of the job.")
+    items = work.plan.items or ()
+    delayed = (each.index for each in work.ledger.delayed if each.index is not None)
+    flagged = {at for at, item in enumerate(items) if flags.get(item, 0) > (run.started_ns or run.created_ns)}
+    left = sorted({*work.queue.failed, *work.queue.pending, *delayed, *flagged})
+    if not left:
+        raise UsageError(f"Nothing is left to retry: all items of {run.id} are done.", "Start the job again.")
+    return tuple(items[index] for index in left)

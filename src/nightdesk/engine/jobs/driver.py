@@ -10,13 +10,9 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -46,17 +42,16 @@ from nightdesk.core.jobs.items import fill, shown_command
 from nightdesk.core.jobs.life import advance
 from nightdesk.core.jobs.work import Attempt, Work
 from nightdesk.engine.jobs.attempts import KeeperWatch, find_keeper, process_keys, spawn_keeper, wait_readable
-from nightdesk.engine.jobs.ended import EndedAttempt, failed_attempt
+from nightdesk.engine.jobs.ended import failed_attempt
 from nightdesk.engine.jobs.endings import failure_of, lost_reason, remark_of
 from nightdesk.engine.jobs.items import is_valid
-from nightdesk.engine.jobs.outputs import OutputJudge
 from nightdesk.engine.jobs.runs import RunFolder, plain_name
+from nightdesk.engine.jobs.surroundings import Surroundings
 from nightdesk.engine.processes.signals import processes_of_attempt, signal_attempt, signal_run
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.errors import NightdeskError
-from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, RunAction, Usage
+from nightdesk.model.job import ENDED, Failure, ItemRecord, RunAction, Usage
 from nightdesk.model.logs import Progress
-from nightdesk.model.process import SignalReport
 
 logger = logging.getLogger(__name__)
 
@@ -78,32 +73,6 @@ SKIPPED_AT_ONCE = 500
 LOOKS = "Looks which items need work."
 LOOKED_SECONDS = 1.0
 """The same where each has to be checked."""
-
-FreeModelsCall: TypeAlias = Callable[[int, Callable[[str], None]], Awaitable[str]]
-"""Given a time limit in nanoseconds and who wants to hear what goes on; gives a sentence on what became of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a driver needs of the supervisor."""
-
-    desk: Path
-    now: Callable[[], int]
-    environment: Callable[[], dict[str, str]]
-    changed: Callable[[RunDriver, Run], None]
-    """The run differs from the one given, as it was before."""
-    on_attempt_log: Callable[[Run, str], object]
-    """An attempt writes to a log of its own."""
-    spawn: Callable[[Coroutine[object, object, None]], None]
-    threads: Callable[[], ThreadPoolExecutor | None]
-    consider: Callable[[], None]
-    """Others may be able to start now."""
-    on_attempt_failed: Callable[[EndedAttempt], None]
-    signalled: Callable[[str, SignalReport], None]
-    """What a signal to the processes of a run did."""
-    free_models: FreeModelsCall
-    judge: OutputJudge
-    """Says whether outputs are accepted."""
 
 
 class RunDriver:
@@ -293,9 +262,7 @@ class RunDriver:
         return None, valid
 
     def _is_valid(self, index: int) -> bool:
-        return is_valid(
-            self.work.plan, index, self.folder.path, self.is_ending, self._around.judge.refuses
-        )
+        return is_valid(self.work.plan, index, self.folder.path, self.is_ending, self._around.judge.refuses)
 
     async def _start(self, index: int | None) -> tuple[Command, ...]:
         """Start one attempt; what follows where that was not possible."""

@@ -33,15 +33,17 @@ from nightdesk.core.jobs.life import check_action, next_deadline_ns
 from nightdesk.core.jobs.plans import Plan, find_job, job_view, missing_item, plan_run
 from nightdesk.core.jobs.queue import admit
 from nightdesk.core.jobs.work import Work
-from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs
+from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs, unfinished_items
 from nightdesk.engine.jobs.clocks import Clocks
 from nightdesk.engine.jobs.distrust import distrusted
-from nightdesk.engine.jobs.driver import LOOKS, FreeModelsCall, RunDriver, Surroundings
+from nightdesk.engine.jobs.driver import LOOKS, RunDriver
 from nightdesk.engine.jobs.ended import EndedAttempt
 from nightdesk.engine.jobs.items import find_items, listing
+from nightdesk.engine.jobs.outputs import OutputJudge, check_rules, plan_to_look
 from nightdesk.engine.jobs.rotation import Rotation, next_look
 from nightdesk.engine.jobs.runs import RunFolder
 from nightdesk.engine.jobs.stalls import StallWatch
+from nightdesk.engine.jobs.surroundings import FreeModelsCall, Surroundings
 from nightdesk.engine.jobs.trials import keep_output
 from nightdesk.model.desk import Change, RunChanged
 from nightdesk.model.errors import NightdeskError, UsageError
@@ -85,7 +87,10 @@ class Supervisor:
         memory: Callable[[], Memory | None] = lambda: None,
         free_models: FreeModelsCall = no_models,
         on_attempt_failed: Callable[[EndedAttempt], Coroutine[object, object, None]] | None = None,
+        judge: OutputJudge | None = None,
+        flags: Callable[[str], dict[str, int]] = lambda job: {},
     ) -> None:
+        """``flags`` gives the items of a job whose outputs the user does not believe, and since when."""
         self._desk = desk
         self._publish = publish
         self._now = now_ns
@@ -95,6 +100,9 @@ class Supervisor:
         self._clocks = Clocks(now_ns)
         self._memory = memory
         self._keep_failure = on_attempt_failed
+        self._flags = flags
+        self.judge = judge or OutputJudge()
+        """Looks at outputs."""
         self._early: list[EndedAttempt] = []
         """Failed attempts of the time before ``run``."""
         self._unswept: list[RunDriver] = []
@@ -117,6 +125,7 @@ class Supervisor:
             signalled=on_signalled,
             free_models=free_models,
             on_attempt_failed=self._failed,
+            judge=self.judge,
         )
 
     # what others ask
@@ -144,6 +153,11 @@ class Supervisor:
         """
         section = find_job(self._desk.config.jobs, job)
         return find_items(self._desk.folder / section.folder, section.items, section.env)
+
+    def outputs_plan(self, job: str) -> Plan:
+        """What there is to look at by hand of a job: its items, its rules. Blocks, and raises UsageError like items."""
+        section = find_job(self._desk.config.jobs, job)
+        return plan_to_look(job, section, self._desk.folder / section.folder, partial(self.items, job))
 
     def replace_config(self, desk: Desk) -> None:
         """Use another configuration for runs that are started from now on."""
@@ -286,6 +300,7 @@ class Supervisor:
                 driver.let_go()
             if self._threads:
                 self._threads.shutdown(wait=False, cancel_futures=True)
+            self.judge.close()
 
     async def _rotate(self) -> None:
         rotation = Rotation(self._desk.runs)
@@ -357,35 +372,15 @@ class Supervisor:
         section = find_job(self._desk.config.jobs, request.job)
         folder = self._desk.folder / section.folder
         if request.retry:
-            request = replace(request, items=self._unfinished(request.job), retry=False)
+            newest, flags = self._book.newest_full().get(request.job), self._flags(request.job)
+            request = replace(request, items=unfinished_items(request.job, newest, flags), retry=False)
         plan = plan_run(section, request, str(folder), partial(self.items, request.job))
         if plan.item is not None and isinstance(section.items, str) and not (folder / plan.item).exists():
             raise missing_item(plan.item, self.items(request.job))
         if plan.items is not None and plan.outputs is not None and not plan.check:
             plan = replace(plan, distrusted=distrusted(self._desk.runs, plan.job))
-        return plan
-
-    def _unfinished(self, job: str) -> tuple[str, ...]:
-        """The items of the newest full run that failed or were not reached. Raises UsageError where there are none."""
-        run = self._book.newest_full().get(job)
-        if run is None or run.items_total is None:
-            raise UsageError(f"{job} has no run whose items could be tried again.", "Start all of it.")
-        work = RunFolder(Path(run.folder)).load()
-        if work is None:
-            raise NightdeskError(f"The record of {run.id} can't be read.", "Start all of the job.")
-        items = work.plan.items or ()
-        left = sorted(
-            {
-                *work.queue.failed,
-                *work.queue.pending,
-                *(d.index for d in work.ledger.delayed if d.index is not None),
-            }
-        )
-        if not left:
-            raise UsageError(
-                f"Nothing is left to retry: all items of {run.id} are done.", "Start the job again."
-            )
-        return tuple(items[index] for index in left)
+        check_rules(plan)
+        return replace(plan, flagged=self._flags(plan.job))
 
     def _refuse_double(self, plan: Plan) -> None:
         for work in self._book.works():
@@ -424,7 +419,9 @@ class Supervisor:
 
     async def _write_list(self, driver: RunDriver) -> None:
         plan = driver.work.plan
-        text = await asyncio.to_thread(listing, plan, driver.folder.path, driver.is_ending)
+        text = await asyncio.to_thread(
+            listing, plan, driver.folder.path, driver.is_ending, self.judge.refuses
+        )
         driver.folder.append_log(driver.log, text)
         driver.apply(ItemsSkipped(tuple(range(len(plan.items or ()))), self._now()))
 

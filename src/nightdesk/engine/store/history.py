@@ -26,6 +26,7 @@ from nightdesk.engine.store.energies import KeptEnergy, read_energy, read_joules
 from nightdesk.engine.store.exchanges import Fresh, Question
 from nightdesk.engine.store.migrations import make_search
 from nightdesk.engine.store.recording import unpacked, write_exchange
+from nightdesk.engine.store.results import read_flags, read_results, with_flag, write_flag, write_result
 from nightdesk.engine.store.retention import prune
 from nightdesk.engine.store.samples import Tiers, read_samples
 from nightdesk.engine.store.upgrade import is_pending, upgrade_some
@@ -33,6 +34,7 @@ from nightdesk.model.errors import StoreError
 from nightdesk.model.exchange import Exchange, ExchangeRow, row_of
 from nightdesk.model.inspection import ExchangePage, ExchangeTotals, Feedback
 from nightdesk.model.job import Run
+from nightdesk.model.outputs import OutputResult
 from nightdesk.model.sample import Sample
 
 GROUP_SECONDS = 0.25
@@ -89,6 +91,7 @@ class History:
         self._writer = self._open()
         self.can_search = make_search(self._writer)
         self._feedback = _read_feedback(self._writer)
+        self._flags = read_flags(self._writer)
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         for _ in range(READERS):
             self._readers.put(connect(path))
@@ -130,6 +133,17 @@ class History:
     def save_energy(self, exchange_id: int, kept: KeptEnergy) -> None:
         """Record what an exchange used that was given before."""
         self._put(lambda db: write_energy(db, exchange_id, kept))
+
+    def save_result(self, result: OutputResult) -> None:
+        """Record what the rules of a job say of an output."""
+        self._put(lambda db: write_result(db, result))
+
+    def save_flag(self, job: str, item: str, note: str | None, at_ns: int) -> None:
+        """Flag the output of an item, with a note that may be empty; None takes the flag away."""
+        self._flags.pop((job, item), None)
+        if note is not None:
+            self._flags[job, item] = (at_ns, note)
+        self._put(lambda db: write_flag(db, job, item, at_ns, note))
 
     def save_run(self, run: Run) -> None:
         """Record the present state of a run."""
@@ -359,6 +373,17 @@ class History:
         """Joules of the recorded exchanges of which they were measured, by id."""
         with self._reading() as reader:
             return read_joules(reader)
+
+    def results(self, job: str) -> list[OutputResult]:
+        """What the rules of a job said of its outputs, oldest first, flagged as they are now."""
+        self.flush()
+        with self._reading() as reader:
+            found = read_results(reader, job)
+        return [with_flag(each, self._flags.get((job, each.item))) for each in found]
+
+    def flags(self, job: str) -> dict[str, int]:
+        """The flagged items of a job, and since when they are."""
+        return {item: at_ns for (owner, item), (at_ns, _) in list(self._flags.items()) if owner == job}
 
     def runs(self, limit: int = 100) -> tuple[Run, ...]:
         """The newest runs, oldest first."""

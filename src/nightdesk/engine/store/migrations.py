@@ -98,6 +98,25 @@ MIGRATIONS: tuple[str, ...] = (
         idle_w REAL
     );
     """,
+    # A result by hand has an empty run. Flags stay when results are forgotten.
+    """
+    CREATE TABLE output_results (
+        job TEXT NOT NULL,
+        run TEXT NOT NULL,
+        item TEXT NOT NULL,
+        at_ns INTEGER NOT NULL,
+        result BLOB NOT NULL,
+        PRIMARY KEY (job, run, item)
+    ) WITHOUT ROWID;
+    CREATE INDEX output_results_at ON output_results (job, at_ns);
+    CREATE TABLE output_flags (
+        job TEXT NOT NULL,
+        item TEXT NOT NULL,
+        at_ns INTEGER NOT NULL,
+        note TEXT NOT NULL,
+        PRIMARY KEY (job, item)
+    ) WITHOUT ROWID;
+    """,
 )
 
 SEARCH_SCRIPT = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 
 from nightdesk.engine.store.recording import erase_exchange
+from nightdesk.engine.store.results import prune_results
 from nightdesk.engine.store.samples import TIERS
 
 PRUNE_ROWS = 200
@@ -22,6 +23,7 @@ def prune(
         database.execute(
             "DELETE FROM samples WHERE resolution_s = ? AND at_ns < ?", (seconds, now_ns - kept * 10**9)
         )
+    prune_results(database, now_ns - keep_ns)
     old = _oldest(database, now_ns - keep_ns, is_marked=False)
     if not old and _used_bytes(database) > max_bytes:
         old = _oldest(database, now_ns, is_marked=False) or _oldest(database, now_ns, is_marked=True)
