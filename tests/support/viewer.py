@@ -11,6 +11,8 @@ import msgspec
 from nightdesk.client.mirror import Mirror
 from nightdesk.core.inspection.conditions import measure
 from nightdesk.core.inspection.query import parse
+from nightdesk.core.outputs.results import page as outputs_page
+from nightdesk.core.outputs.results import wanted
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.conversation import Conversation
 from nightdesk.model.desk import (
@@ -23,7 +25,7 @@ from nightdesk.model.desk import (
     SourceState,
 )
 from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
-from nightdesk.model.energy import EnergyReport, RunEnergy
+from nightdesk.model.energy import EnergyReport, ExchangeEnergy, RunEnergy
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange, ExchangeRow
 from nightdesk.model.inspected import ProcessDetail, ProcessHistory, Stacks
@@ -51,6 +53,7 @@ from nightdesk.model.logs import (
     LogWindow,
     Progress,
 )
+from nightdesk.model.outputs import OutputPage, OutputResult, OutputsFlagged
 from nightdesk.model.process import (
     OrphanTree,
     Ownership,
@@ -181,6 +184,8 @@ class FakeEngine:
         self.history: tuple[Sample, ...] = ()
         """Samples that are too old for the snapshot."""
         self.spent = EnergyReport()
+        self.spent_on: dict[int, ExchangeEnergy] = {}
+        self.output_results: list[OutputResult] = []
         self.transcriptions: Callable[[str, int | None, int], Transcription] = lambda run, *_: Transcription(
             run=run
         )
@@ -221,6 +226,13 @@ class FakeEngine:
         if found is None:
             raise NightdeskError(f"No energy is known of run {run_id}.", "Nothing here reports its power.")
         return found
+
+    async def exchange_energy(self, exchange_id: int) -> ExchangeEnergy:
+        if exchange_id not in self.spent_on:
+            raise NightdeskError(
+                f"No energy is known of exchange {exchange_id}.", "Nothing here reports its power."
+            )
+        return self.spent_on[exchange_id]
 
     async def run_tree(self, run_id: str) -> tuple[TreeMember, ...]:
         return self.members
@@ -374,6 +386,34 @@ class FakeEngine:
 
     async def failure(self, run_id: str, serial: int) -> Diagnosis:
         raise NightdeskError("There is no such failure.")
+
+    async def outputs(
+        self,
+        job: str,
+        *,
+        state: str = "",
+        rule: str = "",
+        text: str = "",
+        flagged: bool = False,
+        offset: int = 0,
+    ) -> OutputPage:
+        asked = wanted(state, rule, text, flagged=flagged)
+        return outputs_page(job, self.output_results, asked, offset=offset)
+
+    async def output_items(self, job: str) -> tuple[str, ...]:
+        return tuple(each.item for each in self.output_results)
+
+    async def look_at_outputs(self, job: str, items: tuple[str, ...]) -> tuple[OutputResult, ...]:
+        self.asked.append(("look_at_outputs", job, items))
+        return tuple(each for each in self.output_results if each.item in items)
+
+    async def flag_outputs(self, job: str, flags: OutputsFlagged) -> OutputPage:
+        self.asked.append(("flag_outputs", job, flags))
+        self.output_results = [
+            replaced(each, flagged=flags.flagged, note=flags.note) if each.item in flags.items else each
+            for each in self.output_results
+        ]
+        return await self.outputs(job)
 
     async def transcription(self, run_id: str, *, file: int | None = None, after: int = 0) -> Transcription:
         self.asked.append(("transcription", run_id, file, after))

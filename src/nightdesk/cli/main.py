@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("jobs", "Start a job: all of it, one item, or a dry run."),
     "items": ("items", "List the items of a run, or move them: first, last, skip, again."),
     "retry": ("items", "Retry what failed in the newest run of a job."),
+    "validate": ("validate", "Look at the outputs of a job: what its rules say, flagged ones, scores."),
     "pause": ("jobs", "Pause a run and every process of it."),
     "resume": ("jobs", "Let a paused run go on."),
     "stop": ("jobs", "End a run or a process tree: SIGTERM, a grace period, SIGKILL."),

@@ -15,6 +15,7 @@ from nightdesk.client.answers import (
     SILENCE_SECONDS,
     T,
     decode,
+    outputs_query,
     window_query,
 )
 from nightdesk.client.events import EventParser
@@ -42,6 +43,7 @@ from nightdesk.model.inspection import (
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, JobView, Run, RunAction, StartRun
 from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
+from nightdesk.model.outputs import OutputPage, OutputResult, OutputsAsked, OutputsFlagged
 from nightdesk.model.process import (
     OrphanTree,
     ProcessRow,
@@ -202,6 +204,33 @@ class Engine:
     def comparison(self, run_id: str) -> ItemComparison:
         """A run of a single item beside what the item gave before."""
         return self._get(f"/runs/{run_id}/comparison", ItemComparison)
+
+    def outputs(
+        self,
+        job: str,
+        *,
+        state: str = "",
+        rule: str = "",
+        text: str = "",
+        flagged: bool = False,
+        offset: int = 0,
+    ) -> OutputPage:
+        """A part of what the rules of a job say of its outputs, the worst first, and all of it summed up."""
+        asked = outputs_query(state, rule, text, flagged=flagged, offset=offset)
+        return self._get(f"/jobs/{job}/outputs", OutputPage, asked)
+
+    def output_items(self, job: str) -> tuple[str, ...]:
+        """The items whose outputs the rules of a job are for."""
+        return self._get(f"/jobs/{job}/outputs/items", tuple[str, ...])
+
+    def look_at_outputs(self, job: str, items: tuple[str, ...]) -> tuple[OutputResult, ...]:
+        """Apply the rules of a job to the outputs of these items now."""
+        asked = OutputsAsked(items=items)
+        return self._post(f"/jobs/{job}/outputs", tuple[OutputResult, ...], asked, ENDING_SECONDS)
+
+    def flag_outputs(self, job: str, flags: OutputsFlagged) -> OutputPage:
+        """Flag the outputs of items, or take their flags away."""
+        return self._post(f"/jobs/{job}/outputs/flags", OutputPage, flags)
 
     def failures(self, run_id: str) -> tuple[FailedAttempt, ...]:
         """The failed attempts of a run of which something was kept, oldest first."""

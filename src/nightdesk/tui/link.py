@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nightdesk.model.conversation import Conversation
     from nightdesk.model.desk import Change
     from nightdesk.model.diagnosis import Diagnosis, FailedAttempt
-    from nightdesk.model.energy import EnergyReport, RunEnergy
+    from nightdesk.model.energy import EnergyReport, ExchangeEnergy, RunEnergy
     from nightdesk.model.exchange import Exchange
     from nightdesk.model.inspected import ProcessDetail, Stacks
     from nightdesk.model.inspection import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
     from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
     from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
+    from nightdesk.model.outputs import OutputPage, OutputResult, OutputsFlagged
     from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
     from nightdesk.model.profile import Profile
     from nightdesk.model.sample import Sample
@@ -107,6 +108,9 @@ class Engine(Protocol):
     async def run_energy(self, run_id: str) -> RunEnergy:
         """The energy of a run and its items."""
 
+    async def exchange_energy(self, exchange_id: int) -> ExchangeEnergy:
+        """The energy of an exchange."""
+
     async def item_page(
         self,
         run_id: str,
@@ -127,6 +131,27 @@ class Engine(Protocol):
 
     async def move_items(self, run_id: str, move: ItemMove) -> Run:
         """Do items first or last, pass over them, or do them again."""
+
+    async def outputs(
+        self,
+        job: str,
+        *,
+        state: str = "",
+        rule: str = "",
+        text: str = "",
+        flagged: bool = False,
+        offset: int = 0,
+    ) -> OutputPage:
+        """What the rules of a job say of its outputs."""
+
+    async def output_items(self, job: str) -> tuple[str, ...]:
+        """The items whose outputs the rules of a job are for."""
+
+    async def look_at_outputs(self, job: str, items: tuple[str, ...]) -> tuple[OutputResult, ...]:
+        """Apply the rules of a job to the outputs of these items now."""
+
+    async def flag_outputs(self, job: str, flags: OutputsFlagged) -> OutputPage:
+        """Flag the outputs of items, or take their flags away."""
 
     async def transcription(self, run_id: str, *, file: int | None = None, after: int = 0) -> Transcription:
         """The transcriptions of a run, and the segments of one file."""

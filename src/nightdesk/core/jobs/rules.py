@@ -51,7 +51,7 @@ def _list_faults(config: DeskConfig) -> Iterator[Fault]:
 
 
 def _expression_fault(pattern: str) -> str | None:
-    """Why ``pattern`` can't be used to find what must not be exported, None where it can."""
+    """Why ``pattern`` can't be used to find something, None where it can."""
     try:
         finds_nothing = re.compile(pattern).match("")
     except (re.error, RecursionError, OverflowError) as fault:
@@ -75,6 +75,7 @@ def _job_faults(name: str, job: JobSection, jobs: Mapping[str, JobSection]) -> I
         )
     yield from _items_faults(path, job)
     yield from _fallback_faults(path, job)
+    yield from _output_faults(path, job)
     if job.outputs is not None and job.items is None:
         yield Fault((*path, "outputs"), f"{head} outputs is given, but the job has no items")
     for key in ("needs", "needs_items"):
@@ -107,6 +108,30 @@ def _items_faults(path: tuple[str, ...], job: JobSection) -> Iterator[Fault]:
         if len(given) != 1:
             yield Fault(place, f"{head} items must have exactly one of lines, jsonl and command")
         yield from _command_faults((*place, "command"), job.items.command)
+
+
+def _output_faults(path: tuple[str, ...], job: JobSection) -> Iterator[Fault]:
+    rules = job.validate
+    if rules is None:
+        return
+    place = (*path, "validate")
+    head = section_name(place)
+    if job.outputs is None and rules.files is None:
+        yield Fault(place, f"{head}: the job does not say where its outputs are; add outputs, or files here")
+    if job.outputs is not None and rules.files is not None:
+        yield Fault(
+            (*place, "files"), f"{head} files is given, but outputs of the job says already which they are"
+        )
+    if rules.files is not None and (reason := glob_fault(rules.files)):
+        yield Fault((*place, "files"), f"{head} files is the glob {shown(rules.files)}: {reason}")
+    for key in ("patterns", "forbidden"):
+        for pattern in getattr(rules, key):
+            if reason := _expression_fault(pattern):
+                yield Fault((*place, key), f"{head} {key} holds the expression {shown(pattern)}: {reason}")
+    if rules.min_bytes and rules.max_bytes and rules.min_bytes > rules.max_bytes:
+        yield Fault((*place, "min_bytes"), f"{head} min_bytes is more than max_bytes")
+    if any(not heading.strip("# ") for heading in rules.headings):
+        yield Fault((*place, "headings"), f"{head} headings holds an empty one")
 
 
 def _fallback_faults(path: tuple[str, ...], job: JobSection) -> Iterator[Fault]:

@@ -13,7 +13,7 @@ from nightdesk.core.whisper.quality import same_words
 
 LONG = 40
 """A line of so many characters is prose; a shorter one may be a signature, a title, a cell."""
-ENDS = frozenset(".!?…:\"'”’»)]}*_`>|。！？」』")
+ENDS = frozenset(".!?…:\"'“”‘’«»)]}*_`>|。！？」』")
 """Characters with which a finished line ends; marks of Markdown and quotes stand behind the full stop."""
 OPEN_ENDS = frozenset(",;([{–-/&+=")
 SPOKEN = 0.6
