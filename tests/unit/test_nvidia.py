@@ -132,11 +132,11 @@ class FakeNvml:
             "nvmlDeviceGetFanSpeed": 30,
             "nvmlDeviceGetCurrentClocksEventReasons": 0x4 | 0x1,
             "nvmlDeviceGetCurrentClocksThrottleReasons": 0x20,
-            "nvmlDeviceGetComputeRunningProcesses": [
+            "nvmlDeviceGetComputeRunningProcesses_v3": [
                 SimpleNamespace(pid=10, usedGpuMemory=5 * MIB),
                 SimpleNamespace(pid=11, usedGpuMemory=None),
             ],
-            "nvmlDeviceGetGraphicsRunningProcesses": [SimpleNamespace(pid=10, usedGpuMemory=6 * MIB)],
+            "nvmlDeviceGetGraphicsRunningProcesses_v3": [SimpleNamespace(pid=10, usedGpuMemory=6 * MIB)],
         }
         if name not in answers:
             raise AttributeError(name)

@@ -130,9 +130,5 @@ def test_an_excerpt_with_the_active_share_of_its_cores_alone_is_read() -> None:
     (sample,) = [*reader.feed(text.encode()), *reader.end()]
     assert sample.cpu is not None
     (tier,) = sample.cpu.tiers
-    assert (tier.name, tier.cores, tier.ratio, tier.freq_hz) == (
-        "Efficiency-Cluster",
-        2,
-        pytest.approx(0.105),
-        972e6,
-    )
+    assert (tier.name, tier.cores, tier.freq_hz) == ("Efficiency-Cluster", 2, 972e6)
+    assert tier.ratio == pytest.approx(0.105)

@@ -177,6 +177,24 @@ def test_a_report_of_nvidia_smi_gives_its_values(row: tuple[Any, ...]) -> None:
     assert sample.at_ns > 0
 
 
+def test_reports_of_nvidia_smi_tell_the_state_the_bus_and_memory_errors() -> None:
+    told = {}
+    for name in (row[0] for row in NVIDIA):
+        (card,) = read(name)[0][0].devices
+        told[card.name] = (
+            card.performance_state,
+            card.max_freq_hz,
+            card.pcie_in_bytes_s,
+            card.pcie_out_bytes_s,
+            card.memory_errors,
+        )
+    assert told == {
+        "NVIDIA GeForce RTX 3080": ("P2", 2100e6, 14_742_333e3, 1_066_699e3, None),
+        "Tesla T4": ("P0", 1590e6, 0.0, 0.0, 0),
+        "NVIDIA A100-SXM4-80GB": ("P0", 1410e6, 0.0, 4e6, 0),
+    }
+
+
 def test_a_divided_card_has_its_slices_within_it() -> None:
     (sample,), _ = read("nvidia_smi_xml/a100-sxm4-v12.xml")
     (card,) = sample.devices

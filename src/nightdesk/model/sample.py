@@ -85,6 +85,14 @@ class Device(Noun, frozen=True, kw_only=True):
     decoder_ratio: float | None = None
     energy_j: float | None = None
     """Counted by the device since its driver was loaded."""
+    max_freq_hz: float | None = None
+    performance_state: str | None = None
+    """``P0`` (fastest) to ``P15`` of NVIDIA's cards."""
+    memory_errors: int | None = None
+    """Errors of its memory that could not be corrected, since the driver was loaded."""
+    pcie_in_bytes_s: float | None = None
+    """What it receives over its bus."""
+    pcie_out_bytes_s: float | None = None
     slices: tuple[Slice, ...] = ()
     """The parts that a divided card consists of (MIG); their memory is within the card's own."""
     shares_memory: bool = False

@@ -98,6 +98,11 @@ def _smi_device(index: int, gpu: ElementTree.Element) -> Device:
         memory_busy_ratio=_scaled(gpu, ("utilization/memory_util",), 0.01),
         encoder_ratio=_scaled(gpu, ("utilization/encoder_util",), 0.01),
         decoder_ratio=_scaled(gpu, ("utilization/decoder_util",), 0.01),
+        max_freq_hz=_scaled(gpu, ("max_clocks/sm_clock", "max_clocks/graphics_clock"), 1e6),
+        performance_state=_smi_state(gpu),
+        memory_errors=_smi_memory_errors(gpu),
+        pcie_in_bytes_s=_scaled(gpu, ("pci/rx_util",), 1000),
+        pcie_out_bytes_s=_scaled(gpu, ("pci/tx_util",), 1000),
         throttle=_smi_throttle(gpu),
         slices=_smi_slices(gpu),
         processes=tuple(_smi_processes(gpu)),
@@ -127,6 +132,22 @@ def _scaled(gpu: ElementTree.Element, paths: tuple[str, ...], factor: float) -> 
 def _bytes(gpu: ElementTree.Element, path: str) -> int | None:
     mib = _scaled(gpu, (path,), 1)
     return None if mib is None else int(mib * _MIB)
+
+
+def _smi_state(gpu: ElementTree.Element) -> str | None:
+    """``P0`` to ``P15``; anything else is a sentence on why it is not known."""
+    text = (gpu.findtext("performance_state") or "").strip()
+    return text if re.fullmatch(r"P\d{1,2}", text) else None
+
+
+def _smi_memory_errors(gpu: ElementTree.Element) -> int | None:
+    """Memory errors since the driver was loaded that could not be corrected: schemas count them by place and kind."""
+    volatile = gpu.find("ecc_errors/volatile")
+    if volatile is None:
+        return None
+    names = ["double_bit/total", *(part.tag for part in volatile if "uncorrectable" in part.tag)]
+    known = [count for name in names if (count := _scaled(volatile, (name,), 1)) is not None]
+    return int(sum(known)) if known else None
 
 
 _SMI_THROTTLE: Final = {

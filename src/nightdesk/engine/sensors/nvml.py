@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from nightdesk.core.sensors.nvidia import NvmlFault, nvml_fault, throttle_words
@@ -16,6 +17,8 @@ SHARED = "The GPU works in the machine's memory; its part is not reported."
 _NS = 1_000_000_000
 _SLOW_NS = 5 * _NS
 """Limits and fans change slowly and are asked for this seldom."""
+_LAST_STATE = 15
+"""P0 to P15; 32 means that the driver does not know."""
 _FIRST_PAUSE_NS, _LONGEST_PAUSE_NS, _RARE_PAUSE_NS = 2 * _NS, 60 * _NS, 300 * _NS
 
 
@@ -162,10 +165,7 @@ class _Card:
             "freq_hz": self._value(
                 "freq_hz", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM) * 1e6
             ),
-            "temperature_c": self._value(
-                "temperature_c",
-                lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
-            ),
+            "temperature_c": self._value("temperature_c", self._temperature),
             "throttle": self._value("throttle", lambda: throttle_words(self._clock_reasons())) or (),
             "processes": self._value("processes", lambda: self._processes(handle, now_ns)) or (),
         }
@@ -185,6 +185,13 @@ class _Card:
                 "decoder_ratio": self._extra(lambda: nvml.nvmlDeviceGetDecoderUtilization(handle)[0] / 100),
                 "energy_j": self._extra(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000),
                 "slices": self._extra(lambda: self._slices(handle)) or (),
+                "max_freq_hz": self._extra(
+                    lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM) * 1e6
+                ),
+                "performance_state": self._extra(self._state),
+                "memory_errors": self._extra(self._memory_errors),
+                "pcie_in_bytes_s": self._extra(lambda: self._pcie(nvml.NVML_PCIE_UTIL_RX_BYTES)),
+                "pcie_out_bytes_s": self._extra(lambda: self._pcie(nvml.NVML_PCIE_UTIL_TX_BYTES)),
             }
             self._slow_unknown, self._unknown = self._unknown, before
         self._unknown |= self._slow_unknown
@@ -260,14 +267,53 @@ class _Card:
                     raise
         return int(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))
 
+    def _temperature(self) -> float:
+        """By the call that stays; drivers before it, and bindings before it, know the other one only."""
+        newer = getattr(self._nvml, "nvmlDeviceGetTemperatureV", None)
+        if newer is not None:
+            try:
+                return float(newer(self._handle, self._nvml.NVML_TEMPERATURE_GPU))
+            except self._nvml.NVMLError as error:
+                if _code(error) not in (3, 13, 25):
+                    raise
+        return float(self._nvml.nvmlDeviceGetTemperature(self._handle, self._nvml.NVML_TEMPERATURE_GPU))
+
+    def _state(self) -> str | None:
+        number = int(self._nvml.nvmlDeviceGetPerformanceState(self._handle))
+        return f"P{number}" if 0 <= number <= _LAST_STATE else None
+
+    def _memory_errors(self) -> int:
+        nvml = self._nvml
+        kind, since = nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
+        return int(nvml.nvmlDeviceGetTotalEccErrors(self._handle, kind, since))
+
+    def _pcie(self, direction: int) -> float:
+        return float(self._nvml.nvmlDeviceGetPcieThroughput(self._handle, direction)) * 1000
+
+    def _running(self, handle: Any, kind: str) -> list[Any]:
+        """Processes of one kind. The call without a version would fail in a way of its own beside older drivers."""
+        refused: Exception = AttributeError(kind)
+        for version in ("_v3", "_v2"):
+            try:
+                return list(getattr(self._nvml, f"nvmlDeviceGet{kind}RunningProcesses{version}")(handle))
+            except AttributeError:
+                continue
+            except self._nvml.NVMLError as error:
+                refused = error
+                if _code(error) != 13:
+                    break
+        raise refused
+
     def _processes(self, handle: Any, now_ns: int | None) -> tuple[DeviceProcess, ...]:
         """Who holds memory; ``now_ns`` None leaves out how busy each of them is."""
         held: dict[int, int | None] = {}
-        for kind in ("Compute", "Graphics"):
-            for entry in getattr(self._nvml, f"nvmlDeviceGet{kind}RunningProcesses")(handle):
-                used = None if entry.usedGpuMemory is None else int(entry.usedGpuMemory)
-                known = held.get(entry.pid)
-                held[entry.pid] = used if known is None else max(known, used or 0)
+        entries = self._running(handle, "Compute")
+        for kind in ("Graphics", "MPSCompute"):
+            entries += self._extra(partial(self._running, handle, kind)) or []
+        for entry in entries:
+            used = None if entry.usedGpuMemory is None else int(entry.usedGpuMemory)
+            known = held.get(entry.pid)
+            held[entry.pid] = used if known is None else max(known, used or 0)
         busy = self._shares(handle) if held and now_ns is not None else {}
         return tuple(
             DeviceProcess(pid=pid, memory_bytes=used, active_ratio=busy.get(pid))

@@ -270,6 +270,19 @@ def _origins(sample: Sample, *starts: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _state_words(device: Device) -> Iterator[str]:
+    """What few cards tell: its state, the clock that it could have, its bus, and memory that fails."""
+    if device.performance_state is not None:
+        yield f"State {device.performance_state}"
+    if device.max_freq_hz is not None:
+        yield f"Clock at most {format_frequency(device.max_freq_hz)}"
+    if device.pcie_in_bytes_s or device.pcie_out_bytes_s:
+        received, sent = (int(value or 0) for value in (device.pcie_in_bytes_s, device.pcie_out_bytes_s))
+        yield f"Bus {format_bytes(received)}/s in, {format_bytes(sent)}/s out"
+    if device.memory_errors:
+        yield f"{device.memory_errors} memory errors that could not be corrected"
+
+
 def _device_words(device: Device, names: Mapping[int, str]) -> Iterator[str]:
     yield device.name
     if device.scaled_ratio is not None:
@@ -285,6 +298,7 @@ def _device_words(device: Device, names: Mapping[int, str]) -> Iterator[str]:
     for field in ("memory_busy_ratio", "encoder_ratio", "decoder_ratio"):
         if value := getattr(device, field):
             yield f"{FIELD_WORDS[field]} {percent(value)}"
+    yield from _state_words(device)
     for part in device.slices:
         used, total = format_bytes(part.memory_used_bytes), format_bytes(part.memory_total_bytes)
         yield f"{part.name.capitalize()}: {used} of {total}"
