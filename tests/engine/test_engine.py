@@ -185,6 +185,9 @@ def test_a_configuration_that_breaks_while_the_engine_runs_changes_nothing_but_s
     desk.config_path.write_text(good + "\n[jobs.next]\ncommand = 'true'\n")
     until(lambda: "next" in [job.name for job in engine.jobs()], "the new job")
     assert engine.status().desk.config_problems == ()
+    # Who saves the file and starts the job at once is not told that there is no such job.
+    desk.config_path.write_text(good + "\n[jobs.newest]\ncommand = 'true'\n")
+    assert engine.start(StartRun(job="newest")).job == "newest"
 
 
 def test_curl_is_a_client_too(desk: Desk) -> None:

@@ -24,7 +24,7 @@ def asked(folder: Path, command: str, **limits: float) -> short_commands.Answer:
 
 
 def sleepers(seconds: str) -> list[int]:
-    return [pid for pid in read_table() if read_argv(pid)[:2] == ["sleep", seconds]]
+    return [pid for pid in read_table() if read_argv(pid)[:2] == ("sleep", seconds)]
 
 
 def test_a_short_command_says_what_it_printed_and_how_it_ended(tmp_path: Path) -> None:

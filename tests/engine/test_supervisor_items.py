@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -328,5 +329,42 @@ def test_ten_thousand_items_with_valid_outputs_are_passed_over_in_moments(tmp_pa
             run = await world.ended(await world.start("a"))
             assert (run.items_skipped, run.state) == (10_000, "done")
             assert len(records(run)) == 10_000
+
+    play(scene())
+
+
+def test_a_run_goes_on_when_its_folder_is_removed_and_keeps_what_is_over(tmp_path: Path) -> None:
+    make(tmp_path, "abc")
+
+    async def scene() -> None:
+        section = job(python(GATE, "{item}"), items="*.txt")
+        async with working(tmp_path, a=section) as world:
+            run = await world.start("a")
+            await world.until((tmp_path / "a.begun").exists)
+            (tmp_path / "a.go").touch()
+            await world.until((tmp_path / "b.begun").exists)
+            await world.until(lambda: world.get(run).items_done)
+            shutil.rmtree(run.folder)
+            for name in "bc":
+                (tmp_path / f"{name}.go").touch()
+            done = await world.ended(run)
+            assert (done.state, done.items_done) == ("done", 3)
+            assert [(each["item"], each["state"]) for each in records(done)] == [
+                (f"{name}.txt", "done") for name in "abc"
+            ]
+
+    play(scene())
+
+
+def test_a_run_whose_folder_was_removed_says_so_when_nothing_is_known_of_its_end(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with working(tmp_path, a=job(python(GATE, "x"))) as world:
+            run = await world.start("a")
+            await world.until((tmp_path / "x.begun").exists)
+            shutil.rmtree(run.folder)
+            (tmp_path / "x.go").touch()
+            ended = await world.ended(run)
+            assert ended.state == "lost"
+            assert ended.reason == "Its folder was removed while it worked, and with it what became of it."
 
     play(scene())

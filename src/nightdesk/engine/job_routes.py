@@ -39,6 +39,7 @@ def _run_routes(service: Service) -> list[HTTPRouteHandler]:
     @get("/jobs", sync_to_thread=False)
     def jobs() -> tuple[JobView, ...]:
         """The desk's jobs."""
+        service.heed_config()
         return service.supervisor.jobs()
 
     @get("/jobs/{job:str}/items", sync_to_thread=True)
@@ -64,6 +65,7 @@ def _run_routes(service: Service) -> list[HTTPRouteHandler]:
     @post("/runs")
     async def start(data: StartRun) -> Run:
         """Start a job."""
+        service.heed_config()
         return await service.supervisor.start(data)
 
     @post("/runs/{run_id:str}/{action:str}", status_code=200)

@@ -25,8 +25,10 @@ from nightdesk.engine.bus import Bus
 from nightdesk.engine.cancel import Cancels
 from nightdesk.engine.children import ChildProcess
 from nightdesk.engine.diagnostics import Diagnostics
+from nightdesk.engine.edits import Edits
 from nightdesk.engine.energy import keep_energy
 from nightdesk.engine.exchanges import Exchanges
+from nightdesk.engine.jobs.causes import Causes
 from nightdesk.engine.jobs.handover import ModelHandover
 from nightdesk.engine.jobs.memory import MemoryWatch
 from nightdesk.engine.jobs.outputs import OutputJudge
@@ -96,6 +98,7 @@ class Service:
         self.sources: dict[str, SourceState] = {}
         self._samples: list[Sample] = list(self.store.samples(self.started_ns - SAMPLES_NS, 2**62))
         self._problems: tuple[str, ...] = ()
+        self._edits = Edits(desk.config_path)
         self._relay: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -152,6 +155,9 @@ class Service:
             free_models=self._handover.free,
             on_signalled=lambda run_id, report: self.care.note(run_id, report),
             on_attempt_failed=lambda ended: self.diagnostics.keep(ended),
+            causes=Causes(
+                lambda run: self.traffic.activity(run), lambda *of: self.exchanges.cut_context(*of)
+            ),
             judge=OutputJudge(self.store.save_result, self._cut_replies),
             flags=self.store.flags,
         )
@@ -326,17 +332,14 @@ class Service:
             self._tell_source("processes", "live")
 
     async def _watch_config(self) -> None:
-        path = self.desk.config_path
-        seen = path.stat().st_mtime_ns if path else 0
-        while path:
+        while self.desk.config_path:
             await asyncio.sleep(CONFIG_SECONDS)
-            try:
-                now = path.stat().st_mtime_ns
-            except OSError:
-                continue
-            if now != seen:
-                seen = now
-                self._read_config_again()
+            self.heed_config()
+
+    def heed_config(self) -> None:
+        """Take over what was edited, before a question about jobs is answered."""
+        if self._edits.noticed():
+            self._read_config_again()
 
     def _read_config_again(self) -> None:
         try:

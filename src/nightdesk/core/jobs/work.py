@@ -12,6 +12,7 @@ from nightdesk.core.jobs.plans import Plan
 from nightdesk.model.base import Noun, ProcessKey
 from nightdesk.model.job import ENDED, Failure, ItemRecord, Run, Usage
 
+GONE = "What was kept of it is gone: the folder of its run was removed."
 End = Literal["stop", "kill", "timeout", "stalled"]
 
 
@@ -250,6 +251,24 @@ def arranged(waiting: Iterable[int], first: tuple[int, ...], last: tuple[int, ..
     back = [index for index in last if index in left and index not in set(front)]
     moved = {*front, *back}
     return (*front, *sorted(left - moved), *back)
+
+
+def records_of(work: Work, at_ns: int) -> tuple[ItemRecord, ...]:
+    """What is over of a run, as its queue knows it, for the case that its records are gone. It says less than they."""
+    items, queue = work.plan.items or (), work.queue
+    busy = {*queue.pending, *(a.index for a in work.ledger.attempts), *(d.index for d in work.ledger.delayed)}
+    failed = frozenset(queue.failed)
+    return tuple(
+        ItemRecord(
+            item=item,
+            index=index,
+            state="failed" if index in failed else "skipped" if index in queue.skipped else "done",
+            ended_ns=at_ns,
+            failure=Failure(kind="lost", evidence=GONE) if index in failed else None,
+        )
+        for index, item in enumerate(items)
+        if index not in busy
+    )
 
 
 def added_usage(before: Usage | None, now: Usage | None) -> Usage | None:

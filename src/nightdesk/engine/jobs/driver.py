@@ -40,7 +40,7 @@ from nightdesk.core.jobs.events import (
 )
 from nightdesk.core.jobs.items import fill, shown_command
 from nightdesk.core.jobs.life import advance
-from nightdesk.core.jobs.work import Attempt, Work
+from nightdesk.core.jobs.work import Attempt, Work, records_of
 from nightdesk.engine.jobs.attempts import KeeperWatch, find_keeper, process_keys, spawn_keeper, wait_readable
 from nightdesk.engine.jobs.ended import failed_attempt
 from nightdesk.engine.jobs.endings import failure_of, lost_reason, remark_of
@@ -129,6 +129,8 @@ class RunDriver:
         While items wait to be written, the older state stays: it still names their attempts, and these have results.
         """
         try:
+            if not self.folder.path.is_dir():
+                self._make_folder_again()
             self._write_items()
             self.folder.save(self.work)
         except OSError as fault:
@@ -140,6 +142,13 @@ class RunDriver:
                 self._around.spawn(self._write_later())
         else:
             self._is_behind = False
+
+    def _make_folder_again(self) -> None:
+        """Somebody removed it while the run goes on: what is known here is kept for the next engine."""
+        logger.warning("The folder of run %s was removed; it is made again.", self.folder.run_id)
+        self.folder.path.mkdir(mode=0o700, parents=True)
+        self.folder.save_plan(self.work.plan)
+        self._unwritten[:0] = records_of(self.work, self._around.now())
 
     def _write_items(self) -> None:
         if not self._unwritten:
@@ -413,7 +422,7 @@ class RunDriver:
         if result is None:
             if self.work.ledger.restarted and not folder.was_begun():
                 return self.apply(NeverBegan(serial, now))
-            return self._over(attempt, KeeperLost(serial, lost_reason(attempt), now))
+            return self._over(attempt, KeeperLost(serial, lost_reason(attempt, folder), now))
         if attempt.started_ns is None:
             self.work = self.work.with_attempt(replace(attempt, started_ns=result.started_ns))
         failure = await asyncio.to_thread(
@@ -426,6 +435,7 @@ class RunDriver:
             self.is_ending,
             self._around.judge,
         )
+        failure = await self._around.causes.explained(self.work, attempt, failure, self.is_ending)
         usage = Usage(user_ns=result.user_ns, system_ns=result.system_ns, max_rss_bytes=result.max_rss_bytes)
         event = Ended(
             serial,

@@ -9,7 +9,7 @@ from nightdesk.core.jobs.failures import end_failure, invalid_failure, start_fai
 from nightdesk.core.jobs.work import Attempt, Work
 from nightdesk.engine.jobs.items import missing_output
 from nightdesk.engine.jobs.outputs import OutputJudge
-from nightdesk.engine.jobs.runs import Result, RunFolder
+from nightdesk.engine.jobs.runs import AttemptFolder, Result, RunFolder
 from nightdesk.engine.processes.signals import is_alive
 from nightdesk.model.job import Failure
 from nightdesk.model.process import SignalReport
@@ -43,9 +43,11 @@ def failure_of(
     return end_failure(result.exit_status, result.signal, tail)
 
 
-def lost_reason(attempt: Attempt) -> str:
+def lost_reason(attempt: Attempt, folder: AttemptFolder) -> str:
     """Why nothing is known of the end of an attempt, and what still runs of it."""
     reason = "Its keeper went away without a result: it was killed, or the machine was started again"
+    if not folder.path.exists():
+        reason = "Its folder was removed while it worked, and with it what became of it"
     if attempt.process is not None and is_alive(attempt.process):
         return f"{reason}. Its command still runs as process {attempt.process.pid}."
     return f"{reason}."

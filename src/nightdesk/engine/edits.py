@@ -1,0 +1,32 @@
+"""Notices that a file was written anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+_Look: TypeAlias = tuple[int, int, int] | None
+
+
+class Edits:
+    """Remembers how a file looked: which one it was, when it was written, how large it was."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Without a ``path`` there is nothing to notice."""
+        self._path = path
+        self._seen = self._look()
+
+    def noticed(self) -> bool:
+        """Whether the file differs from what it was at the last call. One that is away does not."""
+        now = self._look()
+        if now is None or now == self._seen:
+            return False
+        self._seen = now
+        return True
+
+    def _look(self) -> _Look:
+        try:
+            found = self._path.stat() if self._path else None
+        except OSError:
+            return None
+        return (found.st_ino, found.st_mtime_ns, found.st_size) if found else None
