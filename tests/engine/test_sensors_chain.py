@@ -211,6 +211,23 @@ def test_powermetrics_ends_even_when_the_sensor_process_is_killed(
     until(lambda: not alive(child), "the end of the child")
 
 
+def test_a_powermetrics_that_sudo_put_out_of_reach_ends_at_its_next_word(
+    stage: Stage, sensors: Callable[..., Sensors]
+) -> None:
+    real = stage.program("powermetrics", ENDLESS)
+    stage.program(
+        "sudo",
+        "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"subprocess.Popen([{real!r}], start_new_session=True).wait()",
+    )
+    running = sensors("--source", "powermetrics")
+    next(running.samples("powermetrics"))
+    (child,) = (pid for pid, _ in stage.calls("powermetrics"))
+    running.close_input()
+    assert running.process.wait(DEADLINE_S) == 0
+    until(lambda: not alive(child), "the end of the program that no signal reaches")
+
+
 def test_a_child_that_ignores_sigterm_is_killed(stage: Stage, sensors: Callable[..., Sensors]) -> None:
     stage.program("sudo", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + ENDLESS)
     running = sensors("--source", "powermetrics")
