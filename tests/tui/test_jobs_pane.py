@@ -246,3 +246,12 @@ async def test_the_filter_is_typed_kept_and_cleared(engine: FakeEngine) -> None:
         await until(pilot, lambda: "No job matches “zzz”." in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: "synthesize" in screen_text(app))
+
+
+async def test_a_pane_that_grows_shows_more_at_once(engine: FakeEngine) -> None:
+    app = viewer(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "37/52  ETA 1h12m" in screen_text(app))
+        assert "13 file/h" not in screen_text(app)
+        await pilot.press("J")
+        await until(pilot, lambda: "ETA 1h12m · 13 file/h" in screen_text(app), seconds=10)

@@ -20,6 +20,7 @@ from nightdesk.core.jobs.events import (
     Record,
     Ticked,
 )
+from nightdesk.core.jobs.failures import context_failure
 from nightdesk.core.jobs.life import next_deadline_ns
 from nightdesk.core.jobs.plans import plan_run
 from nightdesk.core.jobs.start_times import Expected
@@ -103,6 +104,15 @@ def test_what_the_command_can_never_mend_leads_to_the_fallback_at_once() -> None
     assert (second.run.fallback, second.run.attempt) == (True, 2)
     over, _ = go(second, Ended(2, 3 * S, exit_status=1, failure=GONE))
     assert over.run.state == "failed", "the fallback can't mend it either"
+
+
+def test_a_context_that_is_too_small_leads_to_the_fallback_at_once_and_without_one_to_another_try() -> None:
+    cut = context_failure("Only 2,050 of about 9,000 prompt tokens reached the model (exchange 7).", BROKEN)
+    ended = Ended(1, 2 * S, exit_status=1, failure=cut)
+    failed, _ = go(work(**FALLBACK), Admitted(), *begin(S), ended)
+    assert (failed.run.reason or "").endswith("; the fallback follows at once.")
+    alone, _ = go(work(**(FALLBACK | {"fallback": ()})), Admitted(), *begin(S), ended)
+    assert (alone.run.reason or "").endswith("; tries again after 1.0s.")
 
 
 def test_each_item_falls_back_by_itself_and_its_record_says_so() -> None:

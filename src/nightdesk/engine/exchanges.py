@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 
 import msgspec
 
@@ -16,6 +17,9 @@ from nightdesk.engine.traffic import TrafficBook
 from nightdesk.model.errors import UsageError
 from nightdesk.model.exchange import Exchange, ExchangeRow
 from nightdesk.model.inspection import ExchangePage, ExchangePlace, ExchangeTotals, Feedback
+
+LAST_ROWS, LAST_EXCHANGES = 50, 3
+"""A prompt that was cut hours before the end of a batch is not why it failed."""
 
 
 class Exchanges:
@@ -49,6 +53,16 @@ class Exchanges:
         if not found or "reply_cut" not in found[0].verdicts:
             return None
         return f"the model's reply was cut by a limit: exchange {found[0].id}"
+
+    async def cut_context(self, run_id: str, item: str | None, since_ns: int) -> str | None:
+        """Evidence that one of the last prompts since ``since_ns`` did not fit its context; None without any."""
+        rows = await self.newest_of(run_id, LAST_ROWS)
+        own = (r for r in rows if r.started_ns >= since_ns and (item is None or r.item in (None, item)))
+        for row in islice(own, LAST_EXCHANGES):
+            if "context_cut" in row.verdicts:
+                found = next(v for v in (await self.one(row.id)).verdicts if v.kind == "context_cut")
+                return f"{found.evidence.removesuffix('.')} (exchange {row.id})."
+        return None
 
     async def trouble(self, query: str, sort: str, offset: int) -> ExchangePlace:
         """The first place from ``offset`` on with a verdict or an error. Raises like :meth:`page`."""

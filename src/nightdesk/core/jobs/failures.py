@@ -1,7 +1,7 @@
 """Says why an attempt failed: a class that policies can depend on, and the evidence for it.
 
-Read from how the command ended and from the tail of its log. A class that is read from text is a reading, so the line
-that it was read from is always given.
+Read from how the command ended, from the tail of its log, and from the verdicts on its exchanges where those say
+nothing of a cause. A class that is read from text is a reading, so the line that it was read from is always given.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ NEAR_LINES = 40
 """A line further up than this is more likely an earlier, survived trouble than the cause of the end."""
 FINAL: frozenset[str] = frozenset({"not_found", "model_missing"})
 """Classes that another attempt can't help."""
+
+UNEXPLAINED: frozenset[str] = frozenset({"error", "invalid_output"})
+"""Classes that say how it ended and not why: verdicts on the exchanges may know more."""
 
 _FLAGS = re.IGNORECASE
 _CLASSES = (
@@ -111,6 +114,11 @@ def stall_failure(evidence: str) -> Failure:
 def invalid_failure(reason: str) -> Failure:
     """The failure of an attempt that ended well and left nothing that can be used."""
     return Failure(kind="invalid_output", evidence=_evidence(reason))
+
+
+def context_failure(cut: str, failure: Failure) -> Failure:
+    """The failure of an attempt to which a model answered without having read all; ``cut`` is the evidence for that."""
+    return Failure(kind="context_cut", evidence=_evidence(f"{cut} It ended with: {failure.evidence}"))
 
 
 def items_failure(first: Sequence[str], count: int, total: int) -> Failure:

@@ -33,14 +33,16 @@ class NextTry:
 def next_try(plan: Plan, attempt: Attempt, failure: Failure) -> NextTry | None:
     """The attempt after a failed one; None where none is left, or none could end otherwise.
 
-    What the same command can't mend (a model that is not there) the fallback may, and needs no pause for it.
+    What the same command can't mend (a model that is not there, a context that is too small) the fallback may, and
+    needs no pause for it.
     """
     if attempt.tries >= plan.attempts:
         return None
-    is_final = failure.kind in FINAL
     can_change = bool(plan.fallback) and not attempt.fallback
-    if is_final:
-        return NextTry(0, fallback=True) if can_change else None
+    if can_change and failure.kind in (*FINAL, "context_cut"):
+        return NextTry(0, fallback=True)
+    if failure.kind in FINAL:
+        return None
     falls_back = attempt.fallback or (can_change and attempt.tries >= plan.fallback_after)
     return NextTry(_spread(retry_pause_ns(plan, attempt.tries), attempt), falls_back)
 

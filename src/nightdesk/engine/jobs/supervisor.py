@@ -34,6 +34,7 @@ from nightdesk.core.jobs.plans import Plan, find_job, job_view, missing_item, pl
 from nightdesk.core.jobs.queue import admit
 from nightdesk.core.jobs.work import Work
 from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs, unfinished_items
+from nightdesk.engine.jobs.causes import Causes
 from nightdesk.engine.jobs.clocks import Clocks
 from nightdesk.engine.jobs.distrust import distrusted
 from nightdesk.engine.jobs.driver import LOOKS, RunDriver
@@ -88,6 +89,7 @@ class Supervisor:
         free_models: FreeModelsCall = no_models,
         on_attempt_failed: Callable[[EndedAttempt], Coroutine[object, object, None]] | None = None,
         judge: OutputJudge | None = None,
+        causes: Causes | None = None,
         flags: Callable[[str], dict[str, int]] = lambda job: {},
     ) -> None:
         """``flags`` gives the items of a job whose outputs the user does not believe, and since when."""
@@ -126,6 +128,7 @@ class Supervisor:
             free_models=free_models,
             on_attempt_failed=self._failed,
             judge=self.judge,
+            causes=causes or Causes(),
         )
 
     # what others ask

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from nightdesk.engine.jobs.causes import Causes
 from nightdesk.engine.jobs.ended import EndedAttempt
 from nightdesk.engine.jobs.outputs import OutputJudge
 from nightdesk.model.job import Run
@@ -41,3 +42,5 @@ class Surroundings:
     free_models: FreeModelsCall
     judge: OutputJudge
     """Says whether outputs are accepted."""
+    causes: Causes
+    """Knows what exchanges tell of a failure."""
