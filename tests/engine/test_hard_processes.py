@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from nightdesk.core.processes.reports import told
+from nightdesk.core.processes.reports import memory_of, told
 from nightdesk.engine.processes import signals
 from nightdesk.engine.processes.ports import PortWatch
 from nightdesk.engine.processes.table import TableReader, read_argv, read_entry, read_marker, read_table
@@ -74,6 +75,18 @@ def work():
 threading.Thread(target=work).start()
 ctypes.CDLL(None).pthread_exit(None)
 """
+)
+FAMILY = (
+    HEAD
+    + """
+held = bytearray(b"x") * 100_000_000
+for _ in range(5):
+    if not os.fork():
+        signal.alarm(60)
+        while True: time.sleep(1)
+"""
+    + UP
+    + WAIT
 )
 ZOMBIES = (
     HEAD
@@ -295,6 +308,69 @@ def test_zombies_are_neither_waited_for_nor_told_as_left(start: Start) -> None:
     report = signals.signal_members(signals.tree_of(root), "stop", grace_s=60)
     assert time.monotonic() - began < 30
     assert (report.gone, report.left) == ((root,), ())
+
+
+def test_a_zombie_can_not_be_ended_and_its_parent_is_named(start: Start) -> None:
+    root = key_of(start(ZOMBIES))
+    eventually(lambda: sum(e.ppid == root.pid and e.state == "Z" for e in read_table().values()) == 5)
+    dead = next(e for e in read_table().values() if e.ppid == root.pid)
+    said, hint = signals.why_gone(ProcessKey(pid=dead.pid, started_ns=dead.started_ns))
+    assert said.startswith(f"Process {dead.pid} has already ended: a zombie")
+    assert f"its parent, process {root.pid} (" in hint
+    other = ProcessKey(pid=dead.pid, started_ns=dead.started_ns + 1)
+    assert signals.why_gone(other) == (f"Process {dead.pid} is gone, or its number was used again.", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell each one's part")
+def test_memory_that_a_family_shares_comes_back_once(start: Start) -> None:
+    root = key_of(start(FAMILY))
+    eventually(lambda: len(signals.tree_of(root)) == 6)
+    members = signals.measured(signals.tree_of(root))
+    assert sum(member.rss_bytes or 0 for member in members) > 600_000_000
+    assert 100_000_000 < (memory_of(members) or 0) < 200_000_000
+    report = signals.signal_members(members, "stop", grace_s=20)
+    assert len(report.gone) == 6
+    assert 100_000_000 < (report.freed_bytes or 0) < 200_000_000
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.fixture
+def frozen() -> Iterator[Callable[[int], None]]:
+    """Freezes a process by its control group, so that no signal reaches it until the end of the test."""
+    if not os.access(FREEZER / "tasks", os.W_OK):
+        pytest.skip("no control group here freezes processes out of reach of SIGKILL")
+    group = FREEZER / f"nd-{uuid.uuid4().hex[:12]}"
+    try:
+        group.mkdir()
+    except OSError as fault:
+        pytest.skip(f"no control group may be made here: {fault}")
+
+    def freeze(pid: int) -> None:
+        (group / "tasks").write_text(str(pid))
+        (group / "freezer.state").write_text("FROZEN")
+        eventually(lambda: (group / "freezer.state").read_text() == "FROZEN\n")
+
+    yield freeze
+    (group / "freezer.state").write_text("THAWED")
+    for pid in (group / "tasks").read_text().split():
+        (FREEZER / "tasks").write_text(pid)
+    eventually(lambda: not (group / "tasks").read_text())
+    group.rmdir()
+
+
+def test_what_not_even_sigkill_reaches_is_told_with_what_keeps_it(
+    start: Start, frozen: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "_KILL_WAIT_S", 0.5)
+    root = key_of(start(HEAD + UP + WAIT))
+    frozen(root.pid)
+    eventually(lambda: (entry := read_entry(root.pid)) and entry.state == "D")
+    report = signals.signal_members(signals.tree_of(root), "kill")
+    assert [member.key for member in report.left] == [root]
+    assert "0 killed, 1 left." in told(report)
+    assert "can't be interrupted, not even by SIGKILL" in told(report)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system shows such a process as it is")

@@ -121,7 +121,7 @@ def clean(choice: DeskChoice, pids: tuple[int, ...], yes: bool, as_json: bool) -
 
 def _print_trees(trees: Sequence[OrphanTree]) -> None:
     from nightdesk.cli.output import print_line
-    from nightdesk.core.processes.reports import many
+    from nightdesk.core.processes.reports import coming_back, many
     from nightdesk.model.units import format_bytes
 
     if not trees:
@@ -134,17 +134,17 @@ def _print_trees(trees: Sequence[OrphanTree]) -> None:
         held += [f"port {', '.join(map(str, tree.ports))}"] if tree.ports else []
         print_line(f"  holds {', '.join(held)}")
         print_members(tree.members)
-    memory = format_bytes(sum(tree.rss_bytes for tree in trees))
-    print_line(f"{many(len(trees), 'orphan')}; {memory} come back.")
+    members = {member.key: member for tree in trees for member in tree.members}
+    print_line(f"{many(len(trees), 'orphan')}. {coming_back(members.values())}")
 
 
 def print_members(members: Iterable[TreeMember]) -> None:
-    """One line a process, indented by its depth."""
+    """One line a process, indented by its depth, with its part of the memory."""
     from nightdesk.cli.output import print_line
     from nightdesk.model.units import format_bytes
 
     for member in members:
-        size = format_bytes(member.rss_bytes)
+        size = format_bytes(member.rss_bytes if member.share_bytes is None else member.share_bytes)
         print_line(f"{member.key.pid:>8}  {size:>8}  {'  ' * member.depth}{member.command or member.name}")
 
 
@@ -167,15 +167,18 @@ def stacks(choice: DeskChoice, pid: int, as_json: bool) -> None:
 def signal_tree(engine: Engine, pid: int, action: TreeAction, yes: bool, as_json: bool) -> None:
     """Pause, resume, stop or kill a process and everything below it; ends with 1 where that was not all done."""
     from nightdesk.cli.output import print_json, print_line
+    from nightdesk.core.processes.reports import coming_back
     from nightdesk.core.processes.tree import run_of_root
 
     row = find_process(engine, pid)
     run = run_of_root(engine.runs(), row.key)
-    members = engine.tree(row.key)
+    members = engine.tree(row.key) if run is None else engine.run_tree(run.id)
     if not as_json:
         if run is not None:
             print_line(f"{pid} is the first process of run {run.id}: the run is meant.")
         print_members(members)
+        if action in ("stop", "kill"):
+            print_line(coming_back(members))
     if action in ("stop", "kill"):
         _ask(f"{action} {pid}", len(members), yes)
     report = engine.signal(row.key, action)
@@ -189,11 +192,13 @@ def signal_tree(engine: Engine, pid: int, action: TreeAction, yes: bool, as_json
 def stop_everything(engine: Engine, yes: bool, as_json: bool) -> None:
     """Stop all that the desk has started, and unload the models; ends with 1 where something is left."""
     from nightdesk.cli.output import print_json, print_line
-    from nightdesk.core.processes.reports import told_all
+    from nightdesk.core.processes.reports import coming_back, told_all
 
     members = engine.everything()
     if not as_json:
         print_members(members)
+        if members:
+            print_line(coming_back(members))
     _ask("stop --all", len(members), yes)
     report = engine.stop_all()
     if as_json:

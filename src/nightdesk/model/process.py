@@ -54,6 +54,10 @@ class TreeMember(Noun, frozen=True, kw_only=True):
     name: str
     command: str
     rss_bytes: int | None = None
+    share_bytes: int | None = None
+    """Its part of the memory: what several processes hold together is divided among them. None where not known."""
+    stuck: str | None = None
+    """In a report, of one that is still there: what keeps it."""
 
 
 class SignalReport(Noun, frozen=True, kw_only=True):
@@ -68,7 +72,10 @@ class SignalReport(Noun, frozen=True, kw_only=True):
     killed: tuple[ProcessKey, ...] = ()
     """Those of ``gone`` that got SIGKILL; for a stop, after they had not ended in time."""
     freed_bytes: int | None = None
-    """Resident memory that those in ``gone`` had; what they shared counts for each. Only after a stop or a kill."""
+    """Memory that those in ``gone`` had; what they shared counts once where the system tells it. Only after a stop
+    or a kill."""
+    device_bytes: int | None = None
+    """Memory that they held on accelerators, as of the newest sample before."""
     run: str | None = None
     """The run that was acted on: the process was the first one of a run."""
 
@@ -87,6 +94,7 @@ class OrphanTree(Noun, frozen=True, kw_only=True):
     """Root first. Processes of runs in progress are left out: they are not ended with it."""
     ports: tuple[int, ...] = ()
     rss_bytes: int = 0
+    """Memory that comes back with them; what they share counts once where the system tells it."""
     device_bytes: int | None = None
 
 

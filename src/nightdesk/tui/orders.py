@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from textual.screen import Screen
 
@@ -35,8 +35,13 @@ async def run_action(app: Viewer, asked: RunActionRequested) -> None:
     if asked.action in ("stop", "kill"):
         from nightdesk.tui.screens.confirm import Question
 
-        members = await engine.run_tree(asked.run)
-        if not await _agreed(app, Question(asked.action, f"run {asked.run}", members)):
+        deed: Literal["stop", "kill"] = "stop" if asked.action == "stop" else "kill"
+
+        async def again() -> Question:
+            members = await engine.run_tree(asked.run)
+            return Question(deed, f"run {asked.run}", members, again=again)
+
+        if not await _agreed(app, await again()):
             return
     with under_way(app, asked.run, UNDER_WAY[asked.action]):
         run = await engine.act(asked.run, asked.action)
@@ -57,7 +62,7 @@ def under_way(app: Viewer, subject: str, words: str) -> Iterator[None]:
 async def _agreed(app: Viewer, question: Question) -> bool:
     from nightdesk.tui.screens.confirm import ConfirmScreen
 
-    screen: Screen[bool] = ConfirmScreen(question)
+    screen: Screen[bool] = ConfirmScreen(question, app.link.mirror)
     return await app.push_screen_wait(screen)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nightdesk.model.process import SignalReport, StopAllReport
+from collections.abc import Collection
+
+from nightdesk.model.process import SignalReport, StopAllReport, TreeMember
 from nightdesk.model.units import format_bytes
 
 _DONE = {"pause": "paused", "resume": "resumed"}
@@ -24,14 +26,38 @@ def told(report: SignalReport) -> str:
     parts.append(f"{len(report.left)} left")
     if report.freed_bytes:
         parts.append(f"{format_bytes(report.freed_bytes)} back")
+    if report.device_bytes:
+        parts.append(f"{format_bytes(report.device_bytes)} back on accelerators")
     return ", ".join(parts) + "." + _left(report)
 
 
 def _left(report: SignalReport) -> str:
     if not report.left:
         return ""
-    names = ", ".join(f"{member.name} ({member.key.pid})" for member in report.left)
+    names = ", ".join(
+        f"{member.name} ({member.key.pid})" + (f", which {member.stuck}" if member.stuck else "")
+        for member in report.left
+    )
     return f" Still there: {names}."
+
+
+def memory_of(members: Collection[TreeMember]) -> int | None:
+    """What comes back with the end of all of them; None where it is known of none.
+
+    Shared memory counts once where the system tells each one's part, else for each.
+    """
+    held = (member.rss_bytes if member.share_bytes is None else member.share_bytes for member in members)
+    known = [size for size in held if size is not None]
+    return sum(known) if known else None
+
+
+def coming_back(members: Collection[TreeMember]) -> str:
+    """``1.2 GB of memory come back.``, with “up to” where what several share may have been counted for each."""
+    memory = memory_of(members)
+    if memory is None:
+        return "An unknown amount of memory comes back."
+    doubtful = len(members) > 1 and any(member.share_bytes is None for member in members)
+    return f"{'Up to ' if doubtful else ''}{format_bytes(memory)} of memory come back."
 
 
 def told_all(report: StopAllReport) -> str:
@@ -46,6 +72,7 @@ def told_all(report: StopAllReport) -> str:
 def joined(action: str, reports: list[SignalReport]) -> SignalReport:
     """Several reports as one; each process counts once."""
     freed = [report.freed_bytes for report in reports if report.freed_bytes is not None]
+    devices = [report.device_bytes for report in reports if report.device_bytes is not None]
     return SignalReport(
         action=action,
         signalled=tuple(dict.fromkeys(key for report in reports for key in report.signalled)),
@@ -54,6 +81,7 @@ def joined(action: str, reports: list[SignalReport]) -> SignalReport:
         refused=tuple(dict.fromkeys(said for report in reports for said in report.refused)),
         killed=tuple(dict.fromkeys(key for report in reports for key in report.killed)),
         freed_bytes=sum(freed) if freed else None,
+        device_bytes=sum(devices) if devices else None,
     )
 
 

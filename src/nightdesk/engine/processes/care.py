@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from msgspec.structs import replace
 
-from nightdesk.core.processes.reports import joined
+from nightdesk.core.processes.reports import joined, memory_of
 from nightdesk.core.processes.tree import roots_of
 from nightdesk.engine.jobs.supervisor import Supervisor
 from nightdesk.engine.processes import signals
@@ -80,12 +80,13 @@ class ProcessCare:
         """A process and everything below it. Raises UsageError when it is gone."""
         members = await asyncio.to_thread(signals.tree_of, key)
         if not members:
-            raise UsageError(f"Process {key.pid} is gone, or its number was used again.")
-        return members
+            raise UsageError(*signals.why_gone(key))
+        return await asyncio.to_thread(signals.measured, members)
 
     async def run_tree(self, run: Run) -> tuple[TreeMember, ...]:
         """Every process of a run."""
-        return await asyncio.to_thread(signals.processes_of_run, run.id, run.process)
+        members = await asyncio.to_thread(signals.processes_of_run, run.id, run.process)
+        return await asyncio.to_thread(signals.measured, members)
 
     async def detail(self, key: ProcessKey) -> ProcessDetail:
         """Everything about one process. Raises UsageError when it is gone."""
@@ -123,32 +124,35 @@ class ProcessCare:
 
         Raises UsageError where all of them are gone, or a run can't do this in its state.
         """
+        held = self._held()
         runs = [run for run in self._active() if roots_of(run) & set(keys)]
         taken = {key for run in runs for key in roots_of(run)}
         reports = list(await asyncio.gather(*(self._act(run, action) for run in runs)))
         members = await asyncio.to_thread(_trees, [key for key in keys if key not in taken])
         if not runs and not members:
-            raise UsageError(f"Process {keys[0].pid if keys else 0} is gone, or its number was used again.")
+            raise UsageError(*signals.why_gone(keys[0])) if keys else UsageError("No process was named.")
         if members:
             reports.append(await asyncio.to_thread(signals.signal_members, members, action))
         report = reports[0] if len(reports) == 1 else joined(action, reports)
+        report = _with_devices(report, held)
         logger.info("%s: %d processes in %d trees", action, len(report.signalled), len(keys))
         await self._sample()
         return report
 
     async def clean(self, keys: Sequence[ProcessKey]) -> SignalReport:
         """End those of ``keys`` that still are orphans, with everything below, and look whether they are gone."""
-        wanted = set(keys)
+        wanted, held = set(keys), self._held()
         trees = [tree for tree in await self.orphans() if tree.root.key in wanted]
         members = {member.key: member for tree in trees for member in tree.members}
         report = await asyncio.to_thread(signals.signal_members, tuple(members.values()), "stop")
+        report = _with_devices(report, held)
         logger.info("clean-up: %d orphans ended, %d left", len(report.gone), len(report.left))
         await self._sample()
         return report
 
     async def stop_all(self) -> StopAllReport:
         """Stop all runs, end what earlier runs have left behind, and unload the models of the servers."""
-        runs = self._active()
+        runs, held = self._active(), self._held()
         reports = list(await asyncio.gather(*(self._act(run, "stop") for run in runs)))
         left = [tree.root.key for tree in await self.orphans() if self._is_ours(tree.root)]
         if left:
@@ -158,9 +162,13 @@ class ProcessCare:
         return StopAllReport(
             runs=tuple(run.id for run in runs),
             still=still,
-            processes=joined("stop", reports),
+            processes=_with_devices(joined("stop", reports), held),
             models=said.replace(_AFTERWARDS, "."),
         )
+
+    def _held(self) -> dict[ProcessKey, int]:
+        """The memory of each process on accelerators."""
+        return {row.key: row.device_bytes for row in self._watch.rows() if row.device_bytes}
 
     # runs
 
@@ -233,7 +241,8 @@ def orphan_trees(rows: Iterable[ProcessRow]) -> tuple[OrphanTree, ...]:
             continue
         members = tuple(member for member in signals.tree_of(row.key) if member.key not in spared)
         if members:
-            trees.append(_orphan_tree(row, members, [by_key[m.key] for m in members if m.key in by_key]))
+            held = [by_key[m.key] for m in members if m.key in by_key]
+            trees.append(_orphan_tree(row, signals.measured(members), held))
     return tuple(sorted(trees, key=lambda tree: -tree.rss_bytes))
 
 
@@ -243,13 +252,19 @@ def _orphan_tree(root: ProcessRow, members: tuple[TreeMember, ...], rows: Sequen
         root=root,
         members=members,
         ports=tuple(sorted({port for row in rows for port in row.ports})),
-        rss_bytes=sum(member.rss_bytes or 0 for member in members),
+        rss_bytes=memory_of(members) or 0,
         device_bytes=sum(devices) if devices else None,
     )
 
 
 def _trees(keys: Iterable[ProcessKey]) -> tuple[TreeMember, ...]:
     return tuple({member.key: member for key in keys for member in signals.tree_of(key)}.values())
+
+
+def _with_devices(report: SignalReport, held: Mapping[ProcessKey, int]) -> SignalReport:
+    """The report with what those that are gone held on accelerators."""
+    found = [held[key] for key in report.gone if key in held]
+    return replace(report, device_bytes=sum(found)) if found and report.freed_bytes is not None else report
 
 
 def _of_run(report: SignalReport, run_id: str) -> SignalReport:

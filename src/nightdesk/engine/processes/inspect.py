@@ -14,7 +14,7 @@ from nightdesk.core.foreign import safe_line
 from nightdesk.core.markers import parse_environment
 from nightdesk.core.processes.waits import waits_for
 from nightdesk.engine.processes.signals import tree_of
-from nightdesk.engine.processes.table import LINUX, read_entry
+from nightdesk.engine.processes.table import LINUX, read_entry, read_place
 from nightdesk.model.errors import UsageError
 from nightdesk.model.inspected import OpenFile, OpenSocket, ProcessDetail, ProcessHistory
 from nightdesk.model.process import ProcessRow
@@ -125,12 +125,7 @@ class _Look:
 
     def waits(self) -> str | None:
         """In words; None with a reason where the system does not tell."""
-        place = ""
-        if LINUX and self.row.state not in "RTZ":
-            try:
-                place = Path(f"/proc/{self.row.key.pid}/wchan").read_text(encoding="ascii")
-            except (OSError, UnicodeDecodeError):
-                place = ""
+        place = read_place(self.row.key.pid) if LINUX and self.row.state not in "RTZ" else ""
         entry = read_entry(self.row.key.pid)
         words = waits_for(entry.state if entry else self.row.state, place)
         if words is None:

@@ -15,15 +15,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
+from msgspec.structs import replace
+
+from nightdesk.core.foreign import safe_line
+from nightdesk.core.processes.reports import memory_of
 from nightdesk.core.processes.tree import ancestors, descendants
+from nightdesk.core.processes.waits import waits_for
 from nightdesk.engine.processes.table import (
     Entry,
     command_text,
     is_keeper,
+    pids,
     read_argv,
     read_attempt,
     read_entry,
     read_marker,
+    read_place,
+    read_share,
     read_table,
     user_of,
 )
@@ -35,7 +43,8 @@ Outcome = Literal["sent", "gone", "reused", "denied"]
 _POLL_S = 0.02
 _KILL_WAIT_S = 5.0
 _CALM_LOOKS = 8
-"""So often nothing may be found of a tree that grew: one that begins the next process and ends is missed by a look."""
+"""So many looks must find nothing of a tree that grew, or where processes began during each of the looks: one that
+begins the next and ends is missed by a look."""
 _FREEZE_ROUNDS = 50
 """A tree that grows faster than it can be frozen is killed as far as it is known after so many looks."""
 
@@ -59,6 +68,24 @@ def tree_of(key: ProcessKey) -> Members:
     if root is None or root.started_ns != key.started_ns or not root.alive:
         return ()
     return _members(descendants((key.pid,), _parents(table)), table)
+
+
+def measured(members: Members) -> Members:
+    """The same with each one's part of the memory, for which the system walks through all of it: milliseconds a GB."""
+    return tuple(replace(member, share_bytes=read_share(member.key.pid)) for member in members)
+
+
+def why_gone(key: ProcessKey) -> tuple[str, str]:
+    """Why there is no tree at ``key``, and what to do: it is gone, or a zombie that nobody can end."""
+    entry = read_entry(key.pid)
+    if entry is None or entry.started_ns != key.started_ns:
+        return f"Process {key.pid} is gone, or its number was used again.", ""
+    parent = read_entry(entry.ppid)
+    name = safe_line(parent.name, 64) if parent else "gone"
+    return (
+        f"Process {key.pid} has already ended: a zombie holds nothing but its number and can't be ended again.",
+        f"It goes when its parent, process {entry.ppid} ({name}), asks how it ended, or ends itself.",
+    )
 
 
 def processes_of_run(run_id: str, root: ProcessKey | None) -> Members:
@@ -186,6 +213,8 @@ class _Signalling:
         self._killed: dict[ProcessKey, None] = {}
         self._grew = False
         """New members came while we worked."""
+        self._stirred = False
+        """Processes began during the newest look, any of which may be one of ours that was missed."""
         self._refused: dict[ProcessKey, str] = {}
         self._before = {(entry.pid, entry.started_ns) for entry in table.values()}
         self._admit(members, table)
@@ -223,12 +252,14 @@ class _Signalling:
     def freeze(self) -> None:
         """SIGSTOP to all, parents first, until no look at the table shows a new child."""
         fresh = list(self._members)
+        empty = 0
         for _ in range(_FREEZE_ROUNDS):
             for key in fresh:
                 self._send(key, signal.SIGSTOP)
             self._wait_stopped(fresh)
             fresh = self._newcomers()
-            if not fresh:
+            empty = 0 if fresh else empty + 1
+            if empty > self._calm_looks:
                 return
 
     def resume(self) -> None:
@@ -244,6 +275,7 @@ class _Signalling:
         The tree stands still meanwhile, so that no parent answers the end of a child with a new one.
         """
         self.freeze()
+        self._measure()
         self._end_kindly(list(self._members))
         deadline = time.monotonic() + grace_s
         pause = _POLL_S
@@ -251,23 +283,28 @@ class _Signalling:
             time.sleep(pause)
             pause = min(pause * 1.3, 0.25)
             self._end_kindly(self._abandoned())
-        if self._alive() or self._newcomers() or self._grew:
+        if self._alive() or self._newcomers() or self._grew or self._stirred:
             self.kill()
 
     def kill(self) -> None:
         """Freezes the tree so that nothing can be started any more, then SIGKILL to all, and waits."""
         self.freeze()
+        self._measure()
         deadline = time.monotonic() + _KILL_WAIT_S
         for key in reversed(list(self._members)):
             self._send(key, signal.SIGKILL)
         empty = 0
-        while time.monotonic() < deadline and empty <= (_CALM_LOOKS if self._grew else 0):
+        while time.monotonic() < deadline and empty <= self._calm_looks:
             fresh = self._newcomers()
             for key in fresh:
                 self._send(key, signal.SIGKILL)
             empty = 0 if fresh or self._alive() else empty + 1
-            if self._grew or not empty:
+            if self._calm_looks or not empty:
                 time.sleep(_POLL_S)
+
+    @property
+    def _calm_looks(self) -> int:
+        return _CALM_LOOKS if self._grew or self._stirred else 0
 
     def report(self, action: TreeAction) -> SignalReport:
         """What was done, and for a stop or kill what is left."""
@@ -279,10 +316,23 @@ class _Signalling:
             signalled=tuple(self._signalled),
             gone=gone,
             killed=tuple(key for key in gone if key in self._killed),
-            freed_bytes=sum(self._members[key].rss_bytes or 0 for key in gone) if ending else None,
-            left=tuple(self._members[key] for key in self._members if ending and key in alive),
+            freed_bytes=memory_of([self._members[key] for key in gone]) or 0 if ending else None,
+            left=tuple(self._stuck(key) for key in self._members if ending and key in alive),
             refused=tuple(self._refused.values()),
         )
+
+    def _measure(self) -> None:
+        """Each one's part of the memory, while all stand still: later it is gone."""
+        for key, member in self._members.items():
+            if member.share_bytes is None and is_alive(key):
+                self._members[key] = replace(member, share_bytes=read_share(key.pid))
+
+    def _stuck(self, key: ProcessKey) -> TreeMember:
+        """A process that is still there; with what keeps it where not even SIGKILL reaches it."""
+        entry, member = read_entry(key.pid), self._members[key]
+        if entry is None or entry.state != "D" or key in self._refused:
+            return member
+        return replace(member, stuck=waits_for("D", read_place(key.pid)))
 
     def _send(self, key: ProcessKey, number: signal.Signals) -> None:
         outcome = send_signal(key, number)
@@ -329,6 +379,7 @@ class _Signalling:
         allowed = (member for member in found if member.key.pid not in self._forbidden)
         admitted = self._admit(allowed, table)
         self._grew = self._grew or bool(admitted)
+        self._stirred = not pids().issubset(table)
         return admitted
 
     def _abandoned(self) -> list[ProcessKey]:

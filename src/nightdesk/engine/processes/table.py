@@ -67,6 +67,15 @@ def read_entry(pid: int) -> Entry | None:
     return _as_it_lives(parse_stat(raw, boot_ns())) if raw else None
 
 
+def pids() -> set[int]:
+    """The numbers that are in use now."""
+    if not LINUX:
+        import psutil
+
+        return set(psutil.pids())
+    return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208 - speed
+
+
 def read_table() -> dict[int, Entry]:
     """All processes of the system by number."""
     if not LINUX:
@@ -264,6 +273,25 @@ def read_markers(pid: int) -> dict[str, str]:
         return _psutil_markers(pid)
     raw = _memory_file(pid, "environ", 1 << 20)
     return parse_environment(raw) if b"NIGHTDESK_" in raw else {}
+
+
+def read_share(pid: int) -> int | None:
+    """Its part of the memory in bytes, what is shared divided among its holders; None where that is not told.
+
+    From smaps_rollup, see proc(5). One that can't be interrupted is not asked: the answer could wait for it.
+    """
+    entry = read_entry(pid) if LINUX else None
+    if entry is None or entry.state == "D":
+        return None
+    for line in _memory_file(pid, "smaps_rollup", 4096).splitlines():
+        if line.startswith(b"Pss:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def read_place(pid: int) -> str:
+    """The kernel function that the process sleeps in; empty where that is not told."""
+    return _proc_file(pid, "wchan", 256).decode("ascii", "replace")
 
 
 def command_text(argv: tuple[str, ...], name: str) -> str:

@@ -182,7 +182,7 @@ def _cell(key: str, row: ProcessRow, lead: str, now_ns: int, glyphs: Glyphs, tag
         case "ports":
             return Cell(ports_of(row, glyphs))
         case "owner":
-            return _owner_cell(row, glyphs)
+            return owner_cell(row, glyphs)
         case "run":
             return Cell(row.run or "", "muted")
         case _:
@@ -218,7 +218,8 @@ def _state_tone(state: str) -> Tone:
     return "bad" if state in "ZD" else "warn" if state == "T" else "ok" if state == "R" else "faint"
 
 
-def _owner_cell(row: ProcessRow, glyphs: Glyphs) -> Cell:
+def owner_cell(row: ProcessRow, glyphs: Glyphs) -> Cell:
+    """Whose it is: the job of its run, an orphan, watched, a service, or its user."""
     match row.owner:
         case "orphan":
             return Cell(f"{glyphs.warn} orphan", "warn")
