@@ -241,7 +241,7 @@ async def test_the_table_fits_small_and_large_terminals(size: tuple[int, int]) -
 def test_hostile_names_and_failures_stay_one_harmless_line() -> None:
     row = ItemRow(index=0, item="a\x1b]52;c;x\x07[/]\nb", state="waiting", reason="x")
     cells = item_line(row, ItemEngine(20).run, NOW, UNICODE).cells
-    assert len(cells) == 8
+    assert len(cells) == 9
     assert query_of("r", 'a "b", c') == 'run:r item:"a \\"b\\", c"'
 
 

@@ -127,10 +127,26 @@ def show(choice: DeskChoice, number: int, as_json: bool) -> None:
     if as_json:
         print_json(exchange)
     else:
-        _print_exchange(exchange, engine.feedback(number))
+        _print_exchange(exchange, engine.feedback(number), _energy_words(engine, number))
 
 
-def _print_exchange(exchange: Exchange, feedback: Feedback) -> None:
+def _energy_words(engine: Engine, number: int) -> str:
+    """What the exchange used; why that is not known, where it is not."""
+    from nightdesk.model.errors import UsageError
+    from nightdesk.model.units import UNKNOWN, format_joules
+
+    try:
+        told = engine.exchange_energy(number)
+    except UsageError as fault:
+        return f"{UNKNOWN} ({fault.hint})"
+    used = told.energy.energy_j
+    words = [f"{format_joules(used)} above idle"] if used is not None else []
+    words.append(f"{format_joules(told.energy.gross_j)} in all")
+    words += [f"{told.tokens_per_joule:.2g} tokens/J"] if told.tokens_per_joule is not None else []
+    return f"{' · '.join(words)}. {told.basis}"
+
+
+def _print_exchange(exchange: Exchange, feedback: Feedback, energy: str) -> None:
     from nightdesk.cli.output import print_line
     from nightdesk.model.exchange import row_of
     from nightdesk.model.units import format_duration
@@ -145,6 +161,7 @@ def _print_exchange(exchange: Exchange, feedback: Feedback) -> None:
         "generation": exchange.generation_ns,
     }
     print_line("timing   " + " · ".join(f"{name} {format_duration(ns)}" for name, ns in spans.items()))
+    print_line(f"energy   {energy}")
     for verdict in exchange.verdicts:
         print_line(f"▲ {verdict.kind}: {verdict.evidence} {verdict.advice}")
     if exchange.note:

@@ -51,7 +51,7 @@ SAVE_NS = 60 * 10**9
 SETTLE_NS = 2 * 10**9
 """So late may news of an exchange come: a sample waits for it before it is shared out."""
 IDLES_KEPT = 8
-NOT_MEASURED = "It was not measured: no source told power in its time."
+NOT_MEASURED = "No source told power in its time so far."
 _ITEM_MARK = "\n"
 """Between run and item in a key: neither holds a line end."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nightdesk.core.foreign import safe_line
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.units import NS, UNKNOWN, counted, format_bytes, format_count, format_duration
+from nightdesk.tui.energy_facts import exchange_energy_facts
 from nightdesk.tui.inspector import spans
 from nightdesk.tui.inspector.prose import (
     EMPTY,
@@ -40,6 +41,7 @@ def overview(exchange: Exchange, setting: Setting) -> Lines:
     yield EMPTY
     yield from _tokens(exchange, setting)
     yield EMPTY
+    yield from _energy(setting)
     yield from _who(exchange, setting)
     yield EMPTY
     yield from _sizes(exchange)
@@ -87,6 +89,18 @@ def _tokens(exchange: Exchange, setting: Setting) -> Lines:
     if exchange.embeddings is not None:
         shape = exchange.embeddings
         yield fact("embeddings", f"{shape.count:,} of {shape.dims:,} dimensions")
+
+
+def _energy(setting: Setting) -> Lines:
+    told = setting.energy
+    if isinstance(told, str):
+        if told:
+            yield fact("energy", UNKNOWN, "faint", told)
+            yield EMPTY
+        return
+    for name, value, remark in exchange_energy_facts(told, setting.glyphs):
+        yield fact(name, value, "", remark)
+    yield EMPTY
 
 
 def rate(tokens: int | None, spent_ns: int | None) -> str:

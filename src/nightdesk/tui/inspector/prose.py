@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from nightdesk.core.foreign import safe, safe_line
+from nightdesk.model.energy import ExchangeEnergy
 from nightdesk.model.exchange import Exchange
 from nightdesk.model.inspection import ExchangeTotals
 from nightdesk.model.units import NS, UNKNOWN
@@ -41,6 +42,8 @@ class Setting:
     usual: ExchangeTotals | None = None
     """The other exchanges of the model, once they are known."""
     usual_problem: str = ""
+    energy: ExchangeEnergy | str = ""
+    """What it used, or why that is not known; empty before anything was told."""
 
 
 def text_lines(text: str, tone: Tone = "", depth: int = 0, limit: int = LIMIT) -> Lines:

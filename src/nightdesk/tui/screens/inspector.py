@@ -12,6 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
 from nightdesk.client.mirror import Mirror
+from nightdesk.model.energy import ExchangeEnergy
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.exchange import Exchange, ExchangeRow
 from nightdesk.model.inspection import ExchangeTotals
@@ -32,6 +33,8 @@ TWO_FROM = 150
 LIGHT = 60_000
 """Characters that are made into a page at once; more is done beside the screen."""
 POLL_SECONDS = 0.25
+SETTLED_NS, NEVER = 5 * 10**9, 2**63
+"""So long after its end all of an exchange's energy is known."""
 PATIENCE = 4
 """A running exchange is asked for again after so many times what the last answer took."""
 BROKEN = ("failed", "aborted", "incomplete")
@@ -129,6 +132,9 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
         self._making: set[int] = set()
         self._usual: dict[str, ExchangeTotals | str] = {}
         """By model: the totals of its complete exchanges, or why they can't be had."""
+        self._energy: tuple[int, ExchangeEnergy | str] = (exchange, "")
+        """Of which exchange, and what it used or why that is not known."""
+        self._energy_due_ns = 0
 
     def compose_sheet(self) -> ComposeResult:
         """Title, tabs, pages, the line for searching."""
@@ -155,8 +161,10 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
         if not self.is_mounted:
             return
         self._poll()
-        if self.exchange is not None and self.exchange.state == "running":
-            self._draw()
+        if self.exchange is not None:
+            self._ask_energy(self.exchange)
+            if self.exchange.state == "running":
+                self._draw()
 
     def _poll(self) -> None:
         row = self._desk.exchanges.get(self.exchange_id) if self._desk is not None else None
@@ -223,6 +231,29 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
         if self.is_mounted:
             self._draw()
 
+    def _ask_energy(self, exchange: Exchange) -> None:
+        """Ask now and then while it runs, and once when all samples of its time are in."""
+        number, now_ns = exchange.id, self._now_ns
+        if self._energy[0] != number:
+            self._energy, self._energy_due_ns = (number, ""), 0
+        if now_ns < self._energy_due_ns or OVERVIEW not in self._shown_pages():
+            return
+        is_last = exchange.ended_ns is not None and now_ns >= exchange.ended_ns + SETTLED_NS
+        self._energy_due_ns = NEVER if is_last else now_ns + SETTLED_NS
+        self.post_message(
+            Ask(
+                lambda engine: engine.exchange_energy(number),
+                lambda answer: self._take_energy(number, answer),
+            )
+        )
+
+    def _take_energy(self, number: int, answer: Any | NightdeskError) -> None:
+        if number == self.exchange_id:
+            told = answer if isinstance(answer, ExchangeEnergy) else answer.hint or str(answer)
+            self._energy = (number, told)
+            if self.is_mounted:
+                self._draw()
+
     # Drawing
 
     def view_of(self, page: int) -> FoldView:
@@ -266,6 +297,8 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
         view = self.view_of(page)
         width = (view.size.width or self.app.size.width - 6) - GUTTER
         model = self.exchange.model if self.exchange is not None else None
+        if page == OVERVIEW and self.exchange is not None:
+            self._ask_energy(self.exchange)
         if page == TIMING and model and model not in self._usual:
             self._ask_usual(model)
         usual = self._usual.get(model or "", "")
@@ -276,13 +309,14 @@ says which. `e`, `|` and `w` act on what the page is about. An editor that goes 
             self.is_raw,
             usual if isinstance(usual, ExchangeTotals) else None,
             usual if isinstance(usual, str) else "",
+            self._energy[1] if self._energy[0] == self.exchange_id else "",
         )
 
     def _draw_page(self, exchange: Exchange, page: int) -> None:
         setting = self._setting(page)
         clock = setting.now_ns if exchange.state == "running" else 0
-        usual = setting.usual or setting.usual_problem
-        key = (exchange, clock, setting.width, setting.is_raw, usual, setting.glyphs)
+        asked = (setting.usual or setting.usual_problem, setting.energy)
+        key = (exchange, clock, setting.width, setting.is_raw, asked, setting.glyphs)
         before = self._drawn.get(page)
         if before is not None and before[0] is exchange and before[1:] == key[1:]:
             return

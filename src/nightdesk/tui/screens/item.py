@@ -15,6 +15,8 @@ from nightdesk.model.items import ItemDetail, ItemRow
 from nightdesk.model.job import Run, StartRun
 from nightdesk.model.units import NS, UNKNOWN, format_count, format_duration
 from nightdesk.tui.asks import Ask, FilterTraffic, OpenFailure, StartRequested
+from nightdesk.tui.energy_facts import item_energy_facts
+from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.screens.job import moment, table
 from nightdesk.tui.screens.run_items import open_log, query_of
 from nightdesk.tui.text import Cell, line
@@ -25,7 +27,7 @@ from nightdesk.tui.widgets.sheet import Sheet
 REFRESH_NS = NS
 
 
-def facts(detail: ItemDetail) -> list[tuple[str, Cell]]:
+def facts(detail: ItemDetail, glyphs: Glyphs) -> list[tuple[str, Cell]]:
     """Name and value of what is known of an item."""
     row = detail.row
     told = [("state", Cell(row.state + (f": {row.reason}" if row.reason else ""), "strong"))]
@@ -40,6 +42,7 @@ def facts(detail: ItemDetail) -> list[tuple[str, Cell]]:
         ("began", Cell(f"{began}, took {took}, {row.attempts} {'try' if row.attempts == 1 else 'tries'}"))
     )
     told.append(("exchanges", Cell(_exchange_words(detail))))
+    told += item_energy_facts(detail.energy, glyphs)
     if row.fallback:
         told.append(("by", Cell("the job's fallback command")))
     if row.flight is not None and row.flight.process is not None:
@@ -115,7 +118,7 @@ class ItemDetailScreen(Sheet[None]):
         self._show_lines(lines or [(("It has printed nothing.", "muted"),)])
 
     def _show(self, detail: ItemDetail) -> None:
-        self.query_one("#item-facts", Static).update(table(facts(detail)))
+        self.query_one("#item-facts", Static).update(table(facts(detail, self.glyphs)))
 
     def _show_lines(self, lines: list[Pieces]) -> None:
         page = self.query_one(Page)

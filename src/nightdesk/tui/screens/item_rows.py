@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nightdesk.core.jobs.failure_advice import failure_words
 from nightdesk.model.items import ItemRow, ItemStage
 from nightdesk.model.job import ENDED, Run
-from nightdesk.model.units import NS, UNKNOWN, format_count, format_duration
+from nightdesk.model.units import NS, UNKNOWN, format_count, format_duration, format_joules
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.job_lines import clock
 from nightdesk.tui.text import Cell, Part, Tone
@@ -22,6 +22,7 @@ COLUMNS = (
     Column("tries", "tries", width=5, align="right", least=76),
     Column("began", "began", width=5, least=100),
     Column("took", "took", width=7, align="right"),
+    Column("energy", "energy", width=7, align="right", least=88),
     Column("note", "", flex=1, least=56),
 )
 SORT_OF_COLUMN = {"state": "state", "index": "index", "item": "item", "tries": "attempts", "took": "took"}
@@ -94,6 +95,7 @@ def item_line(row: ItemRow, run: Run, now_ns: int, glyphs: Glyphs, *, is_tagged:
             Cell(str(row.attempts) if row.attempts else "", "warn" if row.attempts > 1 else "muted"),
             Cell(clock(row.started_ns), "muted"),
             Cell(took(row, run, now_ns), quiet),
+            Cell(format_joules(row.energy_j) if row.energy_j is not None else "", "muted"),
             note(row, run, now_ns),
         ),
     )
@@ -102,7 +104,7 @@ def item_line(row: ItemRow, run: Run, now_ns: int, glyphs: Glyphs, *, is_tagged:
 def blank_line(key: Hashable) -> Row:
     """A line whose row is not here yet."""
     empty = Cell("")
-    return Row(key, (Cell(" "), empty, empty, Cell("…", "faint"), empty, empty, empty, empty))
+    return Row(key, (Cell(" "), empty, empty, Cell("…", "faint"), *[empty] * 5))
 
 
 def took(row: ItemRow, run: Run, now_ns: int) -> str:
