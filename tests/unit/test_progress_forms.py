@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from nightdesk.client.desk import Desk
-from nightdesk.core.logs.progress import ProgressReader, compiled_patterns
+from nightdesk.core.logs.progress import ProgressReader
+from nightdesk.core.logs.progress_forms import compiled_patterns
 from nightdesk.core.logs.state_progress import read_state
 from nightdesk.engine.logs.state_files import StateFiles, split_spec
 from nightdesk.model.config import DeskConfig

@@ -148,7 +148,7 @@ def _pattern_faults(config: DeskConfig) -> list[Fault]:
     if not config.progress.patterns:
         return []
     from nightdesk.core.faults import Fault
-    from nightdesk.core.logs.progress import compiled_patterns
+    from nightdesk.core.logs.progress_forms import compiled_patterns
 
     try:
         compiled_patterns(config.progress.patterns)

@@ -19,7 +19,7 @@ ERROR_HINTS = (
     b"ERR", b"CRITICAL", b"FATAL", b"PANIC", b"SEVERE", b"FAILED", b"raceback", b"rror", b"xception", b"fatal",
     b"Fatal", b"panic", b"ailed", b"Interrupt", b"Exit: ", b"[GIN]", b'" 5', b".1 5", b"\nE", b"[E", b" E ", b"\n<",
     b"fault", b"illed", b"borted", b"*** ", b"\ncurl: (", b"not found", b"such file", b"ermission denied",
-    b"left on device", b"efused", b"\xe2\x9c", b"\xe2\x9d\x8c", b"ritical", b"[crit", b"=crit", b"emerg", b"alert",
+    b"left on device", b"efused", b"nvalid data", b"\xe2\x9c", b"\xe2\x9d\x8c", b"ritical", b"[crit", b"=crit", b"emerg", b"alert",
     b'"level', b'"sever', b'"lvl', b'"log', b"exc_info", b"unable to", b"=err", b'="err', b"[err",
 )  # fmt: skip
 WARNING_HINTS = (b"WARN", b"arning", b"warn", b"\nW", b" W ", b"[W", b'" 4', b".1 4", b"\xe2\x9a\xa0")
@@ -94,7 +94,8 @@ _LATE = re.compile(
     rf"(?P<error>: (?:fatal )?error: {_NO_NUMBER}"
     r"|: (?:Segmentation fault|Bus error|Killed|Aborted)(?: *\(core dumped\))?$"
     r"|: line \d+: +\d+ (?:Segmentation fault|Bus error|Killed|Aborted)\b|Out of memory: Killed process "
-    r"|: (?:command not found|No such file or directory|Permission denied|No space left on device|Connection refused)$)"
+    r"|: (?:command not found|No such file or directory|Permission denied|No space left on device|Connection refused"
+    r"|Invalid data found when processing input)$)"
     r"|(?P<warning>: warning: |\b[A-Z]\w*Warning: )"
 )
 _LATE_SIGNS = (
@@ -109,6 +110,7 @@ _LATE_SIGNS = (
     "ermission",
     "left on",
     "efused",
+    "nvalid data",
 )
 _STATUS = re.compile(
     r"^\[GIN\] .{19,26} \| +(?P<gin>\d{3}) \||^\S+ - - \[.*\] \"[A-Z]+ \S+ \S+\" (?P<clf>\d{3}) "

@@ -19,10 +19,11 @@ _LENGTH = re.compile(
     r"|\(\d+ samples, (?P<c>\d+(?:\.\d+)?) sec\)"
 )
 _NAME = re.compile(r"processing '(?P<a>[^']{1,300})'|\bfrom '(?P<b>[^']{1,300})'")
-_FFMPEG = re.compile(rf"\btime=(?P<at>{_CLOCK})\b.*?(?:speed=\s*(?P<speed>[\d.]+)x)?\s*$")
+_FFMPEG = re.compile(rf"\b(?:out_)?time=(?P<at>{_CLOCK})\b.*?(?:speed=\s*(?P<speed>[\d.]+)x)?\s*$")
 _YTDLP = re.compile(
-    r"^\s*\[download\]\s+(?P<percent>\d+(?:\.\d+)?)% of\s+~?\s*[\d.]+\s*\w+(?:\s+at\s+(?P<rate>\S+\s?\S*?))?"
-    rf"(?:\s+ETA\s+(?P<left>{_CLOCK}))?(?:\s+\(frag .*\))?\s*$"
+    r"^\s*\[download\]\s+(?P<percent>\d+(?:\.\d+)?)% of\s+~?\s*[\d.]+\s*\w+(?: in [\d:]+)?"
+    r"(?:\s+at\s+(?P<rate>\S+\s?\S*?))?"
+    rf"(?:\s+ETA\s+(?:(?P<left>{_CLOCK})|Unknown))?(?:\s+\(frag .*\))?\s*$"
 )
 _YTDLP_ITEM = re.compile(r"^\s*\[download\] Destination: (?P<name>.+)$")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nightdesk.core.logs.progress import compiled_patterns
+from nightdesk.core.logs.progress_forms import compiled_patterns
 from nightdesk.engine.logs.tail import Tail, log_id
 from nightdesk.engine.logs.window import read_lines
 from nightdesk.model.desk import Change, LogChanged, LogGone

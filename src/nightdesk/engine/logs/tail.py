@@ -12,7 +12,8 @@ from typing import Literal
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.logs.lines import LineSplitter
-from nightdesk.core.logs.progress import ProgressReader, may_tell
+from nightdesk.core.logs.progress import ProgressReader
+from nightdesk.core.logs.progress_forms import may_tell
 from nightdesk.engine.logs.decoded import HEAD, Kind, Spool, kind_of, may_become
 from nightdesk.model.logs import LogFile
 
@@ -25,6 +26,8 @@ _PARSED = 16_384
 """Bytes at the end of a burst that are split into lines: of a thousand lines a second only the newest tell."""
 _CANDIDATES = 40
 """Lines of a burst that are looked at for progress."""
+_ALIKE = 3
+"""Lines of a burst that are read of those that differ in digits only: an unknown form must be seen growing."""
 _FINGERPRINT = 64
 _LATE_NS = 10 * 10**9
 """A growing file is read at most this late."""
@@ -250,7 +253,7 @@ class Tail:
             self._splitter = LineSplitter()
             block = block[-_PARSED:]
             block = block[block.find(b"\n") + 1 :] if b"\n" in block else block
-        lines = self._splitter.feed(block)
+        lines = self._splitter.feed(_thinned(block))
         if pending := self._splitter.pending:
             lines.append(pending)
         for line in lines[-_CANDIDATES:] if self._forms else _candidates(lines):
@@ -271,6 +274,26 @@ class Tail:
 def _written_ns(modified_ns: int, now_ns: int) -> int:
     """When what was just read was written. The clock of a network folder may differ: then when it was read."""
     return modified_ns if 0 <= now_ns - modified_ns <= _LATE_NS else now_ns
+
+
+def _thinned(block: bytes) -> bytes:
+    """The block with only the newest few of the lines that differ in nothing but digits.
+
+    Of a thousand counts in a burst the last ones say it all, and a rare line between them is found all the same. Its
+    first piece ends a line that began before, and its last one has not ended: both stay.
+    """
+    first, *pieces = block.split(b"\n")
+    if len(pieces) <= _ALIKE:
+        return block
+    shapes = block.translate(None, b"0123456789").split(b"\n")
+    seen: dict[bytes, int] = {}
+    kept = [pieces.pop()]
+    for piece, shape in zip(reversed(pieces), reversed(shapes[1:-1]), strict=True):
+        times = seen.get(shape, 0)
+        if times < _ALIKE:
+            seen[shape] = times + 1
+            kept.append(piece)
+    return b"\n".join((first, *reversed(kept)))
 
 
 def _candidates(lines: list[str]) -> list[str]:
