@@ -45,6 +45,7 @@ TITLES = {
     "items": "Choice of an item",
     "run_items": "The items of a run",
     "item": "An item of a run",
+    "outputs": "The outputs of a job",
     "failure": "A failed attempt",
     "trial": "A single run or a dry run",
     "whisper": "A transcription",

@@ -192,7 +192,7 @@ class FakeEngine:
         self.refuses: NightdeskError | None = None
         self.details: dict[int, ProcessDetail] = {}
         """What is told of a process, by its number; the row alone where nothing is given."""
-        self.members = (
+        self.members: tuple[TreeMember, ...] = (
             TreeMember(
                 key=key(3900), depth=0, name="python", command="python old.py", rss_bytes=19_700_000_000
             ),
@@ -396,9 +396,10 @@ class FakeEngine:
         text: str = "",
         flagged: bool = False,
         offset: int = 0,
+        limit: int = 200,
     ) -> OutputPage:
         asked = wanted(state, rule, text, flagged=flagged)
-        return outputs_page(job, self.output_results, asked, offset=offset)
+        return outputs_page(job, self.output_results, asked, offset=offset, limit=limit)
 
     async def output_items(self, job: str) -> tuple[str, ...]:
         return tuple(each.item for each in self.output_results)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nightdesk.client.engine import Engine
     from nightdesk.model.outputs import OutputPage, OutputResult
 
+PAGE = 1000
 AT_ONCE = 20
 """Outputs that are looked at for one answer."""
 
@@ -66,7 +67,7 @@ def validate(
         _look(engine, job, items or engine.output_items(job))
     found = [each for each in _results(engine, job) if not items or each.item in items]
     listed = [each for each in found if asked.fits(each)]
-    _print(engine.outputs(job), listed, as_json)
+    _print(engine.outputs(job, limit=1), listed, as_json)
     raise SystemExit(1 if any(each.state == "failed" for each in found) else 0)
 
 
@@ -82,7 +83,7 @@ def _look(engine: Engine, job: str, items: tuple[str, ...]) -> None:
 def _results(engine: Engine, job: str) -> Iterator[OutputResult]:
     offset = 0
     while True:
-        page = engine.outputs(job, offset=offset)
+        page = engine.outputs(job, offset=offset, limit=PAGE)
         yield from page.rows
         offset += len(page.rows)
         if not page.rows or offset >= page.total:

@@ -28,10 +28,18 @@ def window_query(start: int | None, end: int | None, max_bytes: int) -> dict[str
     return {name: value for name, value in given.items() if value is not None}
 
 
-def outputs_query(state: str, rule: str, text: str, *, flagged: bool, offset: int) -> dict[str, str | int]:
+def outputs_query(
+    state: str, rule: str, text: str, *, flagged: bool, offset: int, limit: int
+) -> dict[str, str | int]:
     """The query for a part of the results of a job's outputs."""
-    given: dict[str, str | int] = {"state": state, "rule": rule, "text": text, "offset": offset}
-    return {name: value for name, value in given.items() if value} | ({"flagged": 1} if flagged else {})
+    asked: dict[str, str | int] = {
+        "state": state,
+        "rule": rule,
+        "text": text,
+        "offset": offset,
+        "limit": limit,
+    }
+    return asked | ({"flagged": 1} if flagged else {})
 
 
 def decode(status: int, content: bytes, target: str, kind: type[T]) -> T:

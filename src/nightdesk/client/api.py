@@ -190,12 +190,13 @@ class AsyncEngine:
         text: str = "",
         flagged: bool = False,
         offset: int = 0,
+        limit: int = 200,
     ) -> OutputPage:
         """A part of what the rules of a job say of its outputs, the worst first, and all of it summed up."""
         return await self._get(
             f"/jobs/{job}/outputs",
             OutputPage,
-            outputs_query(state, rule, text, flagged=flagged, offset=offset),
+            outputs_query(state, rule, text, flagged=flagged, offset=offset, limit=limit),
         )
 
     async def output_items(self, job: str) -> tuple[str, ...]:

@@ -214,9 +214,10 @@ class Engine:
         text: str = "",
         flagged: bool = False,
         offset: int = 0,
+        limit: int = 200,
     ) -> OutputPage:
         """A part of what the rules of a job say of its outputs, the worst first, and all of it summed up."""
-        asked = outputs_query(state, rule, text, flagged=flagged, offset=offset)
+        asked = outputs_query(state, rule, text, flagged=flagged, offset=offset, limit=limit)
         return self._get(f"/jobs/{job}/outputs", OutputPage, asked)
 
     def output_items(self, job: str) -> tuple[str, ...]:

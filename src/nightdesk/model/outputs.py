@@ -59,7 +59,9 @@ class OutputResult(Noun, frozen=True, kw_only=True):
     score: float | None = None
     """The mean of the scores of its rules."""
     output: str
-    """Path, relative to the job's folder where it is below it."""
+    """As the job names it, from its folder."""
+    path: str = ""
+    """The same from the root."""
     output_bytes: int | None = None
     output_ns: int | None = None
     """When it was changed last."""

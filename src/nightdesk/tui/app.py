@@ -303,6 +303,12 @@ class Viewer(App[int]):
 
         self.push_screen(FailureScreen(message.run, message.item))
 
+    def on_open_outputs(self, message: asks.OpenOutputs) -> None:
+        """Show the outputs of a job."""
+        from nightdesk.tui.screens.outputs import OutputsScreen
+
+        self.push_screen(OutputsScreen(message.job))
+
     def on_open_whisper(self, message: asks.OpenWhisper) -> None:
         """Show the transcriptions of a run."""
         from nightdesk.tui.screens.whisper import WhisperScreen

@@ -76,6 +76,13 @@ class OpenItems(Message):
 
 
 @dataclass
+class OpenOutputs(Message):
+    """Show what the rules of a job say of its outputs."""
+
+    job: str
+
+
+@dataclass
 class OpenWhisper(Message):
     """Show the transcriptions of a run."""
 

@@ -13,6 +13,7 @@ from nightdesk.model.job import ENDED, RunAction, StartRun
 from nightdesk.tui.asks import (
     OpenGraph,
     OpenJob,
+    OpenOutputs,
     OpenProfile,
     OpenWhisper,
     ProcessesRequested,
@@ -76,6 +77,8 @@ def _jobs(app: Viewer) -> Iterator[Command]:
             dry = StartRequested(StartRun(job=name, mode="dry"))
             yield Command(f"Dry run of {name}", "Its dry_run command", _post(app, dry))
         yield Command(f"Show {name}", "Command, log, runs", _post(app, OpenJob(name)), False)
+        if job.validates:
+            yield Command(f"Outputs of {name}", "What its rules say", _post(app, OpenOutputs(name)), False)
     for run in mirror.runs.values():
         words = f"Whisper: text of {run.id}"
         yield Command(words, "Files, quality, alarms", _post(app, OpenWhisper(run.id)), is_whispering(run))

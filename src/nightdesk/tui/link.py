@@ -141,6 +141,7 @@ class Engine(Protocol):
         text: str = "",
         flagged: bool = False,
         offset: int = 0,
+        limit: int = 200,
     ) -> OutputPage:
         """What the rules of a job say of its outputs."""
 

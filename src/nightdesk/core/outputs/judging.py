@@ -157,18 +157,18 @@ def _headings(wanted: tuple[str, ...], text: str) -> _Said:
         level, words = len(one) - len(bare), plain_heading(bare)
         if (level, words) not in exact if level else words not in any_level:
             missing.append(one)
-    return _share(wanted, missing, "lacks the heading", "all {} headings are there")
+    return _share(wanted, missing, "lacks the heading", "headings")
 
 
 def _patterns(wanted: tuple[str, ...], text: str) -> _Said:
     missing = [one for one in wanted if not re.search(one, text, re.MULTILINE)]
-    return _share(wanted, missing, "does not match", "all {} patterns are found")
+    return _share(wanted, missing, "does not match", "patterns")
 
 
-def _share(wanted: tuple[str, ...], missing: list[str], lacks: str, all_there: str) -> _Said:
+def _share(wanted: tuple[str, ...], missing: list[str], lacks: str, what: str) -> _Said:
     score = 1 - len(missing) / len(wanted)
     if not missing:
-        return _Said("passed", all_there.format(len(wanted)), score)
+        return _Said("passed", f"{what} found: {len(wanted)}", score)
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return _Said("failed", f"it {lacks} {missing[0][:SHOWN]}{more}", score)
 
@@ -225,10 +225,11 @@ def _code(output: Output) -> _Said:
     judged_blocks = made.good + made.bad
     others = f"; {made.unknown} in languages that are not judged" if made.unknown else ""
     if made.bad:
-        words = f"{made.bad} of {judged_blocks} blocks of code do not compile: {made.first}"
+        count = f"{made.bad} of {judged_blocks} blocks of code do" if judged_blocks > 1 else "its code does"
+        words = f"{count} not compile: {made.first}"
         return _Said("failed", words[:300], made.good / judged_blocks)
     if judged_blocks:
-        return _Said("passed", f"{judged_blocks} blocks of code compile{others}", 1.0)
+        return _Said("passed", f"blocks of code that compile: {judged_blocks}{others}", 1.0)
     return _Said("unknown", f"it has no code that can be judged{others}")
 
 

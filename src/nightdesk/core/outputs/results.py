@@ -103,3 +103,19 @@ def _step(results: Sequence[OutputResult]) -> CourseStep:
 def _words_of(result: OutputResult) -> str:
     words = [result.item, result.output, result.note, *(each.evidence for each in result.results)]
     return "\n".join(words).casefold()
+
+
+def merged(steps: Sequence[CourseStep], most: int) -> list[CourseStep]:
+    """At most so many steps: neighbours put together."""
+    size = max(1, -(-len(steps) // most))
+    return [_joined(steps[place : place + size]) for place in range(0, len(steps), size)]
+
+
+def _joined(steps: Sequence[CourseStep]) -> CourseStep:
+    return CourseStep(
+        from_ns=steps[0].from_ns,
+        until_ns=steps[-1].until_ns,
+        count=sum(each.count for each in steps),
+        failed=sum(each.failed for each in steps),
+        doubtful=sum(each.doubtful for each in steps),
+    )

@@ -109,6 +109,7 @@ class OutputJudge:
             state=state,
             score=score,
             output=shown,
+            path=_place(plan, shown),
             output_bytes=answer.size,
             output_ns=answer.changed_ns,
             results=tuple(results),
@@ -127,12 +128,11 @@ class OutputJudge:
             yield result_of(rules, each.rule, "failed", evidence, 0.0) if evidence else each
 
     def _look(self, plan: Plan, rules: OutputRules, shown: str, item: str) -> Answer:
-        folder = Path(plan.folder)
         request = Request(
-            output=str(folder / os.path.expanduser(shown)),  # noqa: PTH111 - a Path would lose nothing, a name like ~x does
+            output=_place(plan, shown),
             shown=shown,
             rules=rules,
-            folder=str(folder),
+            folder=plan.folder,
             golden=output_path(rules.golden, item) if rules.golden is not None else None,
         )
         with self._lock:
@@ -190,6 +190,10 @@ class OutputJudge:
         """End the process that looks."""
         with self._lock:
             self._end()
+
+
+def _place(plan: Plan, shown: str) -> str:
+    return str(Path(plan.folder) / os.path.expanduser(shown))  # noqa: PTH111 - a Path would lose nothing, a name like ~x does
 
 
 def with_outputs(plan: Plan) -> Plan:

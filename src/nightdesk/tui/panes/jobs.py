@@ -19,6 +19,7 @@ from nightdesk.tui.asks import (
     OpenGraph,
     OpenItems,
     OpenJob,
+    OpenOutputs,
     OpenWhisper,
     RetryRequested,
     RunActionRequested,
@@ -62,6 +63,8 @@ last minutes of the attempt: log, exchanges, processes, memory.
 
 **Whisper** (`v`) shows what a transcription hears as it comes, how sure the model is, and loops.
 
+**Checks** (`c`) shows what the rules of a job say of its outputs: a list to look through and flag.
+
 **What waits** (`w`) draws all jobs with lines for what each needs; the arrows walk along them.
 
 **Single item** tries the job on one input before the night begins, and shows what came of it beside what that item
@@ -88,6 +91,9 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
             "h", "hold", "hold", id="jobs.hold", tooltip="Pause after the items in progress, or cancel that"
         ),
         Binding("v", "whisper", "Whisper", id="jobs.whisper", tooltip="Show what a transcription hears"),
+        Binding(
+            "c", "outputs", "checks", id="jobs.outputs", tooltip="Show what its rules say of its outputs"
+        ),
         Binding("w", "graph", "what waits", id="jobs.graph", tooltip="Show which job waits for which"),
         Binding("K", "kill", "kill", id="jobs.kill", tooltip="Kill every process of the run at once"),
         Binding("a", "later", "Start later", show=False, id="jobs.later", tooltip="Start the job at a time"),
@@ -233,6 +239,11 @@ gave before. **Dry run** shows what would be done, and why the rest would not.
         if self.current is not None and self.current.run is not None:
             self.post_message(OpenItems(self.current.run.id))
 
+    def action_outputs(self) -> None:
+        """Show what the rules of the job say of its outputs."""
+        if self.current is not None:
+            self.post_message(OpenOutputs(self.current.job.name))
+
     def action_failure(self) -> None:
         """Show why the run, or the newest item of it that failed, failed."""
         if self.current is not None and self.current.run is not None:
@@ -293,6 +304,7 @@ _NEEDS = {
     "hold": _may_hold,
     "items": _has_items,
     "failure": _has_failed,
+    "outputs": lambda line: line.job.validates,
     "retry": _has_unfinished,
     "whisper": lambda line: line.run is not None and is_whispering(line.run),
     "stop": _is_active,

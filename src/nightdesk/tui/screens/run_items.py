@@ -20,7 +20,15 @@ from nightdesk.model.items import ItemPage, ItemRow
 from nightdesk.model.job import ENDED, ItemMove, Run, StartRun
 from nightdesk.model.logs import LogFile
 from nightdesk.model.units import NS
-from nightdesk.tui.asks import Ask, FilterTraffic, OpenFailure, OpenLog, RetryRequested, StartRequested
+from nightdesk.tui.asks import (
+    Ask,
+    FilterTraffic,
+    OpenFailure,
+    OpenLog,
+    OpenOutputs,
+    RetryRequested,
+    StartRequested,
+)
 from nightdesk.tui.panes.job_lines import bar_of
 from nightdesk.tui.panes.traffic_window import Pending, WindowRows
 from nightdesk.tui.screens.item_rows import (
@@ -84,6 +92,7 @@ new run of just those items.
         Binding("r", "retry", "retry failed", id="run_items.retry", tooltip="Retry all that failed"),
         Binding("t", "single", "Single run", show=False, id="run_items.single", tooltip="Run it alone, and compare"),
         Binding("l", "log", "log", id="run_items.log", tooltip="Show its log in the logs pane"),
+        Binding("c", "outputs", "checks", id="run_items.outputs", tooltip="What the job's rules say of its outputs"),
         Binding("x", "exchanges", "exchanges", id="run_items.exchanges", tooltip="Show its exchanges"),
     ]  # fmt: skip
 
@@ -101,6 +110,8 @@ new run of just those items.
         self._asked_ns = 0
         self._asking = 0
         self._fault = ""
+        self._validates = False
+        """Its job says what its outputs must be."""
         self._from_top = False
         """Another list was asked for: it is shown from its beginning."""
 
@@ -130,6 +141,8 @@ new run of just those items.
             return  # not composed yet, or being taken down
         self._now_ns = now_ns
         self._run = desk.runs.get(self.run_id, self._run)
+        job = desk.jobs.get(self._run.job) if self._run is not None else None
+        self._validates = job is not None and job.validates
         if self._run is not self._seen and now_ns >= self._asked_ns + REFRESH_NS:
             self._renew()
         self._draw()
@@ -345,6 +358,8 @@ new run of just those items.
             return goes_on or parameters == ("again",)
         if action == "failure" and self.query(Grid):
             return self.row is not None and (self.row.failure is not None or self.row.attempts > 1)
+        if action == "outputs":
+            return self._validates
         if action == "retry":
             return run is not None and run.mode == "full" and run.items_failed > 0
         return super().check_action(action, parameters)
@@ -396,6 +411,11 @@ new run of just those items.
         """Show why the item failed."""
         if self.row is not None:
             self.post_message(OpenFailure(self.run_id, self.row.item))
+
+    def action_outputs(self) -> None:
+        """Show what the rules of the job say of its outputs."""
+        if self._run is not None:
+            self.post_message(OpenOutputs(self._run.job))
 
     def action_log(self) -> None:
         """Show the log of the item in the logs pane."""
