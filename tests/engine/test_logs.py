@@ -263,6 +263,25 @@ def test_lines_that_look_like_errors_are_counted(tmp_path: Path, text: str, erro
     assert tail.view().errors == errors
 
 
+def test_a_rare_count_is_found_behind_a_burst_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text("begins\n")
+    tail = Tail(path, "watch", None, None)
+    tail.check(1)
+    with path.open("a") as file:
+        file.write("Processing file 3 of 12: x.mp3\n")
+        file.writelines(f"2026-01-01 02:03:04,567 INFO step {number} of 900 done\n" for number in range(200))
+        file.write("step 2")
+    tail.check(2)
+    view = tail.view()
+    assert view.progress is not None and (view.progress.done, view.progress.total) == (2, 12)
+    assert view.last_line == "step 2"
+    with path.open("a") as file:
+        file.write("01 of 900\nends\n")
+    tail.check(3)
+    assert tail.view().last_line == "ends"
+
+
 def test_escapes_in_the_last_line_are_made_harmless(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_text("\x1b]52;c;ZXZpbA==\x07 done\n")
