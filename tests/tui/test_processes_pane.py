@@ -126,29 +126,6 @@ async def test_kill_asks_for_the_tree_and_hits_that_process_by_identity(engine: 
         await until(pilot, lambda: "2 killed, 0 left, 20.0 GB back." in screen_text(app))
 
 
-async def test_the_question_follows_the_tree_while_it_stands(engine: FakeEngine) -> None:
-    now = [NOW]
-    app = viewer(engine, clock=lambda: now[0])
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await until(pilot, lambda: "orphan" in screen_text(app))
-        await pilot.press("4", "x")
-        await until(pilot, lambda: "these 2 processes" in screen_text(app))
-        assert "Up to 20.0 GB of memory come back." in screen_text(app)
-        assert "⚠ orphan" in screen_text(app), "whose each one is"
-        engine.members = (replaced(engine.members[0], share_bytes=7_000_000_000),)
-        app.on_feed_requested()
-        now[0] += 3 * NS
-        app.on_feed_requested()
-        await until(pilot, lambda: "SIGTERM to this process" in screen_text(app))
-        assert " 7.0 GB of memory come back." in screen_text(app)
-        engine.members = ()
-        now[0] += 3 * NS
-        app.on_feed_requested()
-        await until(pilot, lambda: "They have ended meanwhile" in screen_text(app))
-        await pilot.press("n")
-        assert engine.asked == []
-
-
 async def test_p_resumes_what_is_stopped(engine: FakeEngine) -> None:
     rows = engine.first.processes
     engine.first = snapshot(

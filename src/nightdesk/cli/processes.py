@@ -30,6 +30,7 @@ def ps(
     """List processes: of runs, watched, model servers and orphans first; --all for the rest."""
     from nightdesk.cli.output import print_json_lines, print_line, print_table
     from nightdesk.core.processes.query import parse
+    from nightdesk.model.process import RANKS
 
     wanted = parse(query)
     now_ns = time.time_ns()
@@ -37,7 +38,7 @@ def ps(
     searched = show_all or port is not None or bool(query)
     shown = [
         row
-        for row in rows
+        for row in sorted(rows, key=lambda row: RANKS[row.owner])
         if (searched or row.owner != "other")
         and (port is None or port in row.ports)
         and (not orphans or row.owner == "orphan")
@@ -75,7 +76,7 @@ def _process_cells(row: ProcessRow, now_ns: int) -> tuple[str, ...]:
         str(row.key.pid),
         str(row.ppid),
         row.owner,
-        row.job or "",
+        row.job or row.part or (f"desk {row.desk}" if row.desk else ""),
         row.state,
         format_percent(row.cpu_ratio),
         format_bytes(row.rss_bytes),

@@ -8,6 +8,8 @@ from nightdesk.model.base import Noun, ProcessKey
 
 Ownership = Literal["run", "watched", "service", "orphan", "other"]
 """Part of a run, matches a watch pattern, a model server, left behind by a run, or the rest."""
+RANKS: dict[Ownership, int] = {"orphan": 0, "run": 1, "watched": 2, "service": 3, "other": 4}
+"""Where they stand in lists: first what needs a look."""
 
 
 class ProcessRow(Noun, frozen=True, kw_only=True):
@@ -35,6 +37,10 @@ class ProcessRow(Noun, frozen=True, kw_only=True):
     """TCP ports that it listens on, lowest first; empty also where its sockets may not be seen."""
     device_bytes: int | None = None
     """Memory that it holds on accelerators, where the newest sample knows it."""
+    part: str | None = None
+    """Which part of Nightdesk it is: engine, capture, sensors, keeper, nightdesk; of whichever desk."""
+    desk: str | None = None
+    """Name of the folder of the other desk that began it."""
 
 
 class ProcessRef(Noun, frozen=True, kw_only=True):

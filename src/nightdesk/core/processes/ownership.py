@@ -130,6 +130,17 @@ def _is_nightdesk(program: str, argv: tuple[str, ...]) -> bool:
     return _base(script) == "nightdesk" or script.startswith("nightdesk.") or "/nightdesk/engine/" in script
 
 
+def part_of_nightdesk(kind: Kind, argv: tuple[str, ...]) -> str | None:
+    """``engine``, ``capture``, ``sensors``, ``keeper``, else ``nightdesk``; None of other programs."""
+    if kind == "keeper":
+        return "keeper"
+    if kind != "nightdesk":
+        return None
+    script = _script(_base(argv[0]).lower() if argv else "", argv).partition(" ")[0]
+    last = script.rpartition(".")[2]
+    return last if last in ("engine", "capture", "sensors") else "nightdesk"
+
+
 def _is_runner(program: str, argv: tuple[str, ...]) -> bool:
     return program in _RUNNERS or (program == "ollama" and argv[1:2] == ("runner",))
 

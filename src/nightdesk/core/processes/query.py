@@ -34,6 +34,7 @@ TEXT_KEYS: dict[str, tuple[str, Callable[[ProcessRow], str]]] = {
     "job": ("job of its run", lambda row: row.job or ""),
     "run": ("its run", lambda row: row.run or ""),
     "owner": (", ".join(_OWNERS), lambda row: row.owner),
+    "desk": ("folder of the other desk that began it", lambda row: row.desk or ""),
     "state": (", ".join(dict.fromkeys(_STATES)), lambda row: row.state),
     "pid": ("its number", lambda row: str(row.key.pid)),
     "ppid": ("process ID of its parent", lambda row: str(row.ppid)),
@@ -185,7 +186,8 @@ def _unknown(word: str, start: int, token: str) -> QueryError:
 
 def _everything(row: ProcessRow) -> str:
     ports = " ".join(f":{port}" for port in row.ports)
-    return f"{row.key.pid} {row.name} {row.command} {row.owner} {row.job or ''} {row.user} {ports}".casefold()
+    whose = f"{row.owner} {row.job or ''} {row.part or ''} {row.desk or ''} {row.user}"
+    return f"{row.key.pid} {row.name} {row.command} {whose} {ports}".casefold()
 
 
 def _hundred(ratio: float | None) -> float | None:

@@ -6,10 +6,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.markers import DESK, is_elsewhere, run_in
-from nightdesk.core.processes.ownership import Desk, Facts, Kind, Owner, classify, owners
+from nightdesk.core.processes.ownership import Desk, Facts, Kind, Owner, classify, owners, part_of_nightdesk
 from nightdesk.engine.processes import table as system
 from nightdesk.engine.processes.histories import Histories
 from nightdesk.engine.processes.ports import PortWatch
@@ -36,12 +37,14 @@ class _Known:
         "before",
         "born",
         "command",
+        "desk",
         "earlier_ppid",
         "elsewhere",
         "entry",
         "key",
         "kind",
         "marker",
+        "part",
         "read_ns",
         "row",
         "user",
@@ -58,6 +61,8 @@ class _Known:
         self.kind: Kind = "other"
         self.marker: str | None = None
         self.elsewhere = False
+        self.desk: str | None = None
+        self.part: str | None = None
         self.earlier_ppid: int | None = None
         self.row: ProcessRow | None = None
 
@@ -71,6 +76,7 @@ class _Known:
         self.command = safe_line(system.command_text(argv, name), _COMMAND_LIMIT)
         markers, desk = system.read_markers(pid), os.environ.get(DESK)
         self.marker, self.elsewhere = run_in(markers, desk), is_elsewhere(markers, desk)
+        self.desk = safe_line(PurePath(markers[DESK]).name, 64) if self.elsewhere else None
         self.user = system.user_of(pid)
         self.judge(words)
         return True
@@ -79,6 +85,7 @@ class _Known:
         """Decides by its command line what kind of process it is."""
         argv = self.argv or ()
         self.kind = classify(self.entry.name, argv, words, keeper=system.is_keeper(argv))
+        self.part = part_of_nightdesk(self.kind, argv)
 
     def facts(self, recorded: str | None) -> Facts:
         entry = self.entry
@@ -311,4 +318,6 @@ def _row(
         orphan_reason=owner.orphan_reason,
         ports=ports,
         device_bytes=device,
+        part=known.part,
+        desk=known.desk,
     )

@@ -18,7 +18,15 @@ from nightdesk.model.process import ProcessRow, TreeAction
 from nightdesk.tui.asks import ProcessesRequested
 from nightdesk.tui.panes.pane import LIVE, LOADING, Heading, Look, Pane
 from nightdesk.tui.panes.processes_columns import ORDERS, RISING, columns_for
-from nightdesk.tui.panes.processes_view import FOLD, NO_FILTER, Filter, ProcessesView, Settings, select
+from nightdesk.tui.panes.processes_view import (
+    FOLD,
+    NO_FILTER,
+    Filter,
+    ProcessesView,
+    Settings,
+    fold_target,
+    select,
+)
 from nightdesk.tui.text import Cell, Part
 from nightdesk.tui.widgets.grid import Grid
 
@@ -44,6 +52,8 @@ class ProcessesPane(Pane[ProcessesView]):
 
 First what belongs to this desk: **orphans** (left behind by a run that is gone, with the reason), processes of
 **runs**, **watched** ones and model **services**. Everything else is folded into one line; `a` unfolds it.
+The column *for* tells whose each one is: a job, another desk, a part of Nightdesk (engine, capture, sensors, keeper of
+a run), else its user. `-` folds what is below a process into its line, with the sum of what that uses.
 
 Pause, stop and kill hit the process under the cursor *and everything below it*, and nothing else; with `space`
 several are tagged and hit together. Before stop and kill you see the whole tree with the memory that comes back. A
@@ -61,6 +71,7 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
         Binding("x", "signal('stop')", "stop", id="processes.stop", tooltip="Ask the tree to end, then kill"),
         Binding("K", "signal('kill')", "kill", id="processes.kill", tooltip="Kill the tree at once"),
         Binding("space", "tag", "tag", id="processes.tag", tooltip="Tag for actions on several"),
+        Binding("minus", "fold", "fold", show=False, id="processes.fold", tooltip="Fold or unfold a branch"),
         Binding("t", "tree", "tree", id="processes.tree", tooltip="Tree or flat list"),
         Binding("o", "order", "order", id="processes.order", tooltip="Sort by the next column"),
         Binding("O", "reverse", "Reverse order", show=False, id="processes.reverse", tooltip="Reverse the order"),
@@ -75,6 +86,7 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
         super().__init__()
         self.settings = Settings()
         self.tags: set[ProcessKey] = set()
+        self.folded: set[ProcessKey] = set()
         self._sought = NO_FILTER
         self._typed = ""
         self._fault = ""
@@ -93,8 +105,9 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
     def select(self, desk: Mirror, now_ns: int) -> ProcessesView:
         """The view for the present settings, filter and tags."""
         self.tags &= desk.processes.keys()
-        tags = frozenset(self.tags)
-        return select(desk, now_ns, self.settings, self.glyphs, self._sought, tags)
+        self.folded &= desk.processes.keys()
+        tags, folded = frozenset(self.tags), frozenset(self.folded)
+        return select(desk, now_ns, self.settings, self.glyphs, self._sought, tags, folded)
 
     def look(self, view: ProcessesView) -> Look:
         """Loading before the first sample; empty when nothing matches."""
@@ -238,6 +251,16 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
         if (row := self.current) is not None:
             self.tags ^= {row.key}
             self.query_one(Grid).cursor += 1
+            self.redraw()
+
+    def action_fold(self) -> None:
+        """Fold what is below the process, or unfold it; from one without children, the branch that it is in."""
+        grid, row = self.query_one(Grid), self.current
+        if row is None or self.desk is None or not self.settings.tree or self._sought.text:
+            return
+        if (key := fold_target(row, grid.rows, self.desk)) is not None:
+            self.folded ^= {key}
+            grid.select_key(key)
             self.redraw()
 
     def action_stacks(self) -> None:

@@ -43,7 +43,10 @@ CHOICES: dict[str, tuple[str, Column]] = {
     "state": ("R runs, S sleeps, D disk, T stopped, Z ended", Column("state", "s", width=1)),
     "age": ("time since it started", Column("age", "age", width=6, align="right")),
     "ports": ("TCP ports that it listens on", Column("ports", "ports", width=11, align="right")),
-    "owner": ("job, service, watched, orphan, or its user", Column("owner", "for", width=12)),
+    "owner": (
+        "job, service, watched, orphan, part of Nightdesk, other desk, or its user",
+        Column("owner", "for", width=12),
+    ),
     "run": ("the run that it belongs to", Column("run", "run", width=28)),
 }
 """Key → what it shows, and the column; in the order in which they stand."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.model.base import ProcessKey
-from nightdesk.model.process import ProcessRow
+from nightdesk.model.process import RANKS, ProcessRow
 from nightdesk.model.units import UNKNOWN, counted, format_bytes, format_duration, format_percent
 from nightdesk.tui.glyphs import Glyphs
 from nightdesk.tui.panes.processes_columns import ORDERS, columns_for
 from nightdesk.tui.text import Cell, Tone
 from nightdesk.tui.widgets.grid import Column, Row
 
-RANKS = {"orphan": 0, "run": 1, "watched": 2, "service": 3, "other": 4}
 FOLD = "others"
 """Key of the line that stands for the processes that are not ours."""
 PORTS_SHOWN = 2
@@ -66,29 +65,69 @@ def select(
     glyphs: Glyphs,
     sought: Filter = NO_FILTER,
     tags: frozenset[ProcessKey] = frozenset(),
+    folded: frozenset[ProcessKey] = frozenset(),
 ) -> ProcessesView:
-    """Ours, then the others or a line that counts them. A filter looks at all and shows a flat list."""
+    """Ours, then the others or a line that counts them. A filter looks at all and shows a flat list.
+
+    Of a ``folded`` process only the sum of what is below it is shown.
+    """
     every = list(desk.processes.values())
     ours = [row for row in every if row.owner != "other"]
     others = len(every) - len(ours)
     shown = every if settings.everything or sought.text else ours
     if sought.text:
         shown = [row for row in shown if sought.matches(row, now_ns)]
-    placed = (
-        arrange(shown, settings.order, settings.reverse)
-        if settings.tree and not sought.text
-        else ((row, "") for row in _ordered(shown, settings.order, settings.reverse))
-    )
     columns = columns_for(settings.columns, shown)
     rows = [
-        Row(row.key, _cells(row, columns, lead, now_ns, glyphs, row.key in tags), _tone(row))
-        for row, lead in _drawn(placed, glyphs)
+        Row(row.key, _cells(row, columns, lead, now_ns, glyphs, row.key in tags, below), _tone(row))
+        for row, lead, below in _drawn(_placed(shown, settings, sought, folded), glyphs)
     ]
     if others and not settings.everything and not sought.text:
         rows.append(_fold_row(others, columns, glyphs))
     orphans = sum(row.owner == "orphan" for row in ours)
     tagged = sum(key in desk.processes for key in tags)
     return ProcessesView(columns, tuple(rows), len(ours), len(every), orphans, tagged, settings, sought)
+
+
+Placed = tuple[ProcessRow, str, Sequence[ProcessRow]]
+"""A row, the shape of its branch, and what is folded below it."""
+
+
+def _placed(
+    shown: list[ProcessRow], settings: Settings, sought: Filter, folded: frozenset[ProcessKey]
+) -> Iterator[Placed]:
+    if settings.tree and not sought.text:
+        yield from _fold(arrange(shown, settings.order, settings.reverse), folded)
+    else:
+        for row in _ordered(shown, settings.order, settings.reverse):
+            yield row, "", ()
+
+
+def _fold(placed: Iterable[tuple[ProcessRow, str]], folded: frozenset[ProcessKey]) -> Iterator[Placed]:
+    """Rows below a folded one go along with it."""
+    top: tuple[ProcessRow, str] | None = None
+    below: list[ProcessRow] = []
+    for row, shape in placed:
+        if top is not None and len(shape) > len(top[1]):
+            below.append(row)
+            continue
+        if top is not None:
+            yield *top, below
+        top, below = None, []
+        if row.key in folded:
+            top = (row, shape)
+        else:
+            yield row, shape, ()
+    if top is not None:
+        yield *top, below
+
+
+def fold_target(row: ProcessRow, rows: Sequence[Row], desk: Mirror) -> ProcessKey | None:
+    """What is folded from ``row``: itself where something is below it, else its parent; None where none is shown."""
+    if any(each.ppid == row.key.pid for each in desk.processes.values()):
+        return row.key
+    shown = (desk.processes.get(each.key) for each in rows if isinstance(each.key, ProcessKey))
+    return next((each.key for each in shown if each is not None and each.key.pid == row.ppid), None)
 
 
 def _ordered(rows: Iterable[ProcessRow], order: str, reverse: bool) -> list[ProcessRow]:
@@ -137,15 +176,15 @@ def _walk(
         stack += [(child, outer + ("l" if child is below[-1] else "m")) for child in reversed(below)]
 
 
-def _drawn(placed: Iterable[tuple[ProcessRow, str]], glyphs: Glyphs) -> Iterator[tuple[ProcessRow, str]]:
+def _drawn(placed: Iterable[Placed], glyphs: Glyphs) -> Iterator[Placed]:
     signs = {
         "m": glyphs.branch + glyphs.dash + " ",
         "l": glyphs.last + glyphs.dash + " ",
         "|": glyphs.line + "  ",
         " ": "   ",
     }
-    for row, shape in placed:
-        yield row, "".join(signs[letter] for letter in shape[-12:])
+    for row, shape, below in placed:
+        yield row, "".join(signs[letter] for letter in shape[-12:]), below
 
 
 def _tone(row: ProcessRow) -> Tone:
@@ -153,9 +192,27 @@ def _tone(row: ProcessRow) -> Tone:
 
 
 def _cells(
-    row: ProcessRow, columns: tuple[Column, ...], lead: str, now_ns: int, glyphs: Glyphs, tagged: bool
+    row: ProcessRow,
+    columns: tuple[Column, ...],
+    lead: str,
+    now_ns: int,
+    glyphs: Glyphs,
+    tagged: bool,
+    below: Sequence[ProcessRow],
 ) -> tuple[Cell, ...]:
-    return tuple(_cell(column.key, row, lead, now_ns, glyphs, tagged) for column in columns)
+    cells = tuple(_cell(column.key, row, lead, now_ns, glyphs, tagged) for column in columns)
+    if not below:
+        return cells
+    lead_cell = cells[-1]
+    return (*cells[:-1], Cell(lead_cell.text, "faint", (*_folded_words(below, glyphs), *lead_cell.more)))
+
+
+def _folded_words(below: Sequence[ProcessRow], glyphs: Glyphs) -> tuple[tuple[str, Tone], ...]:
+    """How many are folded, and what all of them use."""
+    cpu = sum(row.cpu_ratio or 0 for row in below)
+    memory = sum(row.rss_bytes or 0 for row in below)
+    words = f"{glyphs.folded} {len(below)} below: {format_percent(cpu)}, {format_bytes(memory)}  "
+    return ((words, "accent"),)
 
 
 def _cell(key: str, row: ProcessRow, lead: str, now_ns: int, glyphs: Glyphs, tagged: bool) -> Cell:
@@ -192,7 +249,8 @@ def _cell(key: str, row: ProcessRow, lead: str, now_ns: int, glyphs: Glyphs, tag
 
 def age_of(row: ProcessRow, now_ns: int) -> str:
     """How long it runs, in whole seconds."""
-    return format_duration(max(0, now_ns - row.key.started_ns) // 10**9 * 10**9)
+    seconds = max(0, now_ns - row.key.started_ns) // 10**9
+    return f"{seconds}s" if seconds < 60 else format_duration(seconds * 10**9)
 
 
 def ports_of(row: ProcessRow, glyphs: Glyphs) -> str:
@@ -219,14 +277,18 @@ def _state_tone(state: str) -> Tone:
 
 
 def owner_cell(row: ProcessRow, glyphs: Glyphs) -> Cell:
-    """Whose it is: the job of its run, an orphan, watched, a service, or its user."""
+    """Whose it is: the job of its run, an orphan, of another desk, watched, a service, Nightdesk, or its user."""
     match row.owner:
         case "orphan":
             return Cell(f"{glyphs.warn} orphan", "warn")
         case "run":
             return Cell(row.job or row.run or "run", "accent")
+        case "service":
+            return Cell(row.owner, "muted")
+        case _ if row.desk:
+            return Cell("desk ", "faint", ((row.desk, "muted"),))
         case "other":
-            return Cell(row.user, "faint")
+            return Cell(row.part, "muted") if row.part else Cell(row.user, "faint")
         case _:
             return Cell(row.owner, "muted")
 
