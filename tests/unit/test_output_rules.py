@@ -161,7 +161,7 @@ def test_a_reply_that_changes_its_language_half_way_is_seen() -> None:
 
 
 def test_code_is_compiled_where_its_language_can_be_judged() -> None:
-    assert looked(REPORT, code=True).evidence == "1 blocks of code compile"
+    assert looked(REPORT, code=True).evidence == "blocks of code that compile: 1"
     broken = REPORT + '\n```py\nprint("x"\n```\n\n```json\n{"a": }\n```\n\n```rust\nfn\n```\n'
     found = looked(broken, code=True)
     assert found.state == "failed" and found.score == pytest.approx(1 / 3)
