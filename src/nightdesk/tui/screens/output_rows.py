@@ -39,6 +39,7 @@ SIGNS: dict[OutputState, tuple[str, Tone]] = {
 BIN_CELLS = 3
 """Width of a tenth in the histogram."""
 HISTOGRAM_CELLS = BINS * BIN_CELLS
+DAY_NS = 86_400 * NS
 
 
 def result_row(result: OutputResult, glyphs: Glyphs) -> Row:
@@ -144,10 +145,17 @@ def course(steps: Sequence[CourseStep], width: int, height: int, glyphs: Glyphs)
     lines = [
         [_course_cell(step, level, height, glyphs) for step in shown] for level in reversed(range(height))
     ]
-    first, last = _clock(steps[0].from_ns), _clock(steps[-1].until_ns)
-    count = sum(step.count for step in steps)
-    words = f"{first} {glyphs.dot} {format_count(count)} looked at, oldest first {glyphs.dot} {last}"
-    return [*lines, [Cell(words[:width], "muted")]]
+    return [*lines, [Cell(_axis(steps, min(width, max(len(shown), 40))), "muted")]]
+
+
+def _axis(steps: Sequence[CourseStep], width: int) -> str:
+    """When the first was looked at, how many, when the last."""
+    begin, end = steps[0].from_ns, steps[-1].until_ns
+    form = "%m-%d" if end - begin > DAY_NS else "%H:%M"
+    first, last = (datetime.fromtimestamp(each / NS).strftime(form) for each in (begin, end))
+    count = f"{format_count(sum(step.count for step in steps))} looked at"
+    room = width - len(first) - len(last)
+    return f"{first}{count.center(room) if len(count) + 2 <= room else ' ' * max(1, room)}{last}"
 
 
 def _course_cell(step: CourseStep, level: int, height: int, glyphs: Glyphs) -> Part:
