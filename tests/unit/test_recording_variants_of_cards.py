@@ -174,6 +174,11 @@ def test_a_process_whose_name_xml_forbids_costs_nothing(name: bytes) -> None:
     assert sample.devices[0].active_ratio == 0.07
 
 
+def test_a_fan_above_its_rated_speed_is_at_full_speed() -> None:
+    assert read(smi([{"fan_speed": "104 %"}]))[0].devices[0].fan_ratio == 1
+    assert read(b"index, fan.speed [%], utilization.gpu [%]\n0, 104, 101\n")[0].devices[0].fan_ratio == 1
+
+
 def test_cards_whose_identifiers_are_masked_are_told_apart_by_their_place() -> None:
     masked = "GPU-00000000-0000-0000-0000-000000000000"
     (sample,) = read(smi([{"uuid": masked, "utilization/gpu_util": "1 %"}, {"uuid": masked}]))

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from nightdesk.core.sensors.apple import clamp
 from nightdesk.core.sensors.broken_xml import mended_xml
 from nightdesk.core.sensors.nvidia import throttle_words
 from nightdesk.model.sample import Device, DeviceProcess, Sample, Slice
@@ -75,7 +76,7 @@ def _stamp_ns(text: str) -> int:
 
 def _smi_device(index: int, gpu: ElementTree.Element) -> Device:
     fields: dict[str, Any] = {
-        "active_ratio": _scaled(gpu, ("utilization/gpu_util",), 0.01),
+        "active_ratio": _share(gpu, "utilization/gpu_util"),
         "memory_used_bytes": _bytes(gpu, "fb_memory_usage/used"),
         "memory_total_bytes": _bytes(gpu, "fb_memory_usage/total"),
         "power_w": _scaled(
@@ -88,16 +89,16 @@ def _smi_device(index: int, gpu: ElementTree.Element) -> Device:
         ),
         "freq_hz": _scaled(gpu, ("clocks/sm_clock", "clocks/graphics_clock"), 1e6),
         "temperature_c": _scaled(gpu, ("temperature/gpu_temp",), 1),
-        "fan_ratio": _scaled(gpu, ("fan_speed",), 0.01),
+        "fan_ratio": _share(gpu, "fan_speed"),
     }
     return Device(
         id=gpu.findtext("uuid") or gpu.get("id") or f"nvidia{index}",
         kind="gpu",
         name=gpu.findtext("product_name") or "NVIDIA GPU",
         **fields,
-        memory_busy_ratio=_scaled(gpu, ("utilization/memory_util",), 0.01),
-        encoder_ratio=_scaled(gpu, ("utilization/encoder_util",), 0.01),
-        decoder_ratio=_scaled(gpu, ("utilization/decoder_util",), 0.01),
+        memory_busy_ratio=_share(gpu, "utilization/memory_util"),
+        encoder_ratio=_share(gpu, "utilization/encoder_util"),
+        decoder_ratio=_share(gpu, "utilization/decoder_util"),
         max_freq_hz=_scaled(gpu, ("max_clocks/sm_clock", "max_clocks/graphics_clock"), 1e6),
         performance_state=_smi_state(gpu),
         memory_errors=_smi_memory_errors(gpu),
@@ -127,6 +128,11 @@ def _scaled(gpu: ElementTree.Element, paths: tuple[str, ...], factor: float) -> 
         if found:
             return round(float(found[1]) * factor, 9)
     return None
+
+
+def _share(gpu: ElementTree.Element, path: str) -> float | None:
+    """A percentage as a ratio: fans may tell more than 100."""
+    return clamp(_scaled(gpu, (path,), 0.01))
 
 
 def _bytes(gpu: ElementTree.Element, path: str) -> int | None:
@@ -310,8 +316,11 @@ def _row_ns(text: str) -> int:
 
 def _csv_device(index: int, row: Mapping[str, str]) -> Device:
     fields: dict[str, Any] = {name: _cell(row, *words) for name, words in _CSV_FIELDS.items()}
-    for name in ("memory_used_bytes", "memory_total_bytes"):
-        fields[name] = None if fields[name] is None else int(fields[name])
+    for name, value in fields.items():
+        if value is not None and name.endswith("_bytes"):
+            fields[name] = int(value)
+        elif name.endswith("_ratio"):
+            fields[name] = clamp(value)
     asked = ("active_ratio", "memory_used_bytes", "memory_total_bytes", "power_w", "freq_hz", "temperature_c")
     return Device(
         id=row.get("pci.bus_id") or row.get("uuid") or f"nvidia{row.get('index') or index}",

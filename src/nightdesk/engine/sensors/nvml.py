@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from nightdesk.core.sensors.apple import clamp
 from nightdesk.core.sensors.nvidia import NvmlFault, nvml_fault, throttle_words
 from nightdesk.engine.sensors.source import Reading
 from nightdesk.model.sample import Device, DeviceProcess, Slice
@@ -180,9 +181,15 @@ class _Card:
                 "power_limit_w": self._value(
                     "power_limit_w", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
                 ),
-                "fan_ratio": self._value("fan_ratio", lambda: nvml.nvmlDeviceGetFanSpeed(handle) / 100),
-                "encoder_ratio": self._extra(lambda: nvml.nvmlDeviceGetEncoderUtilization(handle)[0] / 100),
-                "decoder_ratio": self._extra(lambda: nvml.nvmlDeviceGetDecoderUtilization(handle)[0] / 100),
+                "fan_ratio": self._value(
+                    "fan_ratio", lambda: clamp(nvml.nvmlDeviceGetFanSpeed(handle) / 100)
+                ),
+                "encoder_ratio": self._extra(
+                    lambda: clamp(nvml.nvmlDeviceGetEncoderUtilization(handle)[0] / 100)
+                ),
+                "decoder_ratio": self._extra(
+                    lambda: clamp(nvml.nvmlDeviceGetDecoderUtilization(handle)[0] / 100)
+                ),
                 "energy_j": self._extra(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000),
                 "slices": self._extra(lambda: self._slices(handle)) or (),
                 "max_freq_hz": self._extra(
