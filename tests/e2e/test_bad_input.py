@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.world import NIGHTDESK, World, until
+from tests.support.world import NIGHTDESK, TYPED, World, until
 
 QUIET = "[capture]\nsource = 'off'\n[sensors]\nsource = 'off'\n"
 BROKEN = {
@@ -117,14 +117,14 @@ def test_an_output_that_is_closed_full_or_left_ends_quietly(world: World, verb: 
     world.run("up")
     for where, status in ((">&-", 1), (">/dev/full", 1), ("<&- 2>&- >/dev/null", 0), ("<&- >&- 2>&-", 1)):
         done = subprocess.run(
-            ["sh", "-c", f"{NIGHTDESK} {verb} {where}"],
+            ["sh", "-c", f"{TYPED} {verb} {where}"],
             env=world.env, cwd=world.folder, capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
         assert done.returncode == status, (where, done)
         if status and "2>&-" not in where:
             assert "can't be written" in said(done)
     left = subprocess.run(
-        ["bash", "-c", f"{NIGHTDESK} {verb} | true; echo ${{PIPESTATUS[0]}}"],
+        ["bash", "-c", f"{TYPED} {verb} | true; echo ${{PIPESTATUS[0]}}"],
         env=world.env, cwd=world.folder, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert left.stderr == "" and left.stdout.strip() in ("0", "141")
@@ -244,7 +244,7 @@ def test_an_engine_killed_while_it_is_asked_is_told(world: World) -> None:
 def test_a_configuration_that_breaks_leaves_the_last_good_one_in_force(world: World) -> None:
     path = desk(world, QUIET + "[jobs.count]\ncommand = 'true'\n")
     screen = world.screen(120, 40)
-    screen.type(NIGHTDESK)
+    screen.type(TYPED)
     screen.wait_for("count", "Processes")
     path.write_text("[jobs.count\ncommand = ")
     screen.wait_for("1 fault in nightdesk.toml")
@@ -259,7 +259,7 @@ def test_a_configuration_that_breaks_leaves_the_last_good_one_in_force(world: Wo
 def test_a_terminal_that_is_too_small_says_how_small(world: World) -> None:
     desk(world)
     screen = world.screen(40, 10)
-    screen.type(NIGHTDESK)
+    screen.type(TYPED)
     screen.wait_for("at least 60×15", "40×10")
     screen.tmux("resize-window", "-x", "100", "-y", "30")
     screen.wait_for("Jobs", "Processes")
@@ -271,12 +271,12 @@ def test_a_locale_without_utf_8_gets_plain_text(world: World) -> None:
     desk(world, QUIET + "[jobs.green]\ncommand = 'echo Zürich'\n")
     world.env["LC_ALL"] = "C"
     screen = world.screen(120, 40)
-    screen.type(NIGHTDESK)
+    screen.type(TYPED)
     screen.wait_for("green", "Jobs")
     screen.press("q")
     screen.wait_for("viewer closed")
     screen.type("clear")
-    screen.type(f"{NIGHTDESK} jobs; {NIGHTDESK} jobs --json")
+    screen.type(f"{TYPED} jobs; {TYPED} jobs --json")
     shown = screen.wait_for("echo Z?rich", "echo Z\\u00fcrich")
     assert shown.isascii()
     assert "Zürich" in world.run("jobs").stdout
@@ -314,8 +314,9 @@ def test_without_the_right_to_capture_the_relay_works_and_scapy_says_what_it_lac
         return next((line for line in lines if line.split()[:2] == ["capture", state]), "")
 
     assert run_weak(world, weak, "up").returncode == 0
-    line = until(lambda: told("live"), "a capture that works")
-    assert "relay" in line and "scapy: " in line and "tcpdump: " in line, line
+    assert "relay" in until(lambda: told("live"), "a capture that works")
+    whole = world.run("status").stdout
+    assert "\n            scapy: " in whole and "\n            tcpdump: " in whole, whole
     world.run("down")
     assert run_weak(world, weak, "--set", "capture.source=scapy", "up").returncode == 0
     line = until(lambda: told("failed"), "the refusal")

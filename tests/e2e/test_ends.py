@@ -6,14 +6,14 @@ import signal
 import psutil
 import pytest
 
-from tests.support.world import NIGHTDESK, Screen, World, until
+from tests.support.world import TYPED, Screen, World, until
 
 
 def open_viewer(world: World) -> tuple[Screen, psutil.Process]:
     """A viewer in a shell in tmux, once it shows the desk."""
     screen = world.screen(120, 40)
     screen.type("stty sane; PS1=ready:")
-    screen.type(NIGHTDESK)
+    screen.type(TYPED)
     screen.wait_for("Jobs", "Processes", "No exchange yet")
     shell = psutil.Process(screen.pid())
     return screen, next(child for child in shell.children() if "nightdesk" in " ".join(child.cmdline()))
@@ -54,7 +54,7 @@ def test_a_terminal_that_vanishes_ends_the_viewer_and_leaves_the_engine(world: W
 
 def test_a_terminal_that_vanishes_under_nohup_leaves_nothing_that_burns_the_processor(world: World) -> None:
     screen = world.screen(120, 40)
-    screen.type(f"trap '' HUP; exec {NIGHTDESK}")
+    screen.type(f"trap '' HUP; exec {TYPED}")
     screen.wait_for("Jobs", "No exchange yet")
     viewer = psutil.Process(screen.pid())
     screen.close()

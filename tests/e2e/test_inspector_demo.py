@@ -21,7 +21,7 @@ from nightdesk.model.exchange import ExchangeRow
 from nightdesk.model.job import ENDED
 from nightdesk.model.units import NS
 from tests.support.walk import Step, walk
-from tests.support.world import NIGHTDESK, Screen, World, until
+from tests.support.world import NIGHTDESK, TYPED, Screen, World, until
 
 QWEN = "qwen2.5-coder:32b"
 ADDRESS = "anna.lind@example.org"
@@ -116,7 +116,7 @@ def demo(world: World) -> Iterator[Demo]:
 def test_every_key_on_the_traffic_of_the_demo_does_what_it_says(world: World, demo: Demo) -> None:
     world.env["VISUAL"] = EDITOR
     screen = world.screen(120, 40)
-    screen.type(f"{NIGHTDESK} --desk {demo.folder}")
+    screen.type(f"{TYPED} --desk {demo.folder}")
     make_exchanges(demo)
     screen.wait_for("3 Ollama traffic", "synthesize › ")
     find_and_arrange(screen, demo)

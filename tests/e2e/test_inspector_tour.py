@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.walk import Step, walk
-from tests.support.world import NIGHTDESK, Screen, World, until
+from tests.support.world import TYPED, Screen, World, until
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "fixtures" / "ollama"
 CAPTURE = RECORDED / "01-generate-stream.pcap"
@@ -17,7 +17,7 @@ CAPTURE = RECORDED / "01-generate-stream.pcap"
 @pytest.mark.skipif(not CAPTURE.exists(), reason="the recorded captures are not here")
 def test_a_recorded_capture_is_listed_inspected_compared_and_copied(world: World) -> None:
     screen = world.screen(160, 48)
-    screen.type(f"{NIGHTDESK} open {shlex.quote(str(CAPTURE))}")
+    screen.type(f"{TYPED} open {shlex.quote(str(CAPTURE))}")
     screen.wait_for("11 exchanges", "q leave", "▲ reply cut")
     assert "runs go on" not in screen.text()
     walk(
@@ -84,7 +84,7 @@ def copy_and_save(screen: Screen, world: World) -> None:
 
 def open_capture(screen: Screen, file: Path, shows: str) -> None:
     """Open a capture from the shell."""
-    screen.type(f"clear; {NIGHTDESK} open {shlex.quote(str(file))}")
+    screen.type(f"clear; {TYPED} open {shlex.quote(str(file))}")
     screen.wait_for(file.name[:20], shows, "q leave")
 
 

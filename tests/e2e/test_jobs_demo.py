@@ -15,7 +15,7 @@ from nightdesk.client.desk import socket_path
 from nightdesk.client.engine import Engine
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED, Run
-from tests.support.world import NIGHTDESK, Screen, World, until
+from tests.support.world import NIGHTDESK, TYPED, Screen, World, until
 
 SECONDS = 90
 DAMAGED = "audio/interview_07.mp3"
@@ -86,7 +86,7 @@ def keys(world: World, demo: Path) -> Keys:
     engine.act(run_of(engine, "transcribe").id, "pause")  # nothing ends before it is looked at
     screen = world.screen(150, 44)
     pressed = Keys(screen, engine)
-    screen.type(f"{NIGHTDESK} --desk {demo} --mode jobs")
+    screen.type(f"{TYPED} --desk {demo} --mode jobs")
     pressed.see("prepare", "transcribe", "synthesize", "report", "/52")
     pressed("j", shows="▌‖  transcribe")
     return pressed

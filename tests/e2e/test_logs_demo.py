@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.support.walk import Step, walk
-from tests.support.world import NIGHTDESK, World
+from tests.support.world import TYPED, World
 
 CONFIG = '[watch]\nlogs = ["logs/*.log"]\n\n[sensors]\nsource = "off"\n\n[capture]\nsource = "off"\n'
 TRACE = (
@@ -49,7 +49,7 @@ def test_each_key_of_the_logs_pane_does_what_it_says(world: World) -> None:
     program.chmod(0o755)
     world.env |= {"EDITOR": str(program), "PAGER": str(program)}
     screen = world.screen(120, 40)
-    screen.type(f"{NIGHTDESK} --mode logs")
+    screen.type(f"{TYPED} --mode logs")
     screen.wait_for("batch.log", "server.log", "q leave")
     if "[server.log]" in screen.text():
         screen.press("]")

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.world import NIGHTDESK, World, until
+from tests.support.world import TYPED, World, until
 
 PANES = ("Jobs", "Accelerators", "traffic", "Processes", "Logs")
 
@@ -28,7 +28,7 @@ def streaming_text(shown: str) -> str | None:
 
 def test_the_demo_shows_five_live_panes_and_an_exchange_while_it_streams(world: World) -> None:
     screen = world.screen()
-    screen.type(f"{NIGHTDESK} demo --folder {demo_folder(world)}")
+    screen.type(f"{TYPED} demo --folder {demo_folder(world)}")
     screen.wait_for(*PANES)
     screen.wait_for("transcribe", "orphan", "CPU", "following", "synthesize › ")
     first = until(lambda: streaming_text(screen.text()), "an exchange that streams")
@@ -58,7 +58,7 @@ def test_a_run_outlives_viewer_and_engine_and_its_end_is_told_right(world: World
         'time.sleep(0.1)\\nraise SystemExit(7)\\""\n'
     )
     screen = world.screen()
-    screen.type(NIGHTDESK)
+    screen.type(TYPED)
     screen.wait_for("count", *PANES)
     run = world.json("run", "count")
     screen.wait_for("/40")
@@ -67,7 +67,7 @@ def test_a_run_outlives_viewer_and_engine_and_its_end_is_told_right(world: World
     until(lambda: not psutil.pid_exists(engine), "the engine's end")
     screen.press("q")
     screen.wait_for("viewer closed")
-    screen.type(NIGHTDESK)
+    screen.type(TYPED)
     screen.wait_for("count", "/40")
     again: dict[str, Any] = world.json("status")
     assert again["desk"]["engine"]["pid"] != engine

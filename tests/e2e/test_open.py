@@ -14,7 +14,7 @@ from nightdesk.cli.passing import make_folder, passing_desk
 from nightdesk.client.engine import Engine
 from nightdesk.client.launch import ensure_engine
 from nightdesk.model.errors import CaptureError, NightdeskError
-from tests.support.world import NIGHTDESK, World, until
+from tests.support.world import NIGHTDESK, TYPED, World, until
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "fixtures" / "ollama"
 CAPTURES = sorted(RECORDED.glob("*.pcap"))
@@ -121,7 +121,7 @@ def test_a_capture_opens_in_a_terminal_by_file_and_by_pipe_and_nothing_is_left(w
     file = RECORDED / "11-concurrency-16.pcap"
     folders = Path(world.env["XDG_RUNTIME_DIR"]) / "nightdesk"
     screen = world.screen(120, 30)
-    screen.type(f"{NIGHTDESK} open {file}")
+    screen.type(f"{TYPED} open {file}")
     screen.wait_for("11-concurrency-16.pcap", "16 exchanges", "quiet orchard")
     screen.press("j", "Enter")
     screen.wait_for("Overview")
@@ -130,7 +130,7 @@ def test_a_capture_opens_in_a_terminal_by_file_and_by_pipe_and_nothing_is_left(w
     screen.press("q")
     screen.wait_for("capture closed")
     until(lambda: not list(folders.iterdir()) and not world.ours(), "nothing to be left")
-    screen.type(f"cat {file} | {NIGHTDESK} open -")
+    screen.type(f"cat {file} | {TYPED} open -")
     screen.wait_for("standard input", "16 exchanges")
     viewers = [one for one in world.processes() if "open" in one.cmdline() and NIGHTDESK in one.cmdline()]
     assert len(viewers) == 2, "the viewer and its guard"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 import psutil
 
 NIGHTDESK = str(Path(sys.executable).with_name("nightdesk"))
+TYPED = shlex.quote(NIGHTDESK)
+"""The same for a shell: the checkout may lie in a folder with blanks."""
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from nightdesk.cli.status import _print_status, run_cells
@@ -42,6 +43,18 @@ def test_where_nothing_is_lost_or_nobody_knows_nothing_is_said(
 ) -> None:
     _print_status(status(dropped))
     assert "lost" not in capsys.readouterr().out
+
+
+def test_why_a_capture_is_second_best_stands_in_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "Only the relay is seen.\nscapy: a right is missing.\ntcpdump: not installed."
+    now = status(dropped=None)
+    capture = msgspec.structs.replace(now.sources[0], label="127.0.0.1 relay", message=message)
+    _print_status(msgspec.structs.replace(now, sources=(capture,)))
+    assert (
+        "  capture   live 127.0.0.1 relay Only the relay is seen.\n"
+        "            scapy: a right is missing.\n"
+        "            tcpdump: not installed.\n"
+    ) in capsys.readouterr().out
 
 
 def run(**more: Any) -> Run:

@@ -54,8 +54,10 @@ def _print_status(now: Status) -> None:
         if source.state != "live" or source.name in ("capture", "sensors", "awake"):
             # A capture that works may still be the second best: then it says why.
             message = source.message if source.state != "live" or source.name == "capture" else None
-            said = " ".join((message or "").split())
-            print_line(f"  {source.name:<9} {source.state} {source.label} {said}".rstrip())
+            first, *more = (message or "").splitlines() or [""]
+            print_line(f"  {source.name:<9} {source.state} {source.label} {first}".rstrip())
+            for line in more:
+                print_line(f"            {line}")
         if source.dropped:
             seen = f", {source.packets:,} seen" if source.packets else ""
             print_line(f"            {source.dropped:,} packets lost{seen}: exchanges may be incomplete")
