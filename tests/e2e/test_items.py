@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.support.world import NIGHTDESK, World, until
+from tests.support.world import TYPED, World, until
 
 WORK = """
 import os, pathlib, sys, time
@@ -27,7 +27,7 @@ def test_items_are_seen_held_done_again_and_tried_alone(world: World) -> None:
     for name in ("anna", "bert", "cora", "dora"):
         (world.folder / f"{name}.txt").write_text("bad" if name == "bert" else name)
     screen = world.screen(120, 40)
-    screen.type(NIGHTDESK)
+    screen.type(TYPED)
     screen.wait_for("voices", "not started yet")
     screen.press("s")
     screen.wait_for("0/4")

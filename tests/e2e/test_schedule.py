@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.desk import server_process
-from tests.support.world import NIGHTDESK, World, until
+from tests.support.world import TYPED, World, until
 
 MODEL = "llama3.1:8b"
 CONFIG = """
@@ -72,7 +72,7 @@ def test_what_waits_says_why_and_when_in_the_commands_and_in_the_graph(world: Wo
     assert refused.returncode != 0
     assert "no time to start at" in refused.stderr
     screen = world.screen(120, 40)
-    screen.type(NIGHTDESK)
+    screen.type(TYPED)
     screen.wait_for("whisper", "Starts ")
     screen.press("1", "w")
     screen.wait_for("What waits for what", "→", "needed by right")

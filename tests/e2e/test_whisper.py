@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.support.whisper_library import CHECKPOINT, why_no_whisper, write_tone
-from tests.support.world import NIGHTDESK, World
+from tests.support.world import TYPED, World
 
 
 @pytest.mark.skipif(why_no_whisper() is not None, reason=why_no_whisper() or "")
@@ -25,7 +25,7 @@ def test_a_job_that_transcribes_is_followed_in_the_whisper_screen(world: World) 
         "env = { OMP_NUM_THREADS = '1' }\n"
     )
     screen = world.screen(120, 40)
-    screen.type(NIGHTDESK)
+    screen.type(TYPED)
     screen.wait_for("voices", "not started yet")
     screen.press("s")
     screen.wait_for("Whisper")
