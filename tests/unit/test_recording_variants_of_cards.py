@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.recordings import lines_of, read, smi
+from tests.support.recordings import amdgpu_top, lines_of, read, smi
 
 MIB, NS = 1024**2, 10**9
 
@@ -340,3 +340,49 @@ def test_graphics_built_into_a_processor_count_the_machines_memory_in_amdgpu_top
         True,
     )
     assert sample.elapsed_ns == 2 * NS
+
+
+def test_the_first_versions_of_amdgpu_top_have_no_frame_and_other_names() -> None:
+    def of(value: float, unit: str) -> dict[str, Any]:
+        return {"unit": unit, "value": value}
+
+    def made(share: float) -> dict[str, Any]:
+        return {
+            "DeviceName": "AMD Radeon RX 6800",
+            "gpu_activity": {"GFX": of(100 * share, "%")},
+            "Sensors": {"GFX Power": of(12, "W"), "GFX_SCLK": of(26, "MHz")},
+            "VRAM": {"Total VRAM": of(16368, "MiB"), "Total VRAM Usage": of(900, "MiB")},
+            "fdinfo": {"ollama (220645)": {"usage": {"VRAM": of(45, "MiB"), "GFX": of(7, "%")}}},
+            "gpu_metrics": {"Throttle Status": ["PPT0", "TEMP_HOTSPOT", "TEMP_MEM", "FIT"]},
+            "period": {"duration": 500, "unit": "ms"},
+        }
+
+    first, second = read(lines_of([made(0.25), made(0.75)]))
+    assert [sample.devices[0].active_ratio for sample in (first, second)] == [0.25, 0.75]
+    assert (second.elapsed_ns, len(second.devices)) == (NS // 2, 1)
+    (card,) = first.devices
+    assert (card.name, card.power_w) == ("AMD Radeon RX 6800", 12)
+    assert [(one.pid, one.memory_bytes, one.active_ratio) for one in card.processes] == [
+        (220645, 45 * MIB, 0.07)
+    ]
+    assert card.throttle == ("power cap", "thermal slowdown", "fit")
+
+
+def test_graphics_built_in_with_much_memory_of_their_own_still_count_the_machines() -> None:
+    card = amdgpu_top(0.5)["devices"][0]
+    card["Info"]["GPU Type"] = "APU"
+    card["VRAM"] |= {
+        "Total GTT": {"value": 4096, "unit": "MiB"},
+        "Total GTT Usage": {"value": 1024, "unit": "MiB"},
+    }
+    (sample,) = read(lines_of([{"devices": [card]}]))
+    assert sample.devices[0].memory_total_bytes == (16384 + 4096) * MIB
+    assert sample.devices[0].memory_used_bytes == (2048 + 1024) * MIB
+
+
+def test_the_memory_of_cards_of_2013_has_its_old_name() -> None:
+    (sample,) = read(smi([{"memory_usage/total": "3071 MB", "memory_usage/used": "12 MB"}], version=4))
+    assert (sample.devices[0].memory_total_bytes, sample.devices[0].memory_used_bytes) == (
+        3071 * MIB,
+        12 * MIB,
+    )

@@ -79,10 +79,20 @@ def _memory(files: Mapping[str, str]) -> tuple[int | None, int | None, bool]:
 
 
 def add_shared(
-    used: int | None, total: int | None, shared_used: int | None, shared: int | None
+    used: int | None,
+    total: int | None,
+    shared_used: int | None,
+    shared: int | None,
+    *,
+    built_in: bool = False,
 ) -> tuple[int | None, int | None, bool]:
-    """Used and total bytes, and whether they are the system's: graphics built in have little memory of their own."""
-    if total is None or shared is None or total > _SMALL_VRAM or shared <= total:
+    """Used and total bytes, and whether they are the system's: graphics built in have little memory of their own.
+
+    ``built_in`` where that is known; otherwise the sizes tell.
+    """
+    if total is None or shared is None:
+        return used, total, False
+    if not built_in and (total > _SMALL_VRAM or shared <= total):
         return used, total, False
     both = None if used is None or shared_used is None else used + shared_used
     return both, total + shared, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,6 +13,12 @@ from nightdesk.model.sample import Device, DeviceProcess, Sample
 
 _UNITS: Final = {"%": 0.01, "MiB": 1024**2, "KiB": 1024, "GiB": 1024**3, "MHz": 1e6, "mW": 1e-3}
 _NS: Final = 1_000_000_000
+_FLAGS: Final = {
+    **dict.fromkeys(("PPT", "SPL", "FPPT", "SPPT", "TDC", "EDC"), "power cap"),
+    **dict.fromkeys(("TEMP", "VRHOT", "PROCHOT"), "thermal slowdown"),
+}
+_PROCESS: Final = re.compile(r"(?:.*\()?(\d{1,11})\)?", re.ASCII | re.DOTALL)
+"""``123``, and of older versions ``ollama (123)``."""
 _REASON: Final = "amdgpu_top reports no value for it."
 
 
@@ -41,6 +48,9 @@ class AmdgpuTopReader(ObjectReader):
             self._unread += bool(self._bare)
             self._bare = []
             return _of([_device(index, card) for index, card in enumerate(cards)], at_ns, self._period(root))
+        if isinstance(root, dict) and "VRAM" in root and "period" in root:
+            # Versions before 0.2 knew one card only, and put no frame around it.
+            return _of([_device(0, root)], at_ns, self._period(root))
         if isinstance(root, dict) and "VRAM" in root:
             if len(self._bare) < 64:
                 self._bare.append(_device(len(self._bare), root))
@@ -72,7 +82,7 @@ def _device(index: int, card: dict[str, Any]) -> Device:
         "active_ratio": clamp(_value(card, "GRBM", "Graphics Pipe") if busy is None else busy),
         "memory_used_bytes": used,
         "memory_total_bytes": total,
-        "power_w": _first(card, "Average Power", "Input Power"),
+        "power_w": _first(card, "Average Power", "Input Power", "GFX Power", "Socket Power"),
         "freq_hz": mhz,
         "temperature_c": _first(card, "Edge Temperature", "Junction Temperature"),
     }
@@ -85,6 +95,7 @@ def _device(index: int, card: dict[str, Any]) -> Device:
         power_limit_w=_value(card, "Sensors", "Power Cap"),
         memory_busy_ratio=clamp(_value(card, "gpu_activity", "Memory")),
         shares_memory=shares,
+        throttle=_throttle(card),
         processes=_processes(card),
         unknown={name: _REASON for name, value in fields.items() if value is None},
     )
@@ -99,7 +110,21 @@ def _memory(card: dict[str, Any]) -> tuple[int | None, int | None, bool]:
     names = ("Total VRAM Usage", "Total VRAM", "Total GTT Usage", "Total GTT")
     values = (_value(card, "VRAM", name) for name in names)
     used, total, shared_used, shared = (None if value is None else int(value) for value in values)
-    return add_shared(used, total, shared_used, shared)
+    info = card["Info"] if isinstance(card.get("Info"), dict) else card
+    built_in = info.get("GPU Type") == "APU" or info.get("APU Type") is True
+    return add_shared(used, total, shared_used, shared, built_in=built_in)
+
+
+def _throttle(card: dict[str, Any]) -> tuple[str, ...]:
+    """Words for the flags of the driver: what limits power or current, what limits heat, and others as they come."""
+    metrics = card.get("gpu_metrics")
+    flags = metrics.get("Throttle Status") if isinstance(metrics, dict) else None
+    words: dict[str, None] = {}
+    for flag in flags[:64] if isinstance(flags, list) else ():
+        if isinstance(flag, str) and flag:
+            kinds = (word for start, word in _FLAGS.items() if flag.startswith(start))
+            words[next(kinds, flag.lower()[:40])] = None
+    return tuple(words)
 
 
 def _value(card: dict[str, Any], section: str, name: str) -> float | None:
@@ -117,12 +142,13 @@ def _processes(card: dict[str, Any]) -> tuple[DeviceProcess, ...]:
     entries = card.get("fdinfo")
     found = []
     for pid, entry in entries.items() if isinstance(entries, dict) else ():
-        if pid.isascii() and pid.isdigit() and len(pid) < 12 and isinstance(entry, dict):
+        number = _PROCESS.fullmatch(pid)
+        if number is not None and isinstance(entry, dict):
             inner = entry.get("usage")
             # Newer versions wrap the usage in an object of the same name.
             deeper = inner.get("usage") if isinstance(inner, dict) else None
             usage = {"usage": deeper if isinstance(deeper, dict) else inner}
             held, busy = _value(usage, "usage", "VRAM"), _value(usage, "usage", "GFX")
             memory = None if held is None else int(held)
-            found.append(DeviceProcess(pid=int(pid), memory_bytes=memory, active_ratio=clamp(busy)))
+            found.append(DeviceProcess(pid=int(number[1]), memory_bytes=memory, active_ratio=clamp(busy)))
     return tuple(found)

@@ -136,7 +136,8 @@ def _share(gpu: ElementTree.Element, path: str) -> float | None:
 
 
 def _bytes(gpu: ElementTree.Element, path: str) -> int | None:
-    mib = _scaled(gpu, (path,), 1)
+    # The section was called so until there was a second kind of memory.
+    mib = _scaled(gpu, (path, path.removeprefix("fb_")), 1)
     return None if mib is None else int(mib * _MIB)
 
 
