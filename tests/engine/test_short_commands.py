@@ -19,8 +19,8 @@ from tests.engine.test_supervisor import job, nothing_left, play, python, workin
 __all__ = ["nothing_left"]
 
 
-def asked(folder: Path, command: str, **limits: float) -> short_commands.Answer:
-    return ask(("sh", "-c", command), folder, os.environ, **limits)  # type: ignore[arg-type]
+def asked(folder: Path, command: str, seconds: float = 30) -> short_commands.Answer:
+    return ask(("sh", "-c", command), folder, os.environ, seconds=seconds)
 
 
 def sleepers(seconds: str) -> list[int]:

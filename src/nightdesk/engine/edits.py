@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+LOOK_SECONDS = 2.0
 _Look: TypeAlias = tuple[int, int, int] | None
 
 
@@ -30,3 +33,10 @@ class Edits:
         except OSError:
             return None
         return (found.st_ino, found.st_mtime_ns, found.st_size) if found else None
+
+
+async def often(look: Callable[[], None]) -> None:
+    """Look every two seconds, until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        look()

@@ -12,6 +12,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,8 +25,9 @@ from nightdesk.engine.awake import Awake
 from nightdesk.engine.bus import Bus
 from nightdesk.engine.cancel import Cancels
 from nightdesk.engine.children import ChildProcess
+from nightdesk.engine.command_lines import capture_argv, sensor_argv
 from nightdesk.engine.diagnostics import Diagnostics
-from nightdesk.engine.edits import Edits
+from nightdesk.engine.edits import Edits, often
 from nightdesk.engine.energy import keep_energy
 from nightdesk.engine.exchanges import Exchanges
 from nightdesk.engine.jobs.causes import Causes
@@ -39,6 +41,7 @@ from nightdesk.engine.processes import signals
 from nightdesk.engine.processes.care import ProcessCare, device_use, recorded
 from nightdesk.engine.processes.sampler import ProcessWatch
 from nightdesk.engine.replay import Replays
+from nightdesk.engine.room import Room
 from nightdesk.engine.servers import ServerWatch
 from nightdesk.engine.store.history import History
 from nightdesk.engine.temporary import end_unviewed
@@ -75,7 +78,6 @@ WATCHED_EVERY, IDLE_EVERY = 2, 4
 LOG_PACE_NS = 250 * 10**6
 IDLE_LOG_PACE_NS = 2 * 10**9
 """Between two looks at a growing log: progress may be two seconds late when nobody sees it."""
-CONFIG_SECONDS = 2.0
 ATTEMPT_LOGS = 100
 """Logs of single items that are followed; the oldest is let go."""
 SAMPLES_NS = 600 * 10**9
@@ -138,8 +140,8 @@ class Service:
         self.cancels = Cancels(
             self.traffic, self.replays, lambda line: self._capture.send(line), lambda: self._relay is not None
         )
-        self._capture = ChildProcess("capture", self._capture_argv(), self._capture_line, self._capture_ended)
-        self._sensors = ChildProcess("sensors", self._sensor_argv(), self._sensor_line, self._sensors_ended)
+        self._capture = ChildProcess("capture", capture_argv(desk), self._capture_line, self._capture_ended)
+        self._sensors = ChildProcess("sensors", sensor_argv(desk), self._sensor_line, self._sensors_ended)
 
     def _make_supervisor(self) -> Supervisor:
         return Supervisor(
@@ -196,7 +198,8 @@ class Service:
             ("alarms", self.traffic.watch_often),
             ("replays", self.replays.run),
             ("awake", self.awake.run),
-            ("config", self._watch_config),
+            ("config", partial(often, self.heed_config)),
+            ("disk", Room(self.desk.state, self.supervisor.runs, partial(self._tell_source, "disk")).run),
         ]
         if self.desk.is_temporary:
             parts = [part for part in parts if part[0] in ("jobs", "traffic")]
@@ -331,11 +334,6 @@ class Service:
         if "processes" not in self.sources:
             self._tell_source("processes", "live")
 
-    async def _watch_config(self) -> None:
-        while self.desk.config_path:
-            await asyncio.sleep(CONFIG_SECONDS)
-            self.heed_config()
-
     def heed_config(self) -> None:
         """Take over what was edited, before a question about jobs is answered."""
         if self._edits.noticed():
@@ -371,14 +369,6 @@ class Service:
 
     # capture
 
-    def _capture_argv(self) -> list[str]:
-        capture = self.desk.config.capture
-        argv = ["-m", "nightdesk.engine.capture", "--source", capture.source]
-        argv += ["--ports", ",".join(map(str, capture.ports)), "--relay-port", str(capture.relay_port)]
-        argv += ["--record", capture.record, "--max-body", str(capture.max_body_bytes)]
-        argv += ["--file", str(self.desk.folder / capture.file)] if capture.file else []
-        return argv + (["--interface", capture.interface] if capture.interface else [])
-
     def _capture_line(self, line: bytes) -> None:
         said: CaptureLine = capture_decoder.decode(line)
         if not isinstance(said, CaptureStatus):
@@ -399,12 +389,6 @@ class Service:
         self._tell_source("capture", "failed", "", message, restarts=restarts)
 
     # sensors
-
-    def _sensor_argv(self) -> list[str]:
-        interval_ms = span_ns(self.desk.config.sensors.interval) // 10**6
-        source, file = self.desk.config.sensors.source, self.desk.config.sensors.file
-        argv = ["-m", "nightdesk.engine.sensors", "--source", source, "--interval-ms", str(interval_ms)]
-        return argv + (["--file", str(self.desk.folder / file)] if file else [])
 
     def _sensor_line(self, line: bytes) -> None:
         match sensor_decoder.decode(line):

@@ -20,9 +20,9 @@ API_VERSION = 1
 
 
 class SourceState(Noun, frozen=True, kw_only=True):
-    """A source of the engine: capture, sensors, processes, logs, store; and what keeps the machine awake."""
+    """A source of the engine: capture, sensors, processes, logs, store; what keeps the machine awake; the room on the disk."""
 
-    name: Literal["capture", "sensors", "processes", "logs", "store", "jobs", "awake"]
+    name: Literal["capture", "sensors", "processes", "logs", "store", "jobs", "awake", "disk"]
     state: Literal["starting", "live", "degraded", "failed", "off"]
     label: str = ""
     """Short, for the header: ``lo0 tcpdump``, ``powermetrics``."""

@@ -60,7 +60,7 @@ def select(
 def _facts(desk: Mirror, now_ns: int, glyphs: Glyphs, verdicts_seen: int) -> list[Fact]:
     facts = [*_config_faults(desk, glyphs), Fact(_capture(desk, glyphs))]
     facts += [_server(server, glyphs) for server in desk.servers]
-    facts += _awake(desk, glyphs)
+    facts += _awake(desk, glyphs) + _disk(desk, glyphs)
     orphans = sum(row.owner == "orphan" for row in desk.processes.values())
     if orphans:
         facts.append(Fact(Cell(f"{glyphs.warn} {_many(orphans, 'orphan')}", "warn")))
@@ -81,6 +81,14 @@ def _awake(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
     if source.state == "live":
         return [Fact(Cell(f"{glyphs.live} awake", "muted"), Cell("awake", "muted"))]
     return [Fact(Cell(f"{glyphs.warn} may fall asleep", "warn"), Cell(f"{glyphs.warn} may sleep", "warn"))]
+
+
+def _disk(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
+    """Whether the disk has room for what the runs write."""
+    source = desk.sources.get("disk")
+    if source is None or source.state != "degraded":
+        return []
+    return [Fact(Cell(f"{glyphs.warn} {source.label}", "warn"))]
 
 
 def _alarms(desk: Mirror, glyphs: Glyphs) -> list[Fact]:
