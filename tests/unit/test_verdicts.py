@@ -101,7 +101,6 @@ def test_what_a_model_usually_does_stands_beside_what_it_did() -> None:
         known.learn(made(started_ns=START + at, first_token_ns=START + 2 * S))
     late = made(first_token_ns=START + 40 * S, ended_ns=START + 44 * S)
     assert "usual for this model 2.0s" in verdicts_of(late, known=known)[0].evidence
-    assert known.usual_rate(late.model) == pytest.approx(119 / 3)
 
 
 def test_kinds_that_are_off_and_thresholds_are_obeyed() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 NS = 1_000_000_000
-MS = 1_000_000
 UNKNOWN = "–"
 
 

@@ -28,7 +28,6 @@ RATIOS = (0.3, 7.0)
 class _Model:
     ratios: deque[float] = field(default_factory=lambda: deque(maxlen=OBSERVATIONS))
     firsts_ns: deque[int] = field(default_factory=lambda: deque(maxlen=OBSERVATIONS))
-    rates: deque[float] = field(default_factory=lambda: deque(maxlen=OBSERVATIONS))
     reloads: deque[bool] = field(default_factory=lambda: deque(maxlen=10))
     context: int | None = None
     context_ns: int = 0
@@ -72,11 +71,6 @@ class Known:
         known = self._get(model)
         return int(median(known.firsts_ns)) if known and len(known.firsts_ns) >= ENOUGH else None
 
-    def usual_rate(self, model: str | None) -> float | None:
-        """Median tokens a second."""
-        known = self._get(model)
-        return median(known.rates) if known and len(known.rates) >= ENOUGH else None
-
     def reload_of(self, exchange: Exchange, least_ns: int, within_ns: int) -> Reload | None:
         """Why the exchange had to load a model that had been used just before; None where it did not."""
         known = self._get(exchange.model)
@@ -117,8 +111,6 @@ class Known:
     def _learn_pace(self, known: _Model, exchange: Exchange) -> None:
         if exchange.streamed and exchange.first_token_ns is not None:
             known.firsts_ns.append(exchange.first_token_ns - exchange.started_ns)
-        if exchange.reply_tokens and exchange.generation_ns:
-            known.rates.append(exchange.reply_tokens / exchange.generation_ns * 1e9)
 
     def _learn_ratio(self, known: _Model, exchange: Exchange) -> None:
         prompt, count = exchange.prompt, exchange.prompt_tokens
