@@ -105,6 +105,20 @@ KINDS: dict[str, tuple[Callable[[], Any], bytes, Made, Sequence[bytes]]] = {
         (b"", b"\n", b"WARNING: not in render group\n"),
     ),
 }
+WORDS = (
+    b"null",
+    b"-1",
+    b"1e999",
+    b"N/A",
+    b"9" * 30,
+    b"{}",
+    b"[]",
+    b"<dict>",
+    b"</plist>",
+    b"%",
+    b"\n{",
+    b"}",
+)
 CUTS = st.lists(st.integers(0, 100_000), max_size=10)
 
 
@@ -160,13 +174,19 @@ def test_a_recording_that_begins_in_the_middle_loses_what_was_cut_and_nothing_el
 
 @pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None, max_examples=25)
-@given(noise=st.binary(max_size=300), where=CUTS)
-def test_noise_in_a_recording_makes_no_reader_fail(kind: str, noise: bytes, where: list[int]) -> None:
+@given(noise=st.binary(max_size=300) | st.sampled_from(WORDS), where=CUTS, over=st.integers(0, 60))
+def test_noise_in_a_recording_makes_no_reader_fail(
+    kind: str, noise: bytes, where: list[int], over: int
+) -> None:
     make, head, made, _ = KINDS[kind]
     document = made(7)
     at = where[0] % len(document) if where else 0
-    for sample in read(make(), pieces(head + document[:at] + noise + document[at:] + made(8), where)):
+    for sample in read(make(), pieces(head + document[:at] + noise + document[at + over :] + made(8), where)):
         sensor_encoder.encode(sample)
+        shares = [ratio for device in sample.devices for ratio in (device.active_ratio, device.fan_ratio)]
+        shares += [sample.cpu.ratio, *(tier.ratio for tier in sample.cpu.tiers)] if sample.cpu else []
+        assert all(share is None or 0 <= share <= 1 for share in shares)
+        assert all(each.power_w is not None or "power_w" in each.unknown for each in sample.devices)
     try:
         read(Recording(), pieces(noise, where))
     except NightdeskError:

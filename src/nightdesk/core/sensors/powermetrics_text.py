@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from nightdesk.core.sensors.apple import INTEL, NO_PROCESSOR, AppleCounters, CoreTimes, build_sample, ratio_of
+from nightdesk.core.sensors.apple import (
+    INTEL,
+    NO_PROCESSOR,
+    AppleCounters,
+    CoreTimes,
+    build_sample,
+    clamp,
+    ratio_of,
+)
 from nightdesk.model.sample import CpuTier, Sample
 
 MAX_LINE_BYTES: Final = 65_536
@@ -123,8 +131,8 @@ def _busy(shares: Mapping[str, float]) -> float | None:
     """Idle time and time without power count down from 1; an excerpt may have the rest alone."""
     idle = shares.get("idle residency")
     if idle is None:
-        return shares.get("active residency")
-    return min(1.0, max(0.0, 1.0 - idle - shares.get("down residency", 0.0)))
+        return clamp(shares.get("active residency"))
+    return clamp(1.0 - idle - shares.get("down residency", 0.0))
 
 
 @dataclass(slots=True)
@@ -235,7 +243,7 @@ class _Block:
             ane_w=self.watts.get("ANE"),
             package_w=self.watts.get("Combined", self.watts.get("Package")),
             clusters=tuple(cluster.active for cluster in self.clusters),
-            gpu_active=None if active is None else min(1.0, max(0.0, active / 100)),
+            gpu_active=None if active is None else clamp(active / 100),
             gpu_hz=None if mhz is None else mhz * 1e6,
             thermal=self.thermal,
         )
