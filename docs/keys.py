@@ -63,6 +63,7 @@ TITLES = {
     "columns": "Columns of a list",
     "log_place": "Going to a place in a log",
     "log_errors": "The errors of a log",
+    "accelerator": "A line of the accelerators",
     "process": "A process",
     "stacks": "Stacks of a process",
     "confirm": "A question",

@@ -137,7 +137,7 @@ def test_unknown_values_are_never_zero() -> None:
 
 def test_the_detail_of_a_line_gives_reasons_and_owners() -> None:
     said = detail_of(sample(0, H100), "GPU-1")
-    assert said == "NVIDIA H100. Limit 700 W. Process 3310 holds 61.0 GB"
+    assert said == "NVIDIA H100. Slowed by power cap. Limit 700 W. Process 3310 holds 61.0 GB"
     assert "40 % of its capacity, weighted by clock" in detail_of(sample(0, GPU), "gpu")
     assert "temperature –: powermetrics does not report it" in detail_of(sample(0, GPU), "gpu")
     hidden = sample(0, unknown={"cpu.power_w": "Hidden from ordinary users."})

@@ -149,13 +149,19 @@ def _throttled(samples: Sequence[Sample]) -> list[Alarm]:
             found.append(
                 Alarm(
                     kind="thermal",
-                    words=f"{device.name} throttled: {', '.join(reasons)}",
+                    words=f"{name_of(samples[-1], device)} throttled: {', '.join(reasons)}",
                     advice="It runs slower than it could. Look at its fans and its power supply.",
                     since_ns=since,
                     device=device.id,
                 )
             )
     return found
+
+
+def name_of(sample: Sample, device: Device) -> str:
+    """The name of a device; of several of a kind its number, as the pane has it."""
+    same = [one for one in sample.devices if one.kind == device.kind]
+    return device.name if len(same) == 1 else f"{device.kind.upper()} {same.index(device)}"
 
 
 def hot_reasons(device: Device) -> tuple[str, ...]:
@@ -183,7 +189,7 @@ def _full(samples: Sequence[Sample]) -> list[Alarm]:
             found.append(
                 Alarm(
                     kind="memory_full",
-                    words=f"{device.name}: memory nearly full",
+                    words=f"{name_of(samples[-1], device)}: memory nearly full",
                     advice="The next model may be put on the CPU or fail. Unload one, or ask for a shorter context.",
                     since_ns=since,
                     device=device.id,

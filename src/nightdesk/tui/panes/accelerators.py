@@ -21,10 +21,11 @@ from nightdesk.core.sensors.alarms import desk_alarms
 from nightdesk.model.alarm import Alarm
 from nightdesk.model.energy import EnergyReport
 from nightdesk.model.errors import NightdeskError
-from nightdesk.model.sample import Device, Sample
+from nightdesk.model.sample import Sample
 from nightdesk.model.units import NS, format_duration
 from nightdesk.tui.asks import Ask
 from nightdesk.tui.glyphs import Glyphs
+from nightdesk.tui.panes.accelerators_chart import chart_of
 from nightdesk.tui.panes.accelerators_history import (
     REACHES,
     USUAL,
@@ -37,15 +38,12 @@ from nightdesk.tui.panes.accelerators_history import (
 from nightdesk.tui.panes.accelerators_row import (
     COLUMNS,
     detail_of,
-    device_history,
-    memory_ratio,
     model_rows,
-    named,
     rows_of,
 )
 from nightdesk.tui.panes.pane import LIVE, LOADING, Heading, Look, Pane
 from nightdesk.tui.text import Cell, Tone, line
-from nightdesk.tui.widgets.chart import LEAST_HEIGHT, Chart, ChartView, Series, nice_top, plot_area
+from nightdesk.tui.widgets.chart import LEAST_HEIGHT, Chart, ChartView, plot_area
 from nightdesk.tui.widgets.grid import Grid, Row
 
 STALE_INTERVALS = 3
@@ -55,6 +53,8 @@ RECORDED_NS = 60 * NS
 """Between two questions to the engine for what the chart shows beyond ten minutes."""
 TITLES_FROM = 11
 """Rows from which the table has titles."""
+ROOMY = 20
+"""Rows of the pane from which each kind of cores has a line of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ def select(
     glyphs: Glyphs,
     selected: object = None,
     choice: ChartChoice = USUAL,
+    with_tiers: bool = False,
 ) -> AcceleratorsView:
     """The newest sample with its history; ``selected`` is the key of the line under the cursor."""
     samples = tuple(desk.samples)
@@ -85,7 +86,7 @@ def select(
         return AcceleratorsView((), "", "", "", 0, False, None)
     now = samples[-1]
     age = max(0, now_ns - now.at_ns)
-    rows = (*rows_of(samples, glyphs), *model_rows(desk.servers, glyphs))
+    rows = (*rows_of(samples, glyphs, with_tiers), *model_rows(desk.servers, glyphs))
     alarms = desk_alarms(samples, now_ns, desk.servers, desk.exchanges.values())
     names = {row.key.pid: row.name for row in desk.processes.values()} if now.devices else {}
     why = "" if now.devices else now.unknown.get("devices", "")
@@ -97,7 +98,7 @@ def select(
         source=now.source,
         age_ns=age // NS * NS,
         stale=age > max(LEAST_AGE_NS, STALE_INTERVALS * now.elapsed_ns),
-        chart=_marked(chart_of(joined(choice, samples), key), desk, choice, now.at_ns),
+        chart=_marked(chart_of(joined(choice, samples), key, choice.pair), desk, choice, now.at_ns),
         alarms=alarms,
     )
 
@@ -136,65 +137,6 @@ def no_device(why: str) -> str:
     return f"{said} nightdesk doctor tells more." if more else said
 
 
-def chart_of(samples: tuple[Sample, ...], selected: str) -> ChartView:
-    """The GPU under the cursor, else the first one: activity and power. Without a GPU: processor and memory."""
-    gpus = [(device, name) for device, name in named(samples[-1].devices) if device.kind == "gpu"]
-    chosen = next((gpu for gpu in gpus if gpu[0].id == selected), gpus[0] if gpus else None)
-    if chosen is not None and selected not in ("cpu", "memory"):
-        found = _gpu_series(samples, *chosen)
-        if found:
-            return ChartView(found[:2], samples[-1].at_ns)
-    return ChartView(_host_series(samples), samples[-1].at_ns)
-
-
-def _gpu_series(samples: tuple[Sample, ...], device: Device, name: str) -> tuple[Series, ...]:
-    active = tuple((at, _hundred(value)) for at, value in device_history(samples, device.id, "active_ratio"))
-    watts = device_history(samples, device.id, "power_w")
-    peaks = _ranges(samples, f"devices.{device.id}.power_w", 1)
-    most = max(
-        (*(value for _, value in watts if value is not None), *(high for _, _, high in peaks)), default=0.0
-    )
-    every = (
-        Series(
-            f"{name} active",
-            " %",
-            "primary",
-            100,
-            active,
-            _ranges(samples, f"devices.{device.id}.active_ratio", 100),
-        ),
-        Series(f"{name} power", " W", "warn", nice_top(most * 1.1 or 1.0), watts, peaks),
-        Series(f"{name} memory", " %", "ok", 100, _gpu_memory(samples, device.id)),
-    )
-    return tuple(series for series in every if any(value is not None for _, value in series.points))
-
-
-def _gpu_memory(samples: tuple[Sample, ...], key: str) -> tuple[tuple[int, float | None], ...]:
-    used = device_history(samples, key, "memory_used_bytes")
-    total = device_history(samples, key, "memory_total_bytes")
-    return tuple(
-        (at, 100 * part / whole if part is not None and whole else None)
-        for (at, part), (_, whole) in zip(used, total, strict=True)
-    )
-
-
-def _host_series(samples: tuple[Sample, ...]) -> tuple[Series, ...]:
-    cpu = tuple((each.at_ns, _hundred(each.cpu.ratio if each.cpu else None)) for each in samples)
-    memory = tuple((each.at_ns, _hundred(memory_ratio(each))) for each in samples)
-    ranges = _ranges(samples, "cpu.ratio", 100)
-    return Series("CPU", " %", "primary", 100, cpu, ranges), Series("memory", " %", "warn", 100, memory)
-
-
-def _ranges(samples: tuple[Sample, ...], name: str, factor: float) -> tuple[tuple[int, float, float], ...]:
-    """Least and greatest value of those samples that stand for several."""
-    found = ((sample.at_ns, sample.spread.get(name)) for sample in samples if sample.spread)
-    return tuple((at, factor * pair[0], factor * pair[1]) for at, pair in found if pair is not None)
-
-
-def _hundred(ratio: float | None) -> float | None:
-    return None if ratio is None else 100 * ratio
-
-
 class AcceleratorsPane(Pane[AcceleratorsView]):
     """Every device in a line, then processor and memory, then the chart."""
 
@@ -212,11 +154,14 @@ class AcceleratorsPane(Pane[AcceleratorsView]):
 table says how much of its capacity that was, where the system tells. The Neural Engine has a counter for its power
 only: watts come first, its percentage is an **estimate**.
 
-`–` is unknown, never zero. Put the cursor on a line to read why, and which processes hold memory there. The chart
-shows the GPU under the cursor; on the CPU and memory lines it shows those. Where the line is broken, nothing was
-measured. Over an hour and more the line is the mean, and the band around it reaches from the least to the greatest
-value. **+** and **-** change how far back it looks (10 minutes, an hour, the night); the arrows move a cursor that
-tells the values of a moment. Below the plot stand the runs, and a low bar while replies were on their way.
+`–` is unknown, never zero. Put the cursor on a line to read why; `enter` shows all of it: each value with its mean,
+its peak and what it is (measured, derived, an estimate), and the processes that hold memory there.
+
+The chart shows two values of the line under the cursor; `v` goes on to the next two: memory, heat, clock, capacity,
+fan. Where the line is broken, nothing was measured. Over an hour and more the line is the mean, and the band around it
+reaches from the least to the greatest value. **+** and **-** change how far back it looks (10 minutes, an hour, the
+night); the arrows move a cursor that tells the values of a moment. Below the plot stand the runs, and a low bar while
+replies were on their way.
 
 Alarms end by themselves when their cause does. The line of energy counts what is measured, from noon to noon; a run's
 watt-hours are those above what the machine uses idle, and each moment is shared equally among what ran.
@@ -224,16 +169,20 @@ watt-hours are those above what the machine uses idle, and each moment is shared
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus", "reach(-1)", "closer", id="accelerators.closer", tooltip="Chart: shorter time span"),
         Binding("minus", "reach(1)", "wider", id="accelerators.wider", tooltip="Chart: longer time span"),
-        Binding("left", "cursor(-1)", "Before", show=False, id="accelerators.before", tooltip="Values one step earlier"),
+        Binding("v", "values", "values", id="accelerators.values", tooltip="Chart: the next two values of the line"),
+        Binding("left", "cursor(-1)", "Before", show=False, id="accelerators.before", tooltip="Values a step earlier"),
         Binding("right", "cursor(1)", "After", show=False, id="accelerators.after", tooltip="Values one step later"),
-        Binding("escape", "no_cursor", "No moment", show=False, id="accelerators.now", tooltip="Back to the current values"),
+        Binding("escape", "no_cursor", "No moment", show=False, id="accelerators.now", tooltip="Current values again"),
     ]  # fmt: skip
     DEFAULT_CSS = """
     AcceleratorsPane {
         & Grid { height: auto; }
         & #no-device { height: auto; max-height: 1; padding: 0 1; color: $text-muted; }
         & #no-device.-none { display: none; }
-        & .-line { height: 1; padding: 0 1; color: $text-muted; display: none; }
+        & .-line {
+            height: 1; padding: 0 1; color: $text-muted; display: none;
+            text-wrap: nowrap; text-overflow: ellipsis;
+        }
         & .-line.-some { display: block; }
         & Chart { padding: 0 1; }
         & #detail { height: auto; max-height: 1; padding: 0 1; color: $text-muted; display: none; }
@@ -248,7 +197,7 @@ watt-hours are those above what the machine uses idle, and each moment is shared
         yield Vertical(
             Static(id="alarms", classes="-line", markup=False),
             Static(id="no-device", classes="-none", markup=False),
-            Grid(COLUMNS, opens=False, sign=self.glyphs.cursor, id="accelerators-grid"),
+            Grid(COLUMNS, sign=self.glyphs.cursor, id="accelerators-grid"),
             Chart(id="chart"),
             Static(id="energy", classes="-line", markup=False),
             Static(id="detail", markup=False),
@@ -263,7 +212,8 @@ watt-hours are those above what the machine uses idle, and each moment is shared
 
     def select(self, desk: Mirror, now_ns: int) -> AcceleratorsView:
         """The view for the line under the cursor."""
-        return select(desk, now_ns, self.glyphs, self.query_one(Grid).cursor_key, self.choice)
+        roomy = self.size.height >= ROOMY
+        return select(desk, now_ns, self.glyphs, self.query_one(Grid).cursor_key, self.choice, roomy)
 
     def look(self, view: AcceleratorsView) -> Look:
         """Loading before the first sample; off when the sensors are."""
@@ -338,7 +288,7 @@ watt-hours are those above what the machine uses idle, and each moment is shared
         """Look less or more far back."""
         place = min(len(REACHES) - 1, max(0, REACHES.index(self.choice.reach) + by))
         if REACHES[place] != self.choice.reach:
-            self.choice = ChartChoice(REACHES[place])
+            self.choice = ChartChoice(REACHES[place], pair=self.choice.pair)
             self._recorded_ns = 0
             self.redraw()
 
@@ -353,13 +303,18 @@ watt-hours are those above what the machine uses idle, and each moment is shared
         self.choice = self.choice._replace(cursor_ns=min(view.end_ns, max(view.end_ns - view.span_ns, at)))
         self.redraw()
 
+    def action_values(self) -> None:
+        """Draw other values of the line: memory and heat, clock and capacity, and those of now again."""
+        self.choice = self.choice._replace(pair=self.choice.pair + 1)
+        self.redraw()
+
     def show_moment(self, at_ns: int) -> bool:
         """Put the cursor of the chart at a moment, as near as can be; whether the chart reaches back so far."""
         age_ns = self.now_ns - at_ns
         reach = next((reach for reach in REACHES if age_ns < reach.span_ns), None)
         if reach is None:
             return False
-        self.choice = ChartChoice(reach, cursor_ns=at_ns)
+        self.choice = ChartChoice(reach, cursor_ns=at_ns, pair=self.choice.pair)
         self._recorded_ns = 0
         self.redraw()
         return True
@@ -399,6 +354,13 @@ watt-hours are those above what the machine uses idle, and each moment is shared
         if self.view is not None and self.view.rows:
             self._show_detail(self.view)
             self._share_room(self.view)
+
+    @on(Grid.Opened)
+    def _opened(self, event: Grid.Opened) -> None:
+        """All that is known of the line."""
+        from nightdesk.tui.screens.accelerator import AcceleratorScreen
+
+        self.app.push_screen(AcceleratorScreen(str(event.key)))
 
     @on(Grid.Moved)
     def _moved(self) -> None:

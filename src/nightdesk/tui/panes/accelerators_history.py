@@ -34,6 +34,8 @@ class ChartChoice(NamedTuple):
     cursor_ns: int | None = None
     recorded: tuple[Sample, ...] = ()
     """Samples from the store, for a reach beyond what the viewer holds."""
+    pair: int = 0
+    """Which two values of the line are drawn."""
 
 
 USUAL = ChartChoice()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nightdesk.core.foreign import safe_line
@@ -11,6 +12,7 @@ from nightdesk.model.sample import CpuTier, Device, Fan, Sample
 from nightdesk.model.units import (
     NS,
     UNKNOWN,
+    counted,
     format_bytes,
     format_frequency,
     format_percent,
@@ -22,6 +24,7 @@ from nightdesk.tui.widgets.grid import Column, Row
 from nightdesk.tui.widgets.meter import progress_bar
 from nightdesk.tui.widgets.spark import buckets, spark
 
+CLUSTER = re.compile(r"([A-Za-z]+)\d*-Cluster")
 CPU, MEMORY = "cpu", "memory"
 """Keys of the two lines that every machine has."""
 SPARK = 10
@@ -34,6 +37,7 @@ COLUMNS = (
     Column("power", "power", width=7, align="right"),
     Column("clock", "clock", width=8, align="right", least=64),
     Column("heat", "°C", width=4, align="right", least=70),
+    Column("fan", "fan", width=8, align="right", least=100),
     Column("note", "memory", flex=1),
 )
 BUSY, FULL = 0.8, 0.92
@@ -41,11 +45,12 @@ HOT_C = 85.0
 MODELS_SHOWN = 8
 
 
-def rows_of(samples: Sequence[Sample], glyphs: Glyphs) -> tuple[Row, ...]:
-    """Devices, processor, memory, as of the newest sample."""
+def rows_of(samples: Sequence[Sample], glyphs: Glyphs, with_tiers: bool = False) -> tuple[Row, ...]:
+    """Devices, processor, memory, as of the newest sample; ``with_tiers``: each kind of cores has a line."""
     now = samples[-1]
     rows = [_device_row(device, name, samples, glyphs) for device, name in named(now.devices)]
-    return (*rows, _cpu_row(samples, glyphs), _memory_row(samples, glyphs))
+    tiers = _tier_rows(samples, glyphs) if with_tiers else ()
+    return (*rows, _cpu_row(samples, glyphs, bool(tiers)), *tiers, _memory_row(samples, glyphs))
 
 
 def named(devices: Sequence[Device]) -> Iterator[tuple[Device, str]]:
@@ -97,9 +102,16 @@ def _device_row(device: Device, name: str, samples: Sequence[Sample], glyphs: Gl
             Cell(format_watts(device.power_w), "" if device.power_w is not None else "faint"),
             nothing if ane else _known(format_frequency(device.freq_hz)),
             nothing if ane else _known(UNKNOWN if heat is None else f"{heat:.0f}", _heat_tone(heat)),
+            Cell(_fan(device)),
             _device_note(device, estimated, glyphs),
         ),
     )
+
+
+def _fan(device: Device) -> str:
+    if device.fan_ratio is not None:
+        return percent(device.fan_ratio)
+    return "" if device.fan_rpm is None else f"{device.fan_rpm:.0f} rpm"
 
 
 def _known(words: str, tone: Tone = "") -> Cell:
@@ -113,11 +125,11 @@ def _heat_tone(heat: float | None) -> Tone:
 def _device_note(device: Device, estimated: bool, glyphs: Glyphs) -> Cell:
     if estimated:
         return Cell(f"(estimate {percent(device.active_ratio)})", "muted")
-    held = f"{glyphs.warn} {', '.join(device.throttle)}  " if device.throttle else ""
+    slow = f"  {glyphs.warn} {', '.join(device.throttle)}" if device.throttle else ""
     if device.memory_used_bytes is None:
-        return Cell(held, "warn", ((device.name, "muted"),))
+        return Cell(device.name, "muted", ((slow, "warn"),))
     memory = memory_cell(device.memory_used_bytes, device.memory_total_bytes, glyphs)
-    return Cell(held, "warn", ((memory.text, memory.tone), *memory.more))
+    return Cell(memory.text, memory.tone, (*memory.more, (slow, "warn")))
 
 
 def memory_cell(used: int | None, total: int | None, glyphs: Glyphs) -> Cell:
@@ -134,13 +146,14 @@ def memory_cell(used: int | None, total: int | None, glyphs: Glyphs) -> Cell:
     return Cell(bar.text, bar.tone, (*bar.more, (f" {one} / {other}", "")))
 
 
-def _cpu_row(samples: Sequence[Sample], glyphs: Glyphs) -> Row:
+def _cpu_row(samples: Sequence[Sample], glyphs: Glyphs, has_tiers: bool = False) -> Row:
     now = samples[-1]
     cpu = now.cpu
     history = tuple((each.at_ns, each.cpu.ratio if each.cpu else None) for each in samples)
     watts = format_watts(cpu.power_w if cpu else None)
-    tiers = kinds_of(cpu.tiers) if cpu is not None else []
+    tiers = kinds_of(cpu.tiers) if cpu is not None and not has_tiers else []
     words = "  ".join(f"{name} {format_percent(ratio)}" for name, ratio in tiers) if len(tiers) > 1 else ""
+    fan = max((fan.rpm for fan in now.fans), default=None)
     more = [thermal_piece(now.thermal, glyphs)] if now.thermal else []
     more += [(("  " if more else "") + words, "muted")] if words else []
     first, *rest = more or [("", "")]
@@ -153,17 +166,69 @@ def _cpu_row(samples: Sequence[Sample], glyphs: Glyphs) -> Row:
             _known(watts),
             Cell(""),
             Cell(""),
+            Cell("" if fan is None else f"{fan:.0f} rpm"),
             Cell(first[0], first[1], tuple(rest)),
         ),
     )
 
 
 def kinds_of(tiers: Sequence[CpuTier]) -> list[tuple[str, float | None]]:
-    """Busy share by the system's name for a kind of cores; clusters without one stand for themselves."""
+    """Busy share by the system's name for a kind of cores, or by the letters of their clusters."""
+    return [(name, _mean_ratio(group)) for name, group in tiers_of(tiers).items()]
+
+
+def tiers_of(tiers: Sequence[CpuTier]) -> dict[str, list[CpuTier]]:
+    """Clusters of one kind together, by the system's name for it; without one by their letters: P0 and P1 are P."""
     groups: dict[str, list[CpuTier]] = {}
     for tier in tiers:
-        groups.setdefault(tier.kind or tier.name, []).append(tier)
-    return [(name, _mean_ratio(group)) for name, group in groups.items()]
+        groups.setdefault(tier.kind or letters_of(tier.name), []).append(tier)
+    return groups
+
+
+def letters_of(name: str) -> str:
+    """``P`` of ``P1-Cluster``; a name of another kind as it is."""
+    found = CLUSTER.fullmatch(name)
+    return found[1] if found else name
+
+
+def tier_of(sample: Sample, name: str) -> float | None:
+    """How busy the cores of one kind were."""
+    return _mean_ratio(tiers_of(sample.cpu.tiers).get(name, ())) if sample.cpu else None
+
+
+def _tier_rows(samples: Sequence[Sample], glyphs: Glyphs) -> tuple[Row, ...]:
+    cpu = samples[-1].cpu
+    groups = tiers_of(cpu.tiers) if cpu is not None else {}
+    return (
+        tuple(_tier_row(name, group, samples, glyphs) for name, group in groups.items())
+        if len(groups) > 1
+        else ()
+    )
+
+
+def _tier_row(name: str, group: Sequence[CpuTier], samples: Sequence[Sample], glyphs: Glyphs) -> Row:
+    since_ns = samples[-1].at_ns - SPARK * SPARK_NS
+    recent = [sample for sample in samples if sample.at_ns >= since_ns]
+    history = tuple((each.at_ns, tier_of(each, name)) for each in recent)
+    clocks = [tier.freq_hz for tier in group if tier.freq_hz]
+    cores = sum(tier.cores for tier in group)
+    more = [counted(cores, "core")] if cores else []
+    more += [f"in {len(group)} clusters"] if len(group) > 1 else []
+    kind = group[0].kind
+    nothing = Cell("")
+    return Row(
+        f"tier:{name}",
+        (
+            Cell(f" {safe_line(letters_of(group[0].name), 4)}", "muted"),
+            _ratio_cell(_mean_ratio(group)),
+            Cell(_spark(history, glyphs), "muted"),
+            nothing,
+            Cell(format_frequency(max(clocks)) if clocks else ""),
+            nothing,
+            nothing,
+            Cell(f"{safe_line(kind, 20)}  " if kind else "", "", ((" ".join(more), "muted"),)),
+        ),
+    )
 
 
 def _mean_ratio(tiers: Sequence[CpuTier]) -> float | None:
@@ -210,7 +275,7 @@ def _memory_row(samples: Sequence[Sample], glyphs: Glyphs) -> Row:
     ratio = _ratio_cell(memory_ratio(now))
     return Row(
         MEMORY,
-        (Cell("mem", "accent"), ratio, Cell(_spark(history, glyphs), "primary"), *[Cell("")] * 3, note),
+        (Cell("mem", "accent"), ratio, Cell(_spark(history, glyphs), "primary"), *[Cell("")] * 4, note),
     )
 
 
@@ -249,6 +314,8 @@ def detail_of(sample: Sample, key: str, names: Mapping[int, str] | None = None) 
         words += [_fan_words(fan) for fan in sample.fans]
         words += _origins(sample, "cpu", "package_power_w", "thermal")
         return ". ".join((*words, *_reasons(sample.unknown, "cpu", "package_power_w", "thermal")))
+    if key.startswith("tier:"):
+        return "Cores of one kind: the mean of their busy shares, not the cluster's own number"
     if key.startswith("model:"):
         return "A model that a server holds in memory; what lies outside of the accelerator's makes it slow"
     return ". ".join(_reasons(sample.unknown, "memory", "swap"))
@@ -285,6 +352,8 @@ def _state_words(device: Device) -> Iterator[str]:
 
 def _device_words(device: Device, names: Mapping[int, str]) -> Iterator[str]:
     yield device.name
+    if device.throttle:
+        yield f"Slowed by {', '.join(device.throttle)}"
     if device.scaled_ratio is not None:
         yield f"{percent(device.scaled_ratio)} of its capacity, weighted by clock"
     if device.power_limit_w is not None:
@@ -303,7 +372,7 @@ def _device_words(device: Device, names: Mapping[int, str]) -> Iterator[str]:
         used, total = format_bytes(part.memory_used_bytes), format_bytes(part.memory_total_bytes)
         yield f"{part.name.capitalize()}: {used} of {total}"
     held = sorted(device.processes, key=lambda process: -(process.memory_bytes or 0))
-    for process in held[:4]:
+    for process in held[:2]:
         name = safe_line(names.get(process.pid, ""), 40) or "Process"
         busy = f", {percent(process.active_ratio)} active" if process.active_ratio is not None else ""
         yield f"{name} {process.pid} holds {format_bytes(process.memory_bytes)}{busy}"
