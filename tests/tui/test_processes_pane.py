@@ -54,9 +54,11 @@ def test_a_command_is_told_without_the_folder_of_its_program() -> None:
         process(1, 0, "/very/long/venv/bin/python scripts/a.py", "run", name="python"),
         process(2, 0, "/Applications/Some App.app/x", "run", name="x"),
         process(3, 0, "", "run", name="kthread"),
+        process(4, 0, "/home/me/my desk/.venv/bin/python -m a /x/python", "run", name="python"),
+        process(5, 0, "/opt/runner /x/python", "run", name="python"),
     )
     told = commands(Settings(order="pid"), processes=rows)
-    assert told == ["python scripts/a.py", "/Applications/Some App.app/x", "kthread"]
+    assert told == ["python scripts/a.py", "x", "kthread", "python -m a /x/python", "/opt/runner /x/python"]
 
 
 def test_everything_shows_the_others_as_well() -> None:

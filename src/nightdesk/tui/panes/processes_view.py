@@ -261,10 +261,12 @@ def ports_of(row: ProcessRow, glyphs: Glyphs) -> str:
 
 def command_of(row: ProcessRow) -> str:
     """The command line without the folder of its program: what tells one from another comes behind it."""
-    program, blank, rest = row.command.partition(" ")
-    last = program.rpartition("/")[2]
-    if program.startswith("/") and row.name and last.startswith(row.name):
-        return last + blank + rest
+    begin = row.command.find(f"/{row.name}") if row.name and row.command.startswith("/") else -1
+    # The folder may have blanks in its name, as on a Mac; what follows a blank and begins with / or - is an argument.
+    while begin >= 0 and " /" not in row.command[: begin + 1] and " -" not in row.command[:begin]:
+        if "/" not in row.command[begin + 1 :].partition(" ")[0]:
+            return row.command[begin + 1 :]
+        begin = row.command.find(f"/{row.name}", begin + 1)
     return row.command or row.name or UNKNOWN
 
 
