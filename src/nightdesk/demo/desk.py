@@ -54,12 +54,29 @@ check = {check}
 stall_after = "5m"
 retry = {{ attempts = 2, backoff = "5s" }}
 
+[jobs.transcribe.validate]
+text = "segments.text"
+min_bytes = 300
+not_truncated = true
+not_repeated = true
+language = "en"
+warn = ["not_repeated"]
+
 [jobs.synthesize]
 description = "Summaries of all interviews: a batch that knows nothing about Nightdesk."
 command = {synthesize}
 single = {single}
 dry_run = {dry_run}
 progress = "state/progress.json"
+
+[jobs.synthesize.validate]
+files = "output/*.json"
+text = "summary"
+headings = ["Executive Summary"]
+not_truncated = true
+not_repeated = true
+language = "en"
+warn = ["headings", "not_truncated", "not_repeated", "language"]
 
 [jobs.report]
 description = "One page from all summaries."

@@ -59,7 +59,7 @@ def page(
     """A part of the newest results. ``results`` are all that are kept of the job, oldest first."""
     newest = list({each.item: each for each in results}.values())
     fitting = [each for each in newest if asked.fits(each)]
-    fitting.sort(key=lambda each: (OUTPUT_STATES.index(each.state), -each.at_ns, each.item))
+    fitting.sort(key=_badness)
     counts = Counter(each.state for each in newest)
     broken = Counter(each.rule for result in newest for each in result.broken)
     scores = [each.score for each in newest if each.score is not None]
@@ -75,6 +75,12 @@ def page(
         mean=round(sum(scores) / len(scores), 4) if scores else None,
         course=course(results),
     )
+
+
+def _badness(result: OutputResult) -> tuple[int, float, str]:
+    """The worst state and score first, then by name: what is looked at again stays where it is."""
+    score = 1.0 if result.score is None else result.score
+    return OUTPUT_STATES.index(result.state), score, result.item
 
 
 def histogram(scores: Iterable[float]) -> tuple[int, ...]:

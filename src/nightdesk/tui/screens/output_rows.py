@@ -24,10 +24,10 @@ from nightdesk.tui.widgets.grid import Column, Row
 COLUMNS = (
     Column("state", "", width=1),
     Column("flag", "", width=1),
-    Column("item", "item", flex=1),
+    Column("item", "item", flex=3),
     Column("score", "score", width=5, align="right"),
     Column("rules", "breaks", width=16, least=100),
-    Column("why", "", flex=2, least=56),
+    Column("why", "", flex=4, least=56),
     Column("at", "at", width=5, least=76),
 )
 SIGNS: dict[OutputState, tuple[str, Tone]] = {
