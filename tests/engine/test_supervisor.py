@@ -617,3 +617,26 @@ def test_stopping_the_supervisor_leaves_runs_alone(tmp_path: Path) -> None:
             await world.ended(run)
 
     play(scene())
+
+
+def test_a_log_that_is_emptied_while_its_run_goes_on_is_written_on_and_tells_the_failure(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import os, sys, time; print('much ' * 1000, flush=True)\n"
+        "while not os.path.exists('go'): time.sleep(0.005)\n"
+        "sys.exit('ValueError: the end')"
+    )
+
+    async def scene() -> None:
+        async with working(tmp_path, a=job(python(code), retry=Retry(attempts=2, backoff="10ms"))) as world:
+            run = await world.start("a")
+            await world.says(run, "much")
+            assert run.log_path is not None
+            os.truncate(run.log_path, 0)
+            (tmp_path / "go").touch()
+            ended = await world.ended(run)
+            assert ended.failure is not None and "ValueError: the end" in ended.failure.evidence
+            assert log_of(run).startswith("ValueError: the end")
+
+    play(scene())

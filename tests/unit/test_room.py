@@ -22,6 +22,7 @@ def test_a_job_whose_log_fills_the_disk_within_the_night_is_told_of_with_the_tim
         "Logs fill the disk in about 4h00m: that of chatty grows by 5.0 GB an hour"
     )
     assert "20.0 GB are free" in found.message and "Pause or stop it" in found.message
+    assert watch.look(100 * S, 20 * GB, {"/b": Log("calm", 105)}) is None, "that run has ended"
 
 
 def test_logs_that_fit_are_not_told_of_and_what_was_there_before_is_no_growth() -> None:

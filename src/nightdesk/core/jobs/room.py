@@ -57,13 +57,14 @@ class RoomWatch:
             grown[log.job] += max(0, log.size - self._sizes.get(path, log.size))
         self._sizes = {path: log.size for path, log in logs.items()}
         self._looks.append(_Look(at_ns, grown))
-        return self._filling(free) or _scarce(free) or _large(logs)
+        return self._filling(free, {log.job for log in logs.values()}) or _scarce(free) or _large(logs)
 
-    def _filling(self, free: int) -> Warned | None:
+    def _filling(self, free: int, jobs: set[str]) -> Warned | None:
         span_ns = self._looks[-1].at_ns - self._looks[0].at_ns
         if span_ns < SETTLED_NS:
             return None
         grown = sum((look.grown for look in list(self._looks)[1:]), Counter[str]())
+        grown = Counter({job: size for job, size in grown.items() if job in jobs})
         total = sum(grown.values())
         if not total or (left_ns := free * span_ns // total) > HOURS_NS:
             return None

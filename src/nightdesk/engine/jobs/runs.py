@@ -240,10 +240,13 @@ class RunFolder(Folder):
             file.write(text.encode("utf-8", "replace"))
 
     def log_tail(self, log: Path, start: int, most: int = TAIL_BYTES) -> str:
-        """The end of the log, at most so much as is worth looking at, from byte ``start`` on."""
+        """The end of the log, at most so much as is worth looking at, from byte ``start`` on.
+
+        Of a log that was emptied meanwhile all is newer than that.
+        """
         with contextlib.suppress(OSError), log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(start, size - most))
+            file.seek(max(start if start <= size else 0, size - most))
             return file.read(most).decode("utf-8", "replace")
         return ""
 
