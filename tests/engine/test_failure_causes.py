@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nightdesk.model.job import ENDED, StartRun
+from nightdesk.client.engine import Engine
+from nightdesk.model.diagnosis import FailedAttempt
+from nightdesk.model.job import ENDED, Failure, StartRun
 from tests.support.desk import live_desk, wait_for
 from tests.support.replay import LLAMA
 
@@ -22,6 +24,14 @@ server.request("POST", "/api/generate", json.dumps(asked), {"Content-Type": "app
 server.getresponse().read()
 raise ValueError("the reply has no heading")
 """
+
+
+def failure_of(engine: Engine, job: str) -> Failure:
+    """Why the only attempt of a run of this job failed."""
+    run = engine.start(StartRun(job=job))
+    wait_for(lambda: engine.run(run.id).state in ENDED, "the end")
+    kept: tuple[FailedAttempt, ...] = wait_for(lambda: engine.failures(run.id), "what is kept")
+    return kept[0].failure
 
 
 def test_a_prompt_that_was_cut_is_the_class_of_a_failure_whose_log_knows_no_better(
@@ -37,11 +47,7 @@ def test_a_prompt_that_was_cut_is_the_class_of_a_failure_whose_log_knows_no_bett
                 file.write('items = { lines = "items" }\n' if "{item}" in words else "")
         (tmp_path / "items").write_text("first\n")
         wait_for(lambda: len(engine.jobs()) == 2, "the jobs")
-        runs = [engine.start(StartRun(job=name)) for name in ("long", "short")]
-        for run in runs:
-            wait_for(lambda run=run: engine.run(run.id).state in ENDED, "the end")
-        failures = [wait_for(lambda run=run: engine.failures(run.id), "what is kept") for run in runs]
-        cut, plain = (each[0].failure for each in failures)
+        cut, plain = (failure_of(engine, name) for name in ("long", "short"))
     assert cut.kind == "context_cut"
     assert "num_ctx 2,048" in cut.evidence and "(exchange " in cut.evidence
     assert cut.evidence.endswith("It ended with: ValueError: the reply has no heading (exit status 1)")

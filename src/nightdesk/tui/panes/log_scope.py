@@ -18,6 +18,7 @@ from nightdesk.model.errors import NightdeskError
 from nightdesk.model.logs import LogFile, LogView, LogViewFile
 from nightdesk.tui.asks import Ask
 from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class OnlyScreen(Sheet[str]):
 
     def compose_sheet(self) -> ComposeResult:
         """The line to type in, and what may stand there."""
-        words = Input(
+        words = Field(
             self._query, placeholder="level:error since:2h", compact=True, id="only", max_length=400
         )
         words.select_on_focus = False

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Self, TypeVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -23,6 +23,7 @@ from nightdesk.model.units import format_duration
 from nightdesk.tui.glyphs import UNICODE, Glyphs
 from nightdesk.tui.link import LinkState
 from nightdesk.tui.text import Cell, Part, Tone, content, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.filterhint import FilterHint
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Notice(Static, can_focus=True):
     """
 
 
-class FilterLine(Input):
+class FilterLine(Field):
     """The line in which a filter is typed. Enter keeps it, escape clears it."""
 
     DEFAULT_CSS = """
@@ -87,15 +88,6 @@ class FilterLine(Input):
         if action in ("accept", "choose"):
             return self.hint is not None and bool(self.hint.suggestions)
         return super().check_action(action, parameters)
-
-    async def _on_key(self, event: events.Key) -> None:
-        """Its own keys at once: by way of the app they would come behind the letters that were typed after them."""
-        for widget, bindings in self.screen._binding_chain:
-            for binding in bindings.key_to_bindings.get(event.key, ()) if widget is self else ():
-                if await self.app.run_action(binding.action, self):
-                    event.stop()
-                    event.prevent_default()
-                    return
 
     def action_leave(self) -> None:
         """Clear the text; the pane closes the line."""

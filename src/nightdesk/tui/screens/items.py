@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
 from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.sheet import Sheet
 
@@ -34,7 +35,7 @@ class ItemScreen(Sheet[str]):
 
     def compose_sheet(self) -> ComposeResult:
         """The line to type in, the list."""
-        yield Input(placeholder="type to filter, or a whole item", compact=True, id="typed")
+        yield Field(placeholder="type to filter, or a whole item", compact=True, id="typed")
         yield Static(id="count", markup=False)
         yield Grid(COLUMNS, header=False, marks=True, sign=self.glyphs.cursor, id="items")
 

@@ -14,6 +14,7 @@ from nightdesk.model.errors import NightdeskError
 from nightdesk.model.logs import LogErrorGroup, LogErrors
 from nightdesk.tui.asks import Ask
 from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.sheet import Sheet
 
@@ -38,7 +39,7 @@ class GoToScreen(Sheet[str]):
 
     def compose_sheet(self) -> ComposeResult:
         """The line to type in."""
-        yield Input(placeholder="1234 · 03:12 · 2h · 40%", compact=True, id="place", max_length=40)
+        yield Field(placeholder="1234 · 03:12 · 2h · 40%", compact=True, id="place", max_length=40)
         yield Static("A line, a time of the newest day, how long ago, or a share of the file.", markup=False)
 
     def on_mount(self) -> None:

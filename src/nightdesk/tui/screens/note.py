@@ -10,6 +10,7 @@ from textual.widgets import Input, Static
 
 from nightdesk.model.inspection import Feedback, Mark
 from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.sheet import Sheet
 
 MARKS: tuple[Mark | None, ...] = (None, *get_args(Mark))
@@ -38,7 +39,7 @@ class NoteScreen(Sheet[Feedback]):
     def compose_sheet(self) -> ComposeResult:
         """The mark, the line to type in."""
         yield Static(id="mark", markup=False)
-        yield Input(
+        yield Field(
             value=self.note,
             placeholder="note",
             compact=True,

@@ -28,6 +28,7 @@ from nightdesk.tui.screens.output_rows import (
     rules_line,
 )
 from nightdesk.tui.text import Cell, Part, content, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.grid import Grid
 from nightdesk.tui.widgets.sheet import Sheet
 
@@ -114,7 +115,7 @@ Rules stand in `nightdesk.toml`, in `[jobs.NAME.validate]`.
         """Counts, the words to look for, the list, evidence, charts."""
         yield Static(id="output-counts", markup=False)
         yield Static(id="output-rules", markup=False)
-        yield Input(placeholder="words in names and evidence", compact=True, id="words")
+        yield Field(placeholder="words in names and evidence", compact=True, id="words")
         yield Grid(COLUMNS, sign=self.glyphs.cursor, opens=False, id="output-list")
         yield Static(id="output-about", markup=False)
         yield Static(id="output-evidence", markup=False)

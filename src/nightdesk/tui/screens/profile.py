@@ -16,6 +16,7 @@ from nightdesk.tui.asks import Ask, FilterTraffic, OpenExchange
 from nightdesk.tui.screens.profile_rows import BAR, COLUMNS, group_at, legend, parts_bar, rows_of, summary
 from nightdesk.tui.text import Cell, content, line
 from nightdesk.tui.widgets.facts import Facts, Row
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.grid import Grid, layout_columns
 from nightdesk.tui.widgets.sheet import Sheet
 
@@ -60,7 +61,7 @@ class ProfileScreen(Sheet[None]):
 
     def compose_sheet(self) -> ComposeResult:
         """Sums, advice, table."""
-        yield Input(placeholder="model:qwen since:2h job:transcribe", compact=True, id="query")
+        yield Field(placeholder="model:qwen since:2h job:transcribe", compact=True, id="query")
         yield Static(id="summary", markup=False)
         yield Static(id="whole", markup=False)
         yield Static(id="legend", markup=False)

@@ -32,6 +32,7 @@ from nightdesk.model.inspection import OfferedModel, ReplayRequest
 from nightdesk.model.units import UNKNOWN, counted, format_bytes
 from nightdesk.tui.link import Engine
 from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.grid import Column, Grid, Row
 from nightdesk.tui.widgets.page import Page
 from nightdesk.tui.widgets.sheet import Sheet
@@ -136,7 +137,7 @@ class ReplayScreen(Sheet[ReplayRequest]):
                 for name in FIELDS:
                     with Horizontal(classes="field"):
                         yield Static(name, classes="name", markup=False)
-                        yield Input(id=name, compact=True)
+                        yield Field(id=name, compact=True)
         yield Static(id="prompt-title", markup=False)
         yield Page(id="prompt")
         yield Static(id="problem", markup=False)

@@ -44,6 +44,7 @@ from nightdesk.tui.screens.item_rows import (
 )
 from nightdesk.tui.screens.item_window import ItemWindow, Wanted
 from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.grid import Grid
 from nightdesk.tui.widgets.sheet import Sheet
 
@@ -118,7 +119,7 @@ new run of just those items.
     def compose_sheet(self) -> ComposeResult:
         """Counts, the words to look for, the list, a remark."""
         yield Static(id="counts", markup=False)
-        yield Input(placeholder="words in names and failures", compact=True, id="words")
+        yield Field(placeholder="words in names and failures", compact=True, id="words")
         yield Grid(COLUMNS, sign=self.glyphs.cursor)
         yield Static(id="item-remark", markup=False)
 

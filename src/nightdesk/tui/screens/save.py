@@ -11,6 +11,7 @@ from textual.widgets import Input, Static
 
 from nightdesk.model.units import format_bytes
 from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.sheet import Sheet
 
 
@@ -32,7 +33,7 @@ class SaveScreen(Sheet[Target]):
 
     def compose_sheet(self) -> ComposeResult:
         """The line to type in, and what would happen."""
-        yield Input(self.proposed, compact=True, select_on_focus=False, id="name")
+        yield Field(self.proposed, compact=True, select_on_focus=False, id="name")
         yield Static(id="effect", markup=False)
 
     def on_mount(self) -> None:

@@ -16,6 +16,7 @@ from nightdesk.core.jobs.start_times import HINT, read_start_ns, start_words
 from nightdesk.model.errors import UsageError
 from nightdesk.model.units import format_duration
 from nightdesk.tui.text import Cell, line
+from nightdesk.tui.widgets.field import Field
 from nightdesk.tui.widgets.sheet import Sheet
 
 
@@ -33,7 +34,7 @@ class StartAtScreen(Sheet[int]):
 
     def compose_sheet(self) -> ComposeResult:
         """The line to type in, and what it means."""
-        yield Input(placeholder="23:30, 2h, 2026-11-22T01:00", compact=True, id="at")
+        yield Field(placeholder="23:30, 2h, 2026-11-22T01:00", compact=True, id="at")
         yield Static(id="means", markup=False)
 
     def on_mount(self) -> None:
