@@ -135,6 +135,20 @@ def test_unknown_values_are_never_zero() -> None:
     assert words(rows[0]).count("–") == 4
 
 
+def test_the_detail_of_a_card_tells_its_state_its_bus_and_memory_that_fails() -> None:
+    card = Device(
+        id="g",
+        kind="gpu",
+        name="T4",
+        performance_state="P2",
+        max_freq_hz=1590e6,
+        pcie_in_bytes_s=4e6,
+        memory_errors=3,
+    )
+    said = detail_of(sample(0, card), "g")
+    assert "State P2. Clock at most 1590 MHz. Bus 4.0 MB/s in. 3 memory errors" in said
+
+
 def test_the_detail_of_a_line_gives_reasons_and_owners() -> None:
     said = detail_of(sample(0, H100), "GPU-1")
     assert said == "NVIDIA H100. Slowed by power cap. Limit 700 W. Process 3310 holds 61.0 GB"

@@ -343,9 +343,10 @@ def _state_words(device: Device) -> Iterator[str]:
         yield f"State {device.performance_state}"
     if device.max_freq_hz is not None:
         yield f"Clock at most {format_frequency(device.max_freq_hz)}"
-    if device.pcie_in_bytes_s or device.pcie_out_bytes_s:
-        received, sent = (int(value or 0) for value in (device.pcie_in_bytes_s, device.pcie_out_bytes_s))
-        yield f"Bus {format_bytes(received)}/s in, {format_bytes(sent)}/s out"
+    traffic = ((device.pcie_in_bytes_s, "in"), (device.pcie_out_bytes_s, "out"))
+    if any(speed for speed, _ in traffic):
+        known = (f"{format_bytes(int(speed))}/s {way}" for speed, way in traffic if speed is not None)
+        yield f"Bus {', '.join(known)}"
     if device.memory_errors:
         yield f"{device.memory_errors} memory errors that could not be corrected"
 
