@@ -73,7 +73,9 @@ def energy_words(report: EnergyReport, glyphs: Glyphs) -> str:
     night = report.desk.bill
     words = [f"since noon {format_watt_hours(night.watt_hours)}"]
     if night.price is not None:
-        words.append(f"{night.price:.2f} {night.currency}")
+        # Little is not nothing: 0.00 would say so.
+        price = f"{night.price:.2f}" if night.price >= 0.1 else f"{night.price:.2g}"
+        words.append(f"{price} {night.currency}")
     if report.desk.idle_w is not None:
         words.append(f"idle {format_watts(report.desk.idle_w)}")
     parts = [", ".join(words), *(_run_words(run) for run in report.runs[:2])]
