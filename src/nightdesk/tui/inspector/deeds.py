@@ -47,17 +47,7 @@ class Deeds(Sheet[None]):
         Binding(
             "y", "copy", "copy", id="inspector.copy", tooltip="Copy a part of it: prompt, reply, curl, Python"
         ),
-        Binding(
-            "e", "look('editor')", "editor", id="inspector.editor", tooltip="Open it in $VISUAL or $EDITOR"
-        ),
-        Binding(
-            "vertical_line",
-            "look('pager')",
-            "pager",
-            key_display="|",
-            id="inspector.pager",
-            tooltip="Open it in $PAGER",
-        ),
+        *outside.keys("inspector", "Open it"),
         Binding("w", "save", "save", id="inspector.save", tooltip="Save it to a file"),
         Binding(
             "d",

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Literal
 
 from textual.app import App, SuspendNotSupported
+from textual.binding import Binding
 
 from nightdesk.core.foreign import safe
 from nightdesk.model.errors import NightdeskError
@@ -27,6 +28,23 @@ _TAKE_LINES = frozenset(
 )
 """Programs that take ``+LINE`` before the name of the file."""
 POLL_SECONDS = 0.2
+
+
+def keys(group: str, what: str) -> tuple[Binding, Binding]:
+    """The keys that open ``what`` in the editor and in the pager; their ids begin with ``group``."""
+    return (
+        Binding(
+            "e", "look('editor')", "editor", id=f"{group}.editor", tooltip=f"{what} in $VISUAL or $EDITOR"
+        ),
+        Binding(
+            "vertical_line",
+            "look('pager')",
+            "pager",
+            key_display="|",
+            id=f"{group}.pager",
+            tooltip=f"{what} in $PAGER",
+        ),
+    )
 
 
 def command_of(kind: Kind, environment: Mapping[str, str], has: Callable[[str], bool]) -> tuple[str, ...]:

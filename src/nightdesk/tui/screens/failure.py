@@ -107,21 +107,7 @@ around it.
             tooltip="Next failure",
         ),
         Binding("l", "log", "log", id="failure.log", tooltip="Show the whole log in the logs pane"),
-        Binding(
-            "e",
-            "look('editor')",
-            "editor",
-            id="failure.editor",
-            tooltip="What was kept, in $VISUAL or $EDITOR",
-        ),
-        Binding(
-            "vertical_line",
-            "look('pager')",
-            "pager",
-            key_display="|",
-            id="failure.pager",
-            tooltip="What was kept, in $PAGER",
-        ),
+        *outside.keys("failure", "Open what was kept"),
     ]
 
     def __init__(self, run: str, item: str | None = None) -> None:
