@@ -336,6 +336,18 @@ def test_asitops_file_is_read_from_its_end_on_and_a_newer_one_takes_over(tmp_pat
     source.close()
 
 
+def test_whatever_lies_beside_it_asitops_own_file_is_read(tmp_path: Path) -> None:
+    own = tmp_path / "asitop_powermetrics1"
+    grow(own, DOCUMENT)
+    source = AsitopFile(tmp_path)
+    source.step(NS, 1)
+    (tmp_path / "asitop_powermetrics2").symlink_to(own)
+    (tmp_path / "asitop_powermetrics3").mkdir()
+    grow(own, DOCUMENT)
+    assert len(source.step(2 * NS, 2)) == 1
+    source.close()
+
+
 def test_a_link_a_folder_or_a_strangers_file_is_not_believed(tmp_path: Path) -> None:
     real = tmp_path / "elsewhere"
     grow(real, DOCUMENT)
