@@ -6,6 +6,7 @@ import gzip
 import os
 import random
 import shutil
+import subprocess
 import threading
 import time
 from datetime import datetime
@@ -291,3 +292,65 @@ def test_a_view_follows_each_rotation_and_loses_and_doubles_nothing(tmp_path: Pa
         looked[0] += view.complete
     writer.join()
     assert night.texts() == [str(n) for n in range(total)]
+
+
+@pytest.mark.parametrize("compresses", [False, True], ids=["shifted", "compressed"])
+def test_a_log_that_is_rotated_several_times_while_nobody_looks_is_whole_when_somebody_does(
+    tmp_path: Path, compresses: bool
+) -> None:
+    night = Night(tmp_path, a=stamped(0, "INFO 0"))
+    assert night.texts() == ["0"]
+    path, at = tmp_path / "a.log", 1
+    for _ in range(4):
+        for n in range(at, at + 5):
+            with path.open("a") as file:
+                file.write(stamped(n, f"INFO {n}"))
+        at += 5
+        rotate(path, compresses=compresses)
+        begin_later(path)
+    with path.open("a") as file:
+        file.write(stamped(at, f"INFO {at}"))
+    assert night.texts() == [str(n) for n in range(at + 1)]
+
+
+@pytest.mark.parametrize("compresses", [False, True], ids=["shifted", "compressed"])
+def test_a_writer_that_rotates_as_it_pleases_while_the_view_is_read_loses_and_doubles_nothing(
+    tmp_path: Path, compresses: bool
+) -> None:
+    night = Night(tmp_path, a="")
+    path, total, over = tmp_path / "a.log", 400, threading.Event()
+
+    def write() -> None:
+        for n in range(total):
+            with path.open("a") as file:
+                file.write(stamped(n, f"INFO {n}"))
+            if n % 50 == 49:
+                rotate(path, compresses=compresses)
+                begin_later(path)
+        over.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not over.is_set():
+        night.reader.view("")
+    writer.join()
+    assert night.texts() == [str(n) for n in range(total)]
+
+
+def rotate(path: Path, *, compresses: bool) -> None:
+    """As logrotate does: the older ones one further, the newest compressed by the real gzip."""
+    ending = ".gz" if compresses else ""
+    for number in range(9, 0, -1):
+        if (older := Path(f"{path}.{number}{ending}")).exists():
+            older.rename(f"{path}.{number + 1}{ending}")
+    path.rename(f"{path}.1")
+    if compresses:
+        subprocess.run(["gzip", f"{path}.1"], check=True)
+
+
+def begin_later(path: Path) -> None:
+    """A new, empty file that is younger than the one before, by the clock of the file system."""
+    before = max(each.stat().st_mtime_ns for each in path.parent.iterdir())
+    path.touch()
+    while path.stat().st_mtime_ns <= before:
+        path.touch()

@@ -6,6 +6,7 @@ What they hold is put into a file without a name, as far as it is known; that on
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import tempfile
 import threading
@@ -84,9 +85,10 @@ class Spool:
 
     def _inflated(self, block: bytes) -> bytes:
         parts = []
+        before = self._inflate.copy()
         try:
             while block:
-                # In steps: what came before a damage is lost with the call that meets it.
+                before = self._inflate.copy()
                 parts.append(self._inflate.decompress(block, _STEP))
                 block = self._inflate.unconsumed_tail
                 if self._inflate.eof:
@@ -95,5 +97,15 @@ class Spool:
             parts.append(self._inflate.decompress(b""))
         except zlib.error:
             self._broken = True
+            parts.append(_up_to_damage(before, block))
             parts.append(b"\n(the compressed file is damaged from here on)\n")
         return b"".join(parts)
+
+
+def _up_to_damage(inflate: zlib._Decompress, block: bytes) -> bytes:
+    """What a block gives before its damage: the call that meets that gives nothing."""
+    found = bytearray()
+    with contextlib.suppress(zlib.error):
+        for at in range(len(block)):
+            found += inflate.decompress(block[at : at + 1])
+    return bytes(found)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from nightdesk.core.logs.records import Record, Strand
 from nightdesk.engine.logs.decoded import HEAD, Spool, kind_of
 from nightdesk.engine.logs.scan import blocks
+from nightdesk.engine.logs.survey import offset_at
 
 ROTATED_MOST = 50
+_TRIES = 100
+"""Looks at a folder in which files are being moved."""
+Identity: TypeAlias = tuple[int, int]
 Skips: TypeAlias = Callable[[int, int, int, bytes, int], bool]
 _ROTATED = re.compile(r"[.-](?:\d+|\d{4}-?\d\d-?\d\d(?:[T_.-]?\d[\d:-]*)?|old|bak)(?:\.gz)?")
 
@@ -24,18 +29,41 @@ class Place(NamedTuple):
     path: Path
 
 
+class Rotated(NamedTuple):
+    """A rotated file as it was when it was found; it may be moved or compressed before it is read."""
+
+    place: Place
+    identity: Identity
+    modified_ns: int
+
+
 class Source:
     """Gives the records of one log that are new since it was asked before. Blocking; one thread at a time."""
 
-    def __init__(self, live: Place, rotated: tuple[Place, ...], start: int = 0) -> None:
-        """``rotated`` are read first, in this order; of the live file only what begins at ``start`` or behind it."""
-        self.live = live
-        self._rotated = list(rotated)
-        self._strand = Strand(_modified_ns(live.path))
+    def __init__(
+        self,
+        live: Path,
+        place_of: Callable[[Path], Place],
+        begin_ns: int | None = None,
+        others: Container[str] = (),
+    ) -> None:
+        """Of the log and its rotated files what was written from ``begin_ns`` on; None: all of it.
+
+        ``place_of`` numbers the files, in the order in which they are read. ``others`` are logs of their own.
+        """
+        self._path = live
+        self._place_of = place_of
+        self._others = others
+        self._strand = Strand(_modified_ns(live))
         self._descriptor = -1
-        self._identity: tuple[int, int] | None = None
+        self._identity: Identity | None = None
         self._spool: Spool | None = None
-        self._at = start
+        self._open()
+        self._rotated = self._older(begin_ns or 0)
+        self._behind_ns = max((each.modified_ns for each in self._rotated), default=(begin_ns or 0) - 1)
+        """When the newest of what was read, or is about to be, was last written."""
+        self.live = place_of(live)
+        self._at = offset_of(live, begin_ns) if begin_ns is not None and not self._rotated else 0
 
     def __del__(self) -> None:
         self.close()
@@ -48,14 +76,16 @@ class Source:
 
     def records(self, skips: Skips) -> Iterator[Record]:
         """What is new. ``skips`` (file, descriptor, base, block, bytes of it): nothing of a block is wanted."""
-        while self._rotated:
-            place = self._rotated.pop(0)
-            yield from self._whole(place, skips)
+        yield from self._of_rotated(skips)
         if self._was_replaced():
             yield from self._read(self.live.number, skips, to_its_end=True)
+            self._behind_ns = os.fstat(self._descriptor).st_mtime_ns
             self.close()
             self._identity, self._spool, self._at = None, None, 0
-        if self._open():
+        if self._descriptor < 0 and self._open():
+            self._rotated = self._older(self._behind_ns + 1)
+            yield from self._of_rotated(skips)
+        if self._descriptor >= 0:
             yield from self._read(self.live.number, skips)
         yield from self._strand.finish(self.live.number)
 
@@ -63,36 +93,51 @@ class Source:
         if self._identity is None or self._descriptor < 0:
             return False
         try:
-            status = self.live.path.stat()
+            status = self._path.stat()
         except OSError:
             return False
         return (status.st_dev, status.st_ino) != self._identity
 
     def _open(self) -> bool:
-        if self._descriptor >= 0:
-            return True
-        try:
-            self._descriptor = os.open(self.live.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+        descriptor = _opened(self._path)
+        if descriptor is None:
             return False
-        status = os.fstat(self._descriptor)
-        self._identity = (status.st_dev, status.st_ino)
+        self._descriptor = descriptor
+        self._identity = _identity(os.fstat(descriptor))
         return True
 
-    def _whole(self, place: Place, skips: Skips) -> Iterator[Record]:
-        """A rotated file from its beginning to its end."""
-        try:
-            descriptor = os.open(place.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return
-        kept = (self._descriptor, self._spool, self._at)
-        self._descriptor, self._spool, self._at = descriptor, None, 0
-        try:
-            yield from self._read(place.number, skips, to_its_end=True)
-            yield from self._strand.finish(place.number)
-        finally:
-            os.close(descriptor)
-            self._descriptor, self._spool, self._at = kept
+    def _older(self, begin_ns: int) -> list[Rotated]:
+        """Rotated files that were written from ``begin_ns`` on and are older than the open file, the oldest first.
+
+        A compressed file keeps the time of what it was made of, so none is read twice.
+        """
+        found = rotated_statuses(self._path)
+        newest_ns = 1 << 63
+        if self._descriptor >= 0:
+            status = os.fstat(self._descriptor)
+            # Where it was compressed already, a file of its time is its own compressed form.
+            newest_ns = status.st_mtime_ns - (status.st_nlink == 0)
+        return [
+            Rotated(self._place_of(path), identity, modified_ns)
+            for path, (identity, modified_ns) in found.items()
+            if identity != self._identity and begin_ns <= modified_ns <= newest_ns
+            if str(path) not in self._others
+        ]
+
+    def _of_rotated(self, skips: Skips) -> Iterator[Record]:
+        while self._rotated:
+            rotated = self._rotated.pop(0)
+            descriptor = _found_again(self._path, rotated)
+            if descriptor is None:
+                continue
+            kept = (self._descriptor, self._spool, self._at)
+            self._descriptor, self._spool, self._at = descriptor, None, 0
+            try:
+                yield from self._read(rotated.place.number, skips, to_its_end=True)
+                yield from self._strand.finish(rotated.place.number)
+            finally:
+                os.close(descriptor)
+                self._descriptor, self._spool, self._at = kept
 
     def _read(self, number: int, skips: Skips, *, to_its_end: bool = False) -> Iterator[Record]:
         descriptor, size = self._text()
@@ -134,18 +179,86 @@ def _lines(base: int, block: bytes, cut: int) -> Iterator[tuple[int, bytes]]:
 
 def rotated_files(live: Path) -> list[Path]:
     """Files beside a log that rotation made of it, the oldest first: ``app.log.2.gz``, ``app.log.1``."""
+    return list(rotated_statuses(live))
+
+
+def rotated_statuses(live: Path) -> dict[Path, tuple[Identity, int]]:
+    """Those files, the oldest first, with what each of them is and when it was last written.
+
+    Looked at twice, and again while they are being moved.
+    """
+    found = _statuses(live)
+    for _ in range(_TRIES):
+        before, found = found, _statuses(live)
+        if before == found:
+            break
+    return found
+
+
+def _statuses(live: Path) -> dict[Path, tuple[Identity, int]]:
     try:
-        names = [
+        entries = [
             entry
             for entry in os.scandir(live.parent)
-            if entry.name.startswith(live.name)
-            and _ROTATED.fullmatch(entry.name[len(live.name) :])
-            and entry.is_file()
+            if entry.name.startswith(live.name) and _ROTATED.fullmatch(entry.name[len(live.name) :])
         ]
     except OSError:
-        return []
-    newest = sorted(names, key=lambda entry: -entry.stat().st_mtime_ns)[:ROTATED_MOST]
-    return [Path(entry.path) for entry in reversed(newest)]
+        return {}
+    names = {entry.name for entry in entries}
+    # While a file is being compressed both are there; the compressed one is not whole yet.
+    whole = [entry for entry in entries if entry.name.removesuffix(".gz") not in names - {entry.name}]
+    found = {Path(entry.path): known for entry in whole if (known := _status(entry.path)) is not None}
+    newest = sorted(found.items(), key=lambda each: -each[1][1])[:ROTATED_MOST]
+    return dict(reversed(newest))
+
+
+def _status(path: str) -> tuple[Identity, int] | None:
+    """What a regular file is; None for anything else and for what vanished meanwhile."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - one of many
+    except OSError:
+        return None
+    return (_identity(status), status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
+
+
+def _found_again(live: Path, rotated: Rotated) -> int | None:
+    """A descriptor of a rotated file, wherever it was moved to, and if only its compressed form is left, of that.
+
+    Numbers of files that are gone are used again: the time counts first. It differs only where somebody still writes.
+    """
+    path: Path | None = rotated.place.path
+    for _ in range(_TRIES):
+        descriptor = _opened(path) if path is not None else None
+        if descriptor is not None:
+            if os.fstat(descriptor).st_mtime_ns == rotated.modified_ns:
+                return descriptor
+            os.close(descriptor)
+        known = rotated_statuses(live)
+        path = next((each for each, (_, at_ns) in known.items() if at_ns == rotated.modified_ns), None)
+        if path is None:
+            moved = (each for each, (identity, _) in known.items() if identity == rotated.identity)
+            return _opened(next(moved, rotated.place.path))
+    return None
+
+
+def _opened(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def offset_of(path: Path, at_ns: int) -> int:
+    """Where the first line begins that was written at a moment or later; 0 where no line tells a time."""
+    try:
+        with path.open("rb") as file:
+            return offset_at(file.fileno(), os.fstat(file.fileno()).st_size, at_ns) or 0
+    except OSError:
+        return 0
 
 
 def _modified_ns(path: Path) -> int:

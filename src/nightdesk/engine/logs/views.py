@@ -26,7 +26,7 @@ from nightdesk.core.logs.records import Record
 from nightdesk.engine.logs.choice import Choice, Spans
 from nightdesk.engine.logs.scan import compiled
 from nightdesk.engine.logs.sources import Place, Source, rotated_files
-from nightdesk.engine.logs.survey import first_time, offset_at
+from nightdesk.engine.logs.survey import first_time
 from nightdesk.engine.logs.tail import log_id
 from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.logs import LogFile, LogView, LogViewFile
@@ -122,13 +122,7 @@ class View:
             self._file.write(line + b"\n")
 
     def _source(self, file: LogFile) -> Source:
-        live, begin_ns = Path(file.path), self._since_ns
-        rotated = [path for path in rotated_files(live) if str(path) not in self._paths]
-        if begin_ns is not None:
-            rotated = [path for path in rotated if path.stat().st_mtime_ns >= begin_ns]
-        old = tuple(self._place(path, file.run) for path in rotated)
-        start = _offset_of(live, begin_ns) if begin_ns is not None and not rotated else 0
-        return Source(self._place(live, file.run), old, start)
+        return Source(Path(file.path), lambda path: self._place(path, file.run), self._since_ns, self._paths)
 
     def _place(self, path: Path, run: str | None) -> Place:
         place = Place(len(self._places), path)
@@ -261,12 +255,3 @@ def _time_at(path: Path, offset: int) -> int | None:
     except OSError:
         return None
     return found[1] if found is not None else None
-
-
-def _offset_of(path: Path, at_ns: int) -> int:
-    """Where the first line begins that was written at a moment or later; 0 where no line tells a time."""
-    try:
-        with path.open("rb") as file:
-            return offset_at(file.fileno(), os.fstat(file.fileno()).st_size, at_ns) or 0
-    except OSError:
-        return 0
