@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nightdesk.core.jobs.failures import end_failure
 from nightdesk.core.masking import (
     MASK,
     is_secret,
@@ -59,3 +60,14 @@ def test_secrets_are_found_again_in_texts_and_commands() -> None:
         "--password",
         "--keep",
     )
+
+
+def test_keys_and_tokens_are_known_by_their_make_wherever_they_stand() -> None:
+    for secret in ("sk-proj-1234567890abcdefghij", "hf_abcdefghijklmnopqrstuvwxyz", "AKIAABCDEFGHIJKLMNOP"):
+        assert masked_text(f"refused: {secret}, sorry", ()) == f"refused: {MASK}, sorry"
+    assert masked_text("Authorization: Bearer abc.def-1234567", ()) == f"Authorization: Bearer {MASK}"
+    assert masked_text("basic authentication, a task-oriented key", ()) == (
+        "basic authentication, a task-oriented key"
+    )
+    failure = end_failure(1, None, "ValueError: sk-proj-1234567890abcdefghij is no key")
+    assert failure is not None and failure.evidence == f"ValueError: {MASK} is no key (exit status 1)"

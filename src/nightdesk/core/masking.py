@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 _NAMES = re.compile(
-    r"KEY|TOKEN|SECRET|PASS(WORD|WD|PHRASE)?($|_)|CREDENTIAL|AUTH|COOKIE|SESSION_ID|PRIVATE|_PAT$|_DSN$",
+    r"KEY|TOKEN|SECRET|PASS(WORD|WD|PHRASE)?($|_)|CREDENTIAL|AUTH|WEBHOOK|COOKIE|SESSION_ID|PRIVATE|_PAT$|_DSN$",
     re.IGNORECASE,
 )
 _HARMLESS = frozenset({"SSH_AUTH_SOCK", "XDG_SESSION_ID", "XAUTHORITY"})
@@ -15,6 +15,19 @@ _OPTION = re.compile(
     r"(?P<name>--?[\w-]*(?:key|token|secret|passwor?d|passwd)[\w-]*)(?P<sign>=|$)", re.IGNORECASE
 )
 MASK = "•••"
+TOKENS: tuple[tuple[str, str], ...] = (
+    (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", "key"),
+    (r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}", "key"),
+    (r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,})", "key"),
+    (r"\b(?:hf_[A-Za-z0-9]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,})", "key"),
+    (r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", "key"),
+    (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", "token"),
+)
+"""(pattern, what it is) of keys and tokens of well-known makes, which are secrets wherever they stand."""
+BEARER = r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"
+_TOKEN = re.compile("|".join(pattern for pattern, _ in TOKENS), re.DOTALL)
+_BEARER = re.compile(r"(?i)\b(bearer|authorization: *basic)\s+[A-Za-z0-9._~+/=-]{8,}")
+"""Narrower: logs speak of basic things."""
 SHORTEST = 6
 """A secret value that is shorter is not looked for in texts: it would be found everywhere."""
 
@@ -39,10 +52,10 @@ def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def masked_text(text: str, secrets: Collection[str]) -> str:
-    """The text without these secrets, and without passwords in addresses."""
+    """The text without these secrets, without passwords in addresses, keys of well-known makes and bearer tokens."""
     for secret in secrets:
         text = text.replace(secret, MASK)
-    return _IN_ADDRESS.sub(MASK, text)
+    return _BEARER.sub(rf"\1 {MASK}", _TOKEN.sub(MASK, _IN_ADDRESS.sub(MASK, text)))
 
 
 def masked_arguments(arguments: Collection[str], secrets: Collection[str]) -> tuple[str, ...]:

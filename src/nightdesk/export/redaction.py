@@ -5,20 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from nightdesk.core.masking import BEARER, TOKENS
 from nightdesk.model.base import Json
 
 _NAMED = r"(?:(?:api|access|secret)[_-]?key|(?:auth|access)[_-]?token|token|secret|password|passwd|pwd)"
 BUILT_IN: tuple[tuple[str, str], ...] = (
-    (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", "[redacted key]"),
-    (r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}", "[redacted key]"),
-    (
-        r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,})",
-        "[redacted key]",
-    ),
-    (r"\b(?:hf_[A-Za-z0-9]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,})", "[redacted key]"),
-    (r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", "[redacted key]"),
-    (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", "[redacted token]"),
-    (r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", r"\1 [redacted token]"),
+    *((pattern, f"[redacted {what}]") for pattern, what in TOKENS),
+    (BEARER, r"\1 [redacted token]"),
     (rf"(?i)\b({_NAMED}\\*[\"']?\s*[:=]\s*\\*[\"']?)[^\s\"'\\,;}}]{{4,}}", r"\1[redacted]"),
     (r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b", "[redacted e-mail]"),
     (r"(/home/|/Users/|[A-Z]:\\+Users\\+)[^/\\\s\"'<>:]+", r"\1[redacted]"),

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Sequence
 
 from nightdesk.core.foreign import safe_line
+from nightdesk.core.masking import masked_text
 from nightdesk.model.job import Failure
 from nightdesk.model.units import format_duration
 
@@ -160,4 +161,4 @@ def _last(lines: list[str], pattern: re.Pattern[str]) -> str | None:
 
 
 def _evidence(line: str) -> str:
-    return safe_line(line.strip(), EVIDENCE_LIMIT)
+    return safe_line(masked_text(line.strip(), ()), EVIDENCE_LIMIT)
