@@ -138,8 +138,8 @@ def test_a_chosen_socket_is_refused_where_it_can_not_be_and_nothing_is_changed(w
     precious.write_text("mine")
     cases = {
         f"/tmp/{'x' * 120}.sock": "130 bytes long",
-        str(precious): "exists and is no socket",
-        str(open_folder): "exists and is no socket",
+        str(precious): "exists and is not a socket",
+        str(open_folder): "exists and is not a socket",
         "/proc/nightdesk.sock": "/proc/nightdesk.sock",
     }
     for path, expected in cases.items():

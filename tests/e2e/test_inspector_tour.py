@@ -113,7 +113,7 @@ def test_tools_thinking_images_errors_other_dialects_and_damage_are_shown_as_rec
     inspect(screen, "id:44", Step(("1",), ("▲ server error", "→", "unexpected EOF", "✗ failed")))
     walk(
         screen,
-        Step(("r",), ("Replay of exchange 44", "it is no model server of this desk")),
+        Step(("r",), ("Replay of exchange 44", "it is not a model server of this desk")),
         Step(("Escape",), ("/id:44 ",), hides="Replay of"),
         Step(("x",), ("This exchange is over",)),
     )

@@ -112,7 +112,7 @@ def test_what_is_no_capture_is_refused_in_one_sentence(tmp_path: Path, content: 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for place in (tmp_path / "nothing.pcap", tmp_path):
-        with pytest.raises(NightdeskError, match=r"nothing\.pcap|is no file"):
+        with pytest.raises(NightdeskError, match=r"nothing\.pcap|is not a file"):
             opening._head(place)
 
 

@@ -100,7 +100,7 @@ def test_nothing_is_sent_anywhere_but_to_a_server_of_the_desk(address: str, word
         ({"prompt": Prompt(messages=(Message(role="user", content="", images=(Image(sha256="a", bytes=9),)),))},
          "its prompt holds images, of which only hash and size are kept"),
         ({"operation": "manage", "path": "/api/delete", "method": "DELETE"}, "it asks no model"),
-        ({"path": "/api/chat HTTP/1.1\r\nX: y"}, "its path is no usable address"),
+        ({"path": "/api/chat HTTP/1.1\r\nX: y"}, "its path is not a usable address"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_sent_again_is_refused_with_the_reason(more: dict[str, Any], words: str) -> None:

@@ -131,7 +131,7 @@ def test_a_model_that_stays_is_waited_for_only_so_long_and_the_run_says_so(
                 assert done.state == "done"
                 assert done.handover is not None
                 assert f"{LLAMA} (" in done.handover
-                assert done.handover.endswith("it started all the same.")
+                assert done.handover.endswith("it started anyway.")
 
     play(scene())
 

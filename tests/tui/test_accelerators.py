@@ -164,7 +164,7 @@ def test_without_a_device_one_sentence_says_why_and_the_chart_shows_processor_an
     assert view.no_device == "No NVIDIA driver was found."
     long = night(unknown={"devices": "No GPU was found. The driver is missing. Install it."}, source="host")
     view = select(mirror(samples=long), NOW, UNICODE)
-    assert view.no_device == "No GPU was found. nightdesk doctor tells more."
+    assert view.no_device == "No GPU was found. nightdesk doctor has the details."
     assert view.detail.startswith("No GPU was found. The driver is missing. Install it")
     assert view.chart is not None
     assert [series.label for series in view.chart.series] == ["CPU", "memory"]

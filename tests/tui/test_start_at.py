@@ -15,7 +15,7 @@ async def test_a_asks_for_a_time_says_what_it_means_and_starts_the_job_then(engi
         await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, StartAtScreen))
         await pilot.press(*"soon", "enter")
-        await until(pilot, lambda: "soon is no time to start at." in screen_text(app))
+        await until(pilot, lambda: "soon is not a time to start at." in screen_text(app))
         await pilot.press(*["backspace"] * 4, *"2h")
         await until(pilot, lambda: "in 2h00m." in screen_text(app))
         await pilot.press("enter")

@@ -73,7 +73,7 @@ comand = "python x"
         'line 9: [jobs.a] command holds {item}, but the job has no items: add items = "audio/*.mp3"',
         "line 10: these jobs wait for each other: a → b → a",
         "line 12: [jobs.b] command can't be split into arguments: no closing quotation",
-        "line 13: [jobs.b] needs \"transcrib\", which is no job; did you mean 'transcribe'?",
+        "line 13: [jobs.b] needs \"transcrib\", which is not a job; did you mean 'transcribe'?",
         "line 14: [jobs.transcribe] has no command",
         "line 15: [jobs.transcribe] has no key 'comand'; did you mean 'command'?",
     )

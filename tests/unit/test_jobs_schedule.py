@@ -186,7 +186,7 @@ def test_estimates_that_differ_by_seconds_are_one() -> None:
 
 
 def test_a_dry_run_can_not_be_put_off() -> None:
-    with pytest.raises(UsageError, match="put off"):
+    with pytest.raises(UsageError, match="can't be scheduled"):
         plan_run(JobSection(command="x", dry_run="y"), StartRun(job="a", mode="dry", at_ns=1), "/d", tuple)
 
 

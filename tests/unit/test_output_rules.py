@@ -204,7 +204,7 @@ def test_a_rule_that_only_warns_makes_an_output_doubtful() -> None:
 
 
 def test_what_is_no_text_fails_the_rules_that_need_text() -> None:
-    assert "it is no text: byte 0 is not UTF-8" in looked(b"\xff\xfa\x00", headings=("a",)).evidence
+    assert "it is not text: byte 0 is not UTF-8" in looked(b"\xff\xfa\x00", headings=("a",)).evidence
     assert looked("Größe".encode("utf-16"), patterns=("Größe",)).state == "passed"
     assert looked(b"{", "a.json", patterns=("a",)).state == "failed"
 

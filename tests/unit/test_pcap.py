@@ -82,7 +82,7 @@ def test_a_cut_file_says_where_its_last_record_begins() -> None:
 def test_what_is_no_capture_is_refused() -> None:
     with pytest.raises(CaptureError, match="neither pcap nor pcapng"):
         read(b'{"json": true}')
-    with pytest.raises(CaptureError, match="no pcap"):
+    with pytest.raises(CaptureError, match="not a pcap"):
         read(b"")
 
 

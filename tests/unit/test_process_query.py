@@ -89,8 +89,8 @@ def test_what_is_unknown_matches_no_comparison() -> None:
         ("cpu:50", "cpu>50"),
         ("cpu>", "cpu>50"),
         ("mem>much", "mem>1gb"),
-        ("size>3", "Known are"),
-        ("owner:me", "Known are run"),
+        ("size>3", "Known: "),
+        ("owner:me", "Known: run"),
         ("port:", "port:11434"),
     ],
 )

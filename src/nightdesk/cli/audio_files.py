@@ -98,7 +98,7 @@ def _problem(path: Path) -> str | None:
         if stat.S_ISDIR(status.st_mode):
             return f"it is a folder; name its files: {path}/*.mp3"
         if not stat.S_ISREG(status.st_mode):
-            return "it is no regular file"
+            return "it is not a regular file"
         if not status.st_size:
             return "it is empty"
         with path.open("rb") as file:

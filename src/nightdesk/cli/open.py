@@ -99,7 +99,7 @@ def _head(file: Path) -> bytes:
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             raise CaptureError(
-                f"{_shown(file)} is no file.", "Give a pcap or pcapng file, or - for standard input."
+                f"{_shown(file)} is not a file.", "Give a pcap or pcapng file, or - for standard input."
             )
         with file.open("rb") as opened:
             return opened.read(LOOKED_AT)

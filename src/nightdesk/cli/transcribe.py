@@ -28,7 +28,7 @@ FORMATS = ("json", "srt", "vtt", "txt", "tsv")
 )
 @click.option("--device", help="Where the model runs, as cpu or cuda:1; else Whisper chooses.")
 @click.option("--python", help="Python, or virtual environment, that has openai-whisper; else this one.")
-@click.option("--again", is_flag=True, help="Also the files whose transcripts are whole and newer.")
+@click.option("--again", is_flag=True, help="Also files whose transcripts are complete and newer.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines instead of words.")
 def transcribe(
     audio: tuple[str, ...],

@@ -47,7 +47,7 @@ class Surroundings:
         if self.server_version:
             yield f"model server  version {safe_line(self.server_version, 40)} answers on {self.server}"
         else:
-            yield f"model server  nothing answers on {self.server}; its port is watched all the same"
+            yield f"model server  nothing answers on {self.server}; its port is watched anyway"
         if self.elsewhere:
             yield f"              OLLAMA_HOST names {safe_line(self.elsewhere, 80)}, another machine: not captured"
         yield f"logs          {', '.join(self.logs) or 'no folder with *.log files'}"

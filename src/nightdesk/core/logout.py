@@ -53,7 +53,7 @@ def judge_mac(over_ssh: bool) -> Finding:
     """The same on a Mac: launchd ends what was begun in a graphical session."""
     if over_ssh:
         return Finding(
-            "ok", "Runs go on after log-out: this was begun over ssh, outside of a graphical session."
+            "ok", "Runs go on after log-out: this was started over ssh, outside of a graphical session."
         )
-    said = "Logging out of the Mac ends engine and runs that were begun in its graphical session."
+    said = "Logging out of the Mac ends engine and runs that were started in its graphical session."
     return Finding("note", said, MAC_REMEDY)

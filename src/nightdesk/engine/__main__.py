@@ -232,7 +232,7 @@ def _bind(path: Path) -> socket.socket:
         raise NightdeskError(f"Something else answers at {path}.", "Set NIGHTDESK_SOCKET to another path.")
     if path.exists() and not path.is_socket():
         raise NightdeskError(
-            f"The engine's socket can't be made: {path} exists and is no socket.",
+            f"The engine's socket can't be made: {path} exists and is not a socket.",
             "Set NIGHTDESK_SOCKET to a path that nothing else uses.",
         )
     path.unlink(missing_ok=True)

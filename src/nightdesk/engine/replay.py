@@ -120,7 +120,7 @@ class Replays:
         if not is_here or port not in self._capture().ports:
             ports = ", ".join(map(str, self._capture().ports))
             raise UsageError(
-                f"Nothing is sent to {address}: it is no model server of this desk.",
+                f"Nothing is sent to {address}: it is not a model server of this desk.",
                 f"Replays go to this machine's ports {ports} only ([capture] ports).",
             )
 

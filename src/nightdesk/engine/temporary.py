@@ -20,7 +20,7 @@ LOOK_SECONDS = 0.5
 def check_temporary(desk: Desk) -> None:
     """Raises NightdeskError where the folder is no temporary desk, or is one no more: whoever wanted it has left."""
     if not desk.is_temporary:
-        raise NightdeskError(f"{desk.folder} is no temporary desk.", "nightdesk open makes one.")
+        raise NightdeskError(f"{desk.folder} is not a temporary desk.", "nightdesk open makes one.")
 
 
 async def end_unviewed(bus: Bus, stop: Callable[[], None]) -> None:

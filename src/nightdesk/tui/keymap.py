@@ -53,7 +53,7 @@ def check_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     problems: list[str] = []
     for name, value in keys.items():
         if name not in known:
-            problems.append(f"[viewer.keys] names {name!r}, which is no binding; ? shows the names.")
+            problems.append(f"[viewer.keys] names {name!r}, which is not a binding; ? shows the names.")
         elif (bad := _bad_key(value)) is not None:
             problems.append(f"[viewer.keys] {name} = {value!r}: {bad!r} is no key.")
         else:

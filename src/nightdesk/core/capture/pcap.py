@@ -88,7 +88,9 @@ class PcapReader:
                 raise CaptureError(
                     f"The capture ends in the middle of a record, at offset {self._offset}.", HINT
                 )
-            what = "This is no pcap or pcapng capture" if self._held else "This is empty, and no pcap capture"
+            what = (
+                "This is not a pcap or pcapng capture" if self._held else "This is empty, not a pcap capture"
+            )
             raise CaptureError(f"{what}.", WRITERS)
 
 

@@ -282,7 +282,7 @@ def _unknown(word: str, known: Sequence[str], what: str, start: int, end: int) -
     hint = f"Did you mean {near[0]}? " if near else ""
     return QueryError(
         f"{shown} (at {start + 1}) is {what}.",
-        f"{hint}Known are {', '.join(known)}; text that holds : or > is written in quotation marks.",
+        f"{hint}Known: {', '.join(known)}; put text that contains : or > in quotation marks.",
         start,
         end,
     )

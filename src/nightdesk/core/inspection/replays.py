@@ -56,7 +56,7 @@ def check_request(exchange: Exchange) -> None:
             "Only chats, completions and embeddings are: anything else may change the server.",
         )
     if not exchange.path.startswith("/") or any(ord(sign) < 33 or ord(sign) > 126 for sign in exchange.path):
-        raise UsageError(f"Exchange {number} can't be sent again: its path is no usable address.")
+        raise UsageError(f"Exchange {number} can't be sent again: its path is not a usable address.")
 
 
 def recorded_body(exchange: Exchange) -> str:
@@ -145,7 +145,7 @@ def parse_body(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except json.JSONDecodeError as fault:
         raise UsageError(
-            f"The body is no JSON: {fault.msg} in line {fault.lineno}, column {fault.colno}."
+            f"The body is not JSON: {fault.msg} in line {fault.lineno}, column {fault.colno}."
         ) from fault
     except RecursionError as fault:
         raise UsageError("The body is nested too deep.") from fault

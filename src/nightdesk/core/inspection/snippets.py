@@ -123,7 +123,7 @@ def _body_shortcomings(exchange: Exchange) -> Iterator[str]:
     elif len(data) < exchange.request_bytes:
         yield f"The body is cut in the record: {len(data):,} of {exchange.request_bytes:,} bytes."
     else:
-        yield "The recorded body is not byte for byte what was sent (bytes that are no UTF-8, or a change in it)."
+        yield "The recorded body is not byte for byte what was sent (bytes that are not UTF-8, or a change in it)."
 
 
 def _encoding(exchange: Exchange) -> str:

@@ -95,7 +95,7 @@ def start_failure(step: str, number: int, program: str, folder: str) -> Failure:
     elif number == errno.ENOENT:
         sentence = f"There is no file {program} in {folder}, or the interpreter in its first line is missing."
     elif number == errno.ENOEXEC:
-        sentence = f"{program} is no program: it has no #! line that names its interpreter."
+        sentence = f"{program} is not a program: it has no #! line that names its interpreter."
     else:
         sentence = f"{program} can't be started: {_reason(number)}."
     is_missing = step != "folder" and number == errno.ENOENT

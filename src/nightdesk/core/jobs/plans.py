@@ -136,7 +136,7 @@ def _single(section: JobSection, request: StartRun, folder: str) -> Plan:
 
 def _dry(section: JobSection, request: StartRun, folder: str, items: Items) -> Plan:
     if request.at_ns is not None:
-        raise UsageError("A dry run can't be put off.", "Start it without a time.")
+        raise UsageError("A dry run can't be scheduled.", "Start it without a time.")
     if section.dry_run is not None:
         return _plan(section, request, folder, section.dry_run)
     if drives_items(section):

@@ -83,7 +83,7 @@ def _job_faults(name: str, job: JobSection, jobs: Mapping[str, JobSection]) -> I
             if need not in jobs:
                 meant = nearest(need, jobs)
                 hint = f"; did you mean {meant!r}?" if meant else ""
-                yield Fault((*path, key), f"{head} {key} {shown(need)}, which is no job{hint}")
+                yield Fault((*path, key), f"{head} {key} {shown(need)}, which is not a job{hint}")
             elif key == "needs_items" and (job.items is None or jobs[need].items is None):
                 yield Fault((*path, key), f"{head} needs_items {shown(need)}: both jobs must have items")
 

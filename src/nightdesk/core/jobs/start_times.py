@@ -50,7 +50,7 @@ def read_start_ns(text: str, now_ns: int) -> int:
 
     moment = read_moment(text.strip())
     if moment is None or moment.days_ago is not None:
-        raise UsageError(f"{text} is no time to start at.", HINT)
+        raise UsageError(f"{text} is not a time to start at.", HINT)
     if moment.ago_ns is not None:
         return now_ns + moment.ago_ns
     at_ns = moment.at_ns(now_ns)

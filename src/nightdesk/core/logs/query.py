@@ -78,7 +78,7 @@ def _moment(given: list[str], now_ns: int, *, is_end: bool) -> int | None:
     moment = read_moment(given[-1])
     if moment is None:
         raise UsageError(
-            f"{given[-1]!r} is no point in time.",
+            f"{given[-1]!r} is not a point in time.",
             "For example since:02:10, since:2h, since:2026-11-21T03:12.",
         )
     return moment.at_ns(now_ns, is_end=is_end)

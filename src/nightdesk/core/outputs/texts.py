@@ -64,9 +64,9 @@ def decoded(body: bytes) -> str:
     try:
         text = body.decode(coding)
     except UnicodeDecodeError as fault:
-        raise UnreadableError(f"it is no text: byte {fault.start:,} is not {coding.upper()}") from fault
+        raise UnreadableError(f"it is not text: byte {fault.start:,} is not {coding.upper()}") from fault
     if "\0" in text[:4096]:
-        raise UnreadableError("it is no text: it holds zero bytes")
+        raise UnreadableError("it is not text: it holds zero bytes")
     return text
 
 
@@ -86,7 +86,7 @@ def _value(text: str, place: str) -> Json:
         return msgspec.json.decode(text.encode())
     except (msgspec.DecodeError, RecursionError) as fault:
         words = "it is nested too deep" if isinstance(fault, RecursionError) else str(fault)
-        raise UnreadableError(f"{place}it is no JSON: {words[:1].lower()}{words[1:160]}") from fault
+        raise UnreadableError(f"{place}it is not JSON: {words[:1].lower()}{words[1:160]}") from fault
 
 
 def text_of(output: Output, place: str | None) -> str:

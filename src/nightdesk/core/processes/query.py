@@ -135,7 +135,7 @@ def _read_values(key: str, rest: str, start: int, token: str) -> Test:
     if not all(values):
         raise _fault(f"{key}: lacks a value.", f"Write for example {_example(key)}.", start, token)
     if key == "owner" and (wrong := next((each for each in values if each not in _OWNERS), None)):
-        raise _fault(f"{safe_line(wrong, 40)} is no owner.", f"Known are {', '.join(_OWNERS)}.", start, token)
+        raise _fault(f"{safe_line(wrong, 40)} is no owner.", f"Known: {', '.join(_OWNERS)}.", start, token)
     if key == "state":
         values = [_STATES.get(value, value.upper()) for value in values]
     told = TEXT_KEYS[key][1]
@@ -181,7 +181,7 @@ def _unknown(word: str, start: int, token: str) -> QueryError:
     known = (*TEXT_KEYS, *MEASURES)
     near = difflib.get_close_matches(word, known, 1, 0.6)
     hint = f"Did you mean {near[0]}? " if near else ""
-    return _fault(f"{safe_line(word, 40)} is no key.", f"{hint}Known are {', '.join(known)}.", start, token)
+    return _fault(f"{safe_line(word, 40)} is no key.", f"{hint}Known: {', '.join(known)}.", start, token)
 
 
 def _everything(row: ProcessRow) -> str:

@@ -138,7 +138,7 @@ def _throttled(samples: Sequence[Sample]) -> list[Alarm]:
             Alarm(
                 kind="thermal",
                 words=f"thermal pressure {samples[-1].thermal}",
-                advice="The machine slows itself down to cool. Let air to it, or pause a run.",
+                advice="The machine slows down to cool. Improve its airflow, or pause a run.",
                 since_ns=pressed,
             )
         )

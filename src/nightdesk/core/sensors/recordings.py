@@ -74,7 +74,7 @@ def reader_for(head: bytes) -> RecordingReader:
         return PowermetricsTextReader()
     reader = _json_reader(head) or _csv_reader(head)
     if reader is None:
-        raise NightdeskError("This is no recording of measurements that Nightdesk knows.", SUPPORTED)
+        raise NightdeskError("This is not a recording of measurements that Nightdesk knows.", SUPPORTED)
     return reader
 
 

@@ -185,7 +185,7 @@ def _server_error(exchange: Exchange) -> Verdict:
 _REMEDIES = (
     (
         r"exceeds? the (available )?context|context length",
-        "The prompt is longer than the context and the request forbids to cut it: raise options.num_ctx or shorten it.",
+        "The prompt is longer than the context and the request forbids cutting it: raise options.num_ctx or shorten it.",
     ),
     (
         r"out of memory|more system memory|cudamalloc|unable to (load|allocate)|insufficient memory",
@@ -193,7 +193,7 @@ _REMEDIES = (
     ),
     (
         r"unexpected EOF|runner.*(terminated|stopped|crash)|process.*terminated|connection (reset|refused)",
-        "The process that ran the model died, often for want of memory: look at the server's log at that moment.",
+        "The process that ran the model died, often for lack of memory: look at the server's log at that moment.",
     ),
     (r"server busy|maximum pending", "The queue is full: send fewer at once, or raise OLLAMA_MAX_QUEUE."),
     (r"does not support tools", "Choose a model with tools, or leave tools out of the request."),
@@ -207,7 +207,7 @@ _REMEDIES = (
     (r"image", "Send images as base64 of a PNG or JPEG file."),
     (r"must be of type|cannot unmarshal", "A field of the request has the wrong type; the text names it."),
     (r"invalid format", 'format is "json" or a JSON Schema object.'),
-    (r"invalid character|unexpected EOF|request body", "The body of the request is no whole JSON text."),
+    (r"invalid character|unexpected EOF|request body", "The body of the request is not complete JSON."),
     (r"required|too short", "The request lacks a field; the text names it."),
 )
 _BY_STATUS = {
@@ -226,7 +226,7 @@ def _remedy(text: str, exchange: Exchange) -> str:
         name = (found[1] or exchange.model or "MODEL").removesuffix(":latest")
         return f"The model is not on this server: ollama pull {name}"
     if exchange.status == 400 and "EOF" in text:
-        return "The body of the request is no whole JSON text."
+        return "The body of the request is not complete JSON."
     for pattern, advice in _REMEDIES:
         if re.search(pattern, text, re.IGNORECASE):
             return advice

@@ -114,7 +114,7 @@ def stall_verdict(longest_ns: int, count: int, total_ns: int) -> Verdict:
     return verdict(
         "stalled",
         f"{words}, with the connection open.",
-        "Look whether the machine slept, swapped, or another model took the accelerator at that time.",
+        "Check whether the machine slept or swapped, or whether another model took the accelerator at that time.",
     )
 
 
@@ -133,7 +133,7 @@ def _reloaded(exchange: Exchange, limits: Thresholds, known: Known) -> Iterator[
 def _reload_advice(found: Reload) -> str:
     if found.contexts is not None:
         before, now = (f"{size:,}" if size else "the default" for size in found.contexts)
-        return f"num_ctx changed from {before} to {now}, which loads the model anew: use one num_ctx for all requests."
+        return f"num_ctx changed from {before} to {now}, which loads the model again: use one num_ctx for all requests."
     if found.keep_alive is not None:
         return f"The request before said keep_alive {found.keep_alive}: leave it out, or say 30m."
     if found.other_model is not None:

@@ -145,5 +145,5 @@ class Watcher:
         return verdict(
             "slow_first_token",
             f"No token yet after {format_duration(waited_ns)}{tail}. The cause is known when the reply has ended.",
-            "Look whether the model is being loaded, other requests are in front, or the prompt is long.",
+            "Check whether the model is being loaded, other requests are queued first, or the prompt is long.",
         )

@@ -76,7 +76,7 @@ class Speaker:
         """Lines for the standard output; what is bad or failed is not among them."""
         match event:
             case AudioChecked(state="skipped"):
-                return [f"skipped {event.file}: its transcript is whole and newer (--again does it anew)"]
+                return [f"skipped {event.file}: its transcript is complete and newer (--again does it again)"]
             case ModelLoading():
                 return [f"Loading the model {event.model} …"]
             case ModelLoaded():

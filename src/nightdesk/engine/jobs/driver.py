@@ -221,7 +221,7 @@ class RunDriver:
             said = await self._around.free_models(self.work.plan.unload_ns or 0, tell)
         except Exception as fault:  # a fault here must not hold the run for ever
             logger.exception("The models could not be unloaded for run %s.", self.folder.run_id)
-            said = f"The models could not be unloaded: {type(fault).__name__}; it started all the same."
+            said = f"The models could not be unloaded: {type(fault).__name__}; it started anyway."
         logger.info("Run %s: %s", self.folder.run_id, said)
         await self.obey_locked(self.apply(HandedOver(said)))
 
@@ -291,7 +291,7 @@ class RunDriver:
         try:
             if self._is_behind:
                 # What is not on disk must not run: the next engine would start it a second time.
-                raise OSError(errno.ENOSPC, "its beginning can't be noted on the disk")
+                raise OSError(errno.ENOSPC, "its start can't be recorded on the disk")
             log.parent.mkdir(mode=0o700, exist_ok=True)
             folder.save_spec(plan.folder, arguments, self._environment(serial, item))
             keeper, ready = spawn_keeper(folder, log)

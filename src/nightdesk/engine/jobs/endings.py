@@ -45,7 +45,7 @@ def failure_of(
 
 def lost_reason(attempt: Attempt, folder: AttemptFolder) -> str:
     """Why nothing is known of the end of an attempt, and what still runs of it."""
-    reason = "Its keeper went away without a result: it was killed, or the machine was started again"
+    reason = "Its keeper ended without a result: it was killed, or the machine was restarted"
     if not folder.path.exists():
         reason = "Its folder was removed while it worked, and with it what became of it"
     if attempt.process is not None and is_alive(attempt.process):

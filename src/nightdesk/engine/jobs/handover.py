@@ -74,7 +74,7 @@ class ModelHandover:
         took = format_duration(round((time.monotonic() - began) * 1e9))
         if left:
             why = f" ({refused})" if refused else ""
-            return f"{_list(left)} {_was(left)} still loaded after {took}{why}; it started all the same."
+            return f"{_list(left)} {_was(left)} still loaded after {took}{why}; it started anyway."
         said = f"Unloaded {_list(held)} in {took}."
         return said + await self._device_words(held, before, tell)
 

@@ -83,7 +83,7 @@ def _item_in(line: str, key: str, place: str) -> str:
     try:
         value: Any = msgspec.json.decode(line)
     except msgspec.DecodeError as fault:
-        raise UsageError(f"{place} is no JSON: {fault}.", "Each line is one JSON value.") from fault
+        raise UsageError(f"{place} is not JSON: {fault}.", "Each line is one JSON value.") from fault
     if isinstance(value, dict):
         value = value.get(key)
     if isinstance(value, str):
@@ -193,7 +193,7 @@ def check_output(plan: Plan, index: int, run_dir: Path, unwanted: Callable[[], b
         while done.exit_status < 0 and made < CHECKS and not unwanted():
             done, made = _checked(plan, arguments, run_dir, unwanted), made + 1
     except (OSError, ShortCommandError) as fault:
-        return f"The check of its output could not be made: {fault}."
+        return f"The check of its output could not be run: {fault}."
     if done.exit_status == 0:
         return None
     if done.exit_status < 0:

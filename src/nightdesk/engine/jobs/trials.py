@@ -50,7 +50,7 @@ def compare(
     ``runs`` are all that are remembered, oldest first. Raises UsageError for a run of another kind.
     """
     if run.mode != "single" or run.item is None:
-        raise UsageError(f"{run.id} is no run of a single item.", "There is nothing to compare it with.")
+        raise UsageError(f"{run.id} is not a run of a single item.", "There is nothing to compare it with.")
     before = _before(run, runs, record_of)
     plan = RunFolder(Path(run.folder)).read("plan.json", Plan)
     path = _output(plan) if plan else None
@@ -62,7 +62,7 @@ def compare(
     now, also_cut = _text(path)
     note = f"Only the first {KEPT_BYTES // 1000} kB are compared." if cut or also_cut else None
     if earlier is None and (Path(run.folder) / EARLIER).exists():
-        note = "The output is no text."
+        note = "The output is not text."
     return _with(comparison, output_path=str(path), output_before=earlier, output_now=now, note=note)
 
 

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 END_SECONDS = 20.0
 """How much longer than its grace time the end of a run may take before it is said that it has not ended."""
 UNLOAD_NS = 30 * 10**9
-_AFTERWARDS = "; it started all the same."
+_AFTERWARDS = "; it started anyway."
 """How the hand-over of models to a run ends its sentence; here nothing starts."""
 
 FreeModels = Callable[[int, Callable[[str], None]], Awaitable[str]]

@@ -23,8 +23,8 @@ _PAUSE_NS = 10 * _NS
 _CHUNK = 262_144
 _MOST_A_STEP = 4_000_000
 ABSENT = "No file of a running asitop was found in {folder}. Start asitop, or use another source."
-FOREIGN = "{path} belongs to somebody else: it is not believed. Remove it, or use another source."
-SILENT = "asitop's file {path} does not grow any more. Start asitop again."
+FOREIGN = "{path} belongs to somebody else and is not trusted. Remove it, or use another source."
+SILENT = "asitop's file {path} no longer grows. Start asitop again."
 
 
 class AsitopFile:

@@ -221,9 +221,7 @@ class Program:
         if ended:
             return self._obituary(life)
         if life.reader.oversized or life.window_bytes > limits.bytes_a_second:
-            return Failure(
-                f"{self.name} floods: it printed far more than a measurement is long. It was stopped."
-            )
+            return Failure(f"{self.name} floods: it printed far more than one measurement. It was stopped.")
         if now_ns - life.heard_ns >= limits.silent_ns:
             seconds = limits.silent_ns / NS
             return Failure(f"{self.name} hangs: no measurement for {seconds:.0f} s. It was stopped.")

@@ -187,7 +187,7 @@ def order(sort: str) -> Order:
     if name not in _SORTED_BY:
         raise UsageError(
             f"Exchanges can't be sorted by {name[:40]!r}.",
-            f"Known are {', '.join(SORTS)}, each also with - in front.",
+            f"Known: {', '.join(SORTS)}, each also with - in front.",
         )
     column = _SORTED_BY[name]
     way = "DESC" if sort.startswith("-") else "ASC"

@@ -134,7 +134,7 @@ def no_device(why: str) -> str:
     """The first sentence of ``why``, and where to read on."""
     first, _, more = why.partition(". ")
     said = f"{first.rstrip('.') or 'No accelerator was found'}."
-    return f"{said} nightdesk doctor tells more." if more else said
+    return f"{said} nightdesk doctor has the details." if more else said
 
 
 class AcceleratorsPane(Pane[AcceleratorsView]):
