@@ -19,7 +19,7 @@ WORDS = {
     "items": "items failed",
 }
 _ADVICE = {
-    "error": "The end of its output says what went wrong. Fix that, then try this one alone before running everything again.",
+    "error": "The end of its output says what went wrong. Fix that, then try this one alone before all run again.",
     "killed": (
         "Something other than the desk ended it. Look at memory in its last minutes; where that was full, fewer at "
         "a time (parallel) or a smaller model helps."

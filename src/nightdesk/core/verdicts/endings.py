@@ -185,7 +185,7 @@ def _server_error(exchange: Exchange) -> Verdict:
 _REMEDIES = (
     (
         r"exceeds? the (available )?context|context length",
-        "The prompt is longer than the context and the request forbids cutting it: raise options.num_ctx or shorten it.",
+        "The prompt is longer than the context and the request forbids a cut: raise options.num_ctx or shorten it.",
     ),
     (
         r"out of memory|more system memory|cudamalloc|unable to (load|allocate)|insufficient memory",
