@@ -254,3 +254,13 @@ def _toml(value: object) -> str:
 def test_any_tables_are_read_or_every_problem_has_a_line(tables: dict[str, object]) -> None:
     text = "\n".join(f"{key} = {_toml(value)}" for key, value in tables.items())
     assert all(problem.startswith("line ") for problem in told_of(text))
+
+
+def test_a_price_is_a_number_in_the_file_in_a_flag_and_in_what_is_said_of_a_wrong_one() -> None:
+    file = "[energy]\nprice_per_kwh = 0.32\n"
+    assert parse_config(file, {}, {"desk.name": "x"}).energy.price_per_kwh == 0.32
+    assert parse_config("", {}, {"energy.price_per_kwh": "1"}).energy.price_per_kwh == 1
+    for wrong in ("-1", "1001", "nan", "true", '"30s"'):
+        with pytest.raises(ConfigError) as refused:
+            parse_config("", {}, {"energy.price_per_kwh": wrong})
+        assert "[energy] price_per_kwh must be a number from 0 to 1000, not" in refused.value.problems[0]

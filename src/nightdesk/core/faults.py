@@ -166,6 +166,9 @@ def _fits(value: Json, kind: types.Type) -> bool:
         case types.IntType(ge=low, le=high):
             whole = isinstance(value, int) and not isinstance(value, bool)
             return whole and (low is None or value >= low) and (high is None or value <= high)
+        case types.FloatType(ge=low, le=high):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            return number and (low is None or value >= low) and (high is None or value <= high)
         case _:
             return False
 
@@ -176,7 +179,7 @@ def _words(kind: types.Type, many: bool = False) -> str:
             return "one of " + ", ".join(f'"{value}"' for value in values)
         case types.BoolType():
             return "true or false"
-        case types.IntType(ge=low, le=high):
+        case types.IntType(ge=low, le=high) | types.FloatType(ge=low, le=high):
             limits = (
                 f" from {low} to {high}"
                 if high is not None
@@ -184,7 +187,8 @@ def _words(kind: types.Type, many: bool = False) -> str:
                 if low is not None
                 else ""
             )
-            return f"whole numbers{limits}" if many else f"a whole number{limits}"
+            whole = "whole " if isinstance(kind, types.IntType) else ""
+            return f"{whole}numbers{limits}" if many else f"a {whole}number{limits}"
         case types.StrType(pattern=None):
             return "texts in quotes" if many else "text in quotes"
         case types.StrType(pattern=str(pattern)) if "GB" in pattern:
