@@ -87,6 +87,6 @@ async def test_the_question_follows_the_tree_while_it_stands(engine: FakeEngine)
         engine.members = ()
         now[0] += 3 * NS
         app.on_feed_requested()
-        await until(pilot, lambda: "They have ended meanwhile" in screen_text(app))
+        await until(pilot, lambda: "Nothing of it runs" in screen_text(app))
         await pilot.press("n")
         assert engine.asked == []

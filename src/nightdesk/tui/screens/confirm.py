@@ -52,7 +52,7 @@ class Question:
         """One sentence on what the key does."""
         count = len(self.members)
         if not count:
-            return "They have ended meanwhile: no process is hit."
+            return "Nothing of it runs: no process is hit."
         them = "this process" if count == 1 else f"these {count} processes"
         if self.action == "kill":
             return f"SIGKILL to {them} at once: no chance to save anything. Nothing else is hit."
