@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from nightdesk.core import markers
+from nightdesk.workers.whisper_worker import Listener, Teller
 from tests.support.whisper_library import (
     CHECKPOINT,
     why_no_whisper,
@@ -160,6 +162,37 @@ def test_what_is_missing_is_said_with_the_next_step(place: Place) -> None:
     assert done.returncode == 1 and "The command ffmpeg isn't found" in done.stderr
 
 
+def test_the_python_of_the_configuration_is_used_unless_another_is_named(place: Place) -> None:
+    place.record("a.mp3")
+    own = place.folder / "venv" / "bin"
+    own.mkdir(parents=True)
+    (own / "python").write_text(f'#!/bin/sh\ntouch own; exec {sys.executable} "$@"\n')
+    (own / "python").chmod(0o755)
+    (place.folder / "nightdesk.toml").write_text("[whisper]\npython = 'venv'\n")
+    assert place.run("a.mp3", "--python", sys.executable).returncode == 0
+    assert not (place.folder / "own").exists()
+    assert place.run("a.mp3", "--again").returncode == 0
+    assert (place.folder / "own").exists()
+    (place.folder / "nightdesk.toml").write_text("[whisper]\npython = 'nowhere'\n")
+    done = place.run("a.mp3", "--again")
+    assert done.returncode == 1 and "There is no Python at " in done.stderr and "[whisper]" in done.stderr
+
+
+def test_the_position_moves_within_a_window_and_never_backwards() -> None:
+    out = io.StringIO()
+    listener = Listener(Teller(out), "a.mp3", 70.0)
+    for within in (4.0, 3.0, 9.0, 99.0):
+        listener._told_at = 0.0
+        listener.reached(within)
+    listener.reached(29.0)
+    listener.write("[00:00.000 --> 00:28.000]  words\n")
+    listener._told_at = 0.0
+    listener.reached(5.0)
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    places = [each["position_s"] for each in told if each["event"] == "position"]
+    assert places == [4.0, 9.0, 30.0, 33.0]
+
+
 def test_within_a_run_the_events_are_kept_in_its_folder(place: Place) -> None:
     place.record("a.mp3")
     folder = place.folder / ".nightdesk" / "runs" / "night-1"
@@ -198,5 +231,7 @@ def test_openai_whisper_really_transcribes_and_its_babble_raises_the_loop_alarm(
     assert [each["kind"] for each in told if each["event"] == "alarm"] == ["loop"]
     assert json.loads((tmp_path / "text" / "tone.json").read_text())["segments"]
     assert (tmp_path / "text" / "tone.vtt").read_text().startswith("WEBVTT")
+    places = [each["position_s"] for each in told if each["event"] == "position"]
+    assert places and places == sorted(places) and places[-1] <= 40, "told within the windows"
     names = [each["event"] for each in told]
     assert names.index("segment") < names.index("written"), "text is told before the file is done"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nightdesk.cli.desk import DeskChoice, pass_choice
+
 if TYPE_CHECKING:
     from nightdesk.cli.whisper_process import Batch
 
@@ -27,10 +29,14 @@ FORMATS = ("json", "srt", "vtt", "txt", "tsv")
     help="Only these transcripts; may be repeated. Else json, srt, vtt and txt.",
 )
 @click.option("--device", help="Where the model runs, as cpu or cuda:1; else Whisper chooses.")
-@click.option("--python", help="Python, or virtual environment, that has openai-whisper; else this one.")
+@click.option(
+    "--python", help="Python, or virtual environment, that has openai-whisper; else as [whisper] says."
+)
 @click.option("--again", is_flag=True, help="Also files whose transcripts are complete and newer.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines instead of words.")
+@pass_choice
 def transcribe(
+    choice: DeskChoice,
     audio: tuple[str, ...],
     model: str,
     out: str,
@@ -52,7 +58,7 @@ def transcribe(
     from nightdesk.cli.audio_files import Wish, check_files, named_files
     from nightdesk.cli.whisper_process import Batch, interpreter
 
-    runner = interpreter(python)
+    runner = interpreter(python or _configured_python(choice))
     wish = Wish(Path(out), formats or FORMATS[:4], again)
     files = named_files(audio)
     batch = Batch(wish, {"model": model, "language": language, "task": task, "device": device})
@@ -60,6 +66,22 @@ def transcribe(
     batch.check(check_files(files, wish))
     _listen(batch, runner)
     raise SystemExit(batch.finish(time.time_ns()))
+
+
+def _configured_python(choice: DeskChoice) -> str | None:
+    """What ``[whisper] python`` of the desk names. Raises ConfigError where its file can't be used."""
+    import os
+    from pathlib import Path
+
+    from nightdesk.client.desk import CONFIG_NAME
+    from nightdesk.core import markers
+
+    within = os.environ.get(markers.DESK)
+    if choice.path is None and within and not Path(within, CONFIG_NAME).is_file():
+        return None  # a run of a desk without a file
+    desk = choice.desk()
+    named = desk.config.whisper.python
+    return str(desk.folder / Path(named).expanduser()) if named else None
 
 
 def _listen(batch: Batch, runner: str) -> None:

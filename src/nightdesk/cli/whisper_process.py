@@ -44,7 +44,8 @@ def interpreter(chosen: str | None) -> str:
         if each.is_file() and os.access(each, os.X_OK):
             return str(each.absolute())
     raise NightdeskError(
-        f"There is no Python at {chosen}.", "Name an interpreter or the folder of a virtual environment."
+        f"There is no Python at {chosen}.",
+        "--python, or python in [whisper], names an interpreter or the folder of a virtual environment.",
     )
 
 
@@ -183,7 +184,7 @@ class Batch:
         if event.library:
             return NightdeskError(
                 f"openai-whisper can't be used by {python}: {event.problem}",
-                "pip install openai-whisper there, or name a Python that has it: --python PATH.",
+                "pip install openai-whisper there, or name a Python that has it: --python, or python in [whisper].",
             )
         return NightdeskError(
             f"The model {self._options['model']} can't be loaded: {event.problem}",

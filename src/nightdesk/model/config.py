@@ -258,6 +258,13 @@ class JobSection(Section, frozen=True, kw_only=True):
     env: dict[str, str] = {}
 
 
+class WhisperSection(Section, frozen=True, kw_only=True):
+    """``[whisper]``"""
+
+    python: str | None = None
+    """Python, or folder of a virtual environment, that has openai-whisper; relative to the desk's folder."""
+
+
 class ProgressSection(Section, frozen=True, kw_only=True):
     """``[progress]``"""
 
@@ -274,6 +281,7 @@ class DeskConfig(Section, frozen=True, kw_only=True):
     progress: ProgressSection = ProgressSection()
     sensors: SensorsSection = SensorsSection()
     energy: EnergySection = EnergySection()
+    whisper: WhisperSection = WhisperSection()
     store: StoreSection = StoreSection()
     verdicts: VerdictsSection = VerdictsSection()
     viewer: ViewerSection = ViewerSection()

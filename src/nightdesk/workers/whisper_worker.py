@@ -7,7 +7,8 @@ How segments are told while they are decoded: Whisper offers no call for it. But
 times, as soon as its window is decoded (`verbose=True`), and asks `model.decode` for each window, which answers with
 all that is known of the quality. Both are public and have stayed the same since the first version; so `decode` is
 wrapped on this one model, and what is printed during `transcribe` is read line by line. A window is decoded once for
-each temperature that is tried; the last answer is the one that is printed.
+each temperature that is tried; the last answer is the one that is printed. How far the model is within a window say
+the times among the tokens that it has made so far.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ NO_SPEECH, LOGPROB = 0.6, -1.0
 SEGMENT = re.compile(r"\[(?P<start>[\d:.]+) --> (?P<end>[\d:.]+)\](?P<text>.*)", re.DOTALL)
 LANGUAGE = re.compile(r"Detected language: (?P<name>.+)")
 WORDS_MOST = 300
+TOKEN_S = 0.02
+"""Of the times that a model says within a window: each is one token."""
+TELL_EVERY_S = 1.0
 
 
 class Teller:
@@ -62,6 +66,16 @@ class Listener(io.StringIO):
         self._tries = 0
         self._position_s = 0.0
         self._has_text = True
+        self._told_at = 0.0
+        self._told_s = 0.0
+
+    def reached(self, within_s: float) -> None:
+        """The model is so far in its window. Told once a second, and never backwards."""
+        here = min(self._duration_s, self._position_s + min(within_s, WINDOW_S))
+        now = time.monotonic()
+        if here > self._told_s and now - self._told_at >= TELL_EVERY_S:
+            self._told_s, self._told_at = here, now
+            self._tell("position", file=self._file, position_s=round(here, 2), total_s=self._duration_s)
 
     def write(self, text: str) -> int:
         """What Whisper prints."""
@@ -176,6 +190,24 @@ class Worker:
             return result
 
         self._model.decode = decode_and_tell
+        self._watch_tokens()
+
+    def _watch_tokens(self) -> None:
+        """A window of a large model takes long: the times among its tokens say how far it is in it."""
+        decoder = getattr(self._model, "decoder", None)
+        if decoder is None or not hasattr(decoder, "register_forward_pre_hook"):
+            return
+        from whisper.tokenizer import get_tokenizer
+
+        languages = getattr(self._model, "num_languages", 99)
+        first = get_tokenizer(self._model.is_multilingual, num_languages=languages).timestamp_begin
+
+        def seen(_module: Any, inputs: Any) -> None:
+            token = int(inputs[0][0, -1])
+            if token >= first and self._listener is not None:
+                self._listener.reached((token - first) * TOKEN_S)
+
+        decoder.register_forward_pre_hook(seen)
 
     def listen(self, file: str, stem: str) -> None:
         """One file, its transcripts written before the next begins. Raises whatever goes wrong."""
