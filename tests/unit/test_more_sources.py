@@ -332,7 +332,7 @@ def test_asitops_file_is_read_from_its_end_on_and_a_newer_one_takes_over(tmp_pat
     grow(new, DOCUMENT)
     assert len(source.step(6 * NS, 6)) == 1
     assert source.step(40 * NS, 7) == []
-    assert source.hopeless and "does not grow" in str(source.problem)
+    assert source.hopeless and "no longer grows" in str(source.problem)
     source.close()
 
 

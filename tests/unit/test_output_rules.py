@@ -105,7 +105,7 @@ def test_a_text_without_its_end_is_told_from_one_that_ends(text: str, evidence: 
 def test_json_that_breaks_off_is_truncated_and_its_texts_are_looked_at_too() -> None:
     whole = json.dumps({"reply": {"text": REPORT}})
     assert looked(whole, "a.json", not_truncated=True, text="reply.text").state == "passed"
-    assert "no JSON" in looked(whole[:-5], "a.json", not_truncated=True).evidence
+    assert "not JSON" in looked(whole[:-5], "a.json", not_truncated=True).evidence
     assert looked('{"a": 1}', "a.json", not_truncated=True, text="reply.text").evidence == (
         "it has no text at reply.text"
     )

@@ -28,7 +28,7 @@ class ExchangePane(Pane[View]):
         Binding("minus", "feedback('bad')", "Bad", show=False, id="traffic.bad", tooltip="Mark as bad"),
         Binding("a", "note", "Note", show=False, id="traffic.note", tooltip="Write a note on it"),
         Binding("l", "logs", "Logs then", show=False, id="traffic.logs", tooltip="All logs when it began"),
-        Binding("C", "conversation", "Conversation", show=False, id="traffic.conversation", tooltip="As a conversation"),
+        Binding("C", "conversation", "Conversation", show=False, id="traffic.conversation", tooltip="Its conversation"),
     ]  # fmt: skip
 
     @property
