@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import plistlib
 from typing import Any
 
 import pytest
@@ -107,12 +108,47 @@ def _check(sample: Sample, chip: Chip, exact: float = 1e-6) -> None:
     assert sample.thermal == chip.thermal
 
 
+def test_time_at_each_clock_gives_the_share_of_capacity_that_was_used() -> None:
+    def states(*pairs: tuple[int, float]) -> list[dict[str, float]]:
+        return [{"freq": clock, "used_ratio": share} for clock, share in pairs]
+
+    cores = [
+        {"cpu": 0, "idle_ratio": 0.5, "dvfm_states": states((1000, 0.25), (4000, 0.25))},
+        {"cpu": 1, "idle_ratio": 1.0, "dvfm_states": states((1000, 0.0), (4000, 0.0))},
+    ]
+    root = {
+        "elapsed_ns": NS,
+        "processor": {"clusters": [{"name": "P-Cluster", "cpus": cores}], "cpu_power": 5.0},
+        # Clocks are neither sorted nor unique.
+        "gpu": {"idle_ratio": 0.3, "dvfm_states": states((400, 0.6), (1600, 0.05), (800, 0.0), (1600, 0.05))},
+    }
+    (sample,) = read(plistlib.dumps(root))
+    gpu = device(sample, "gpu")
+    assert gpu.active_ratio == pytest.approx(0.7)
+    assert gpu.scaled_ratio == pytest.approx(0.6 / 4 + 0.1)
+    assert gpu.derived == ("scaled_ratio",)
+    assert sample.cpu is not None
+    assert sample.cpu.tiers[0].ratio == pytest.approx(0.25)
+    assert sample.cpu.tiers[0].scaled_ratio == pytest.approx((0.25 / 4 + 0.25) / 2)
+    assert "cpu.tiers.scaled_ratio" in sample.derived
+    words = (
+        "**** Processor usage ****\nP-Cluster HW active frequency: 2500 MHz\n"
+        "CPU 0 active residency:  50.00% (1000 MHz:  25% 4000 MHz:  25%)\nCPU 0 idle residency:  50.00%\n"
+        "CPU 1 active residency:   0.00% (1000 MHz:   0% 4000 MHz:   0%)\nCPU 1 idle residency: 100.00%\n"
+        "**** GPU usage ****\nGPU HW active residency:  70.00% (400 MHz:  60% 800 MHz:   0% 1600 MHz:  10%)\n"
+    )
+    (told,) = read(words.encode())
+    assert device(told, "gpu").scaled_ratio == pytest.approx(0.6 / 4 + 0.1)
+    assert told.cpu is not None
+    assert told.cpu.tiers[0].scaled_ratio == pytest.approx((0.25 / 4 + 0.25) / 2)
+
+
 def test_before_macos_13_watts_are_computed_from_energy_over_the_true_length() -> None:
     chip = CHIPS["M1"]
     (sample,) = read(plist(chip, elapsed_ms=5038, energy_only=True))
     _check(sample, chip, 1e-3)
     assert sample.derived == ("cpu.power_w", "package_power_w")
-    assert device(sample, "gpu").derived == ("power_w",)
+    assert device(sample, "gpu").derived == ("power_w", "scaled_ratio")
 
 
 @pytest.mark.parametrize("macos", [11, 12, 13, 15, 26])
@@ -133,7 +169,7 @@ def test_without_the_processor_sampler_the_gpus_watts_come_from_its_energy() -> 
     chip = Chip((), gpu_mw=205.0, gpu_busy=0.02, thermal=None)
     (sample,) = read(plist(chip, elapsed_ms=1012))
     (gpu,) = sample.devices
-    assert gpu.power_w == pytest.approx(0.205, abs=1e-3) and gpu.derived == ("power_w",)
+    assert gpu.power_w == pytest.approx(0.205, abs=1e-3) and gpu.derived == ("power_w", "scaled_ratio")
     assert sample.cpu is None and {"cpu", "devices.ane", "thermal", "package_power_w"} <= set(sample.unknown)
 
 

@@ -67,6 +67,8 @@ class AppleCounters:
     swap_used_bytes: int | None = None
     fans: tuple[Fan, ...] = ()
     system_w: float | None = None
+    scaled_from_states: bool = False
+    """Shares of capacity were computed from the time at each clock."""
     from_energy: bool = False
     """Powers were computed from energy and time, because no power is given."""
 
@@ -89,6 +91,15 @@ def ratio_of(cores: Sequence[CoreTimes]) -> float | None:
     """Mean busy share of the cores whose share is known."""
     known = [core.active for core in cores if core.active is not None]
     return sum(known) / len(known) if known else None
+
+
+def capacity(states: Sequence[tuple[float, float]]) -> float | None:
+    """The share of its capacity that was used: the share of time at each clock, weighted by that clock.
+
+    ``states`` are pairs of clock and share of all time; idle time is in none of them.
+    """
+    highest = max((clock for clock, _ in states), default=0.0)
+    return clamp(sum(clock * share for clock, share in states) / highest) if highest > 0 else None
 
 
 def stamp_ns(root: dict[str, Any]) -> int:
@@ -158,6 +169,8 @@ def _derived(counters: AppleCounters, package_w: float | None) -> tuple[str, ...
     names = ["cpu.power_w"] if counters.from_energy and counters.cpu_w is not None else []
     if package_w is not None and (counters.from_energy or counters.package_w is None):
         names.append("package_power_w")
+    if counters.scaled_from_states and any(tier.scaled_ratio is not None for tier in counters.tiers):
+        names.append("cpu.tiers.scaled_ratio")
     return tuple(names)
 
 
@@ -224,9 +237,17 @@ def _gpu(counters: AppleCounters) -> Device:
         freq_hz=counters.gpu_hz,
         temperature_c=counters.gpu_temperature_c,
         shares_memory=True,
-        derived=("power_w",) if counters.from_energy and counters.gpu_w is not None else (),
+        derived=_gpu_derived(counters),
         unknown=reasons,
     )
+
+
+def _gpu_derived(counters: AppleCounters) -> tuple[str, ...]:
+    computed = {
+        "power_w": counters.from_energy and counters.gpu_w is not None,
+        "scaled_ratio": counters.scaled_from_states and counters.gpu_scaled is not None,
+    }
+    return tuple(name for name, true in computed.items() if true)
 
 
 def _ane(counters: AppleCounters, hidden: bool) -> Device:

@@ -17,6 +17,7 @@ from nightdesk.core.sensors.apple import (
     AppleCounters,
     CoreTimes,
     build_sample,
+    capacity,
     finite,
     ratio_of,
 )
@@ -148,6 +149,8 @@ def _counters(root: dict[str, Any]) -> AppleCounters:
         ane_w=power["ane"],
         package_w=power["combined"] if power["combined"] is not None else power["package"],
         gpu_active=_active(gpu or {}),
+        gpu_scaled=capacity(_states(gpu or {})),
+        scaled_from_states=True,
         gpu_hz=_gpu_hz(gpu or {}),
         thermal=thermal if isinstance(thermal, str) and thermal else None,
         from_energy=not any(finite(_power_key(section)) is not None for section in (processor, gpu)),
@@ -171,10 +174,17 @@ def _cluster(entry: dict[str, Any]) -> tuple[CpuTier, list[CoreTimes]]:
     tier = CpuTier(
         name=name if isinstance(name, str) and name else "CPU",
         ratio=ratio_of(cores),
+        scaled_ratio=ratio_of([CoreTimes(capacity(_states(cpu))) for cpu in cpus]),
         freq_hz=finite(entry.get("freq_hz")),
         cores=len(cpus),
     )
     return tier, cores
+
+
+def _states(entry: dict[str, Any]) -> list[tuple[float, float]]:
+    """Clock and share of time, as far as both are told; clocks are neither sorted nor unique."""
+    pairs = ((finite(one.get("freq")), finite(one.get("used_ratio"))) for one in _dicts(entry, "dvfm_states"))
+    return [(clock, share) for clock, share in pairs if clock is not None and share is not None]
 
 
 def _active(entry: dict[str, Any]) -> float | None:

@@ -18,6 +18,7 @@ from nightdesk.core.sensors.apple import (
     AppleCounters,
     CoreTimes,
     build_sample,
+    capacity,
     clamp,
     ratio_of,
 )
@@ -35,6 +36,8 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 _SECTION: Final = re.compile(r"\*\*\*\*? (.+?) \*\*\*\*?$")
 _CLUSTER: Final = re.compile(r"(\w{1,24}-Cluster) (.+?): +(.*)$")
 _CORE: Final = re.compile(r"CPU (\d{1,4}) (frequency|(?:idle|down|active) residency): +(.*)$", re.IGNORECASE)
+_STATE: Final = re.compile(r"(\d{1,6}) MHz: *(\d{0,3}(?:\.\d{1,6})?)%")
+MOST_STATES: Final = 64
 _POWER: Final = re.compile(
     r"(CPU|GPU|ANE|Package|Combined|Clusters Total) Power(?: \(.*\))?: +(-?\d{1,9}(?:\.\d{1,6})?) mW$"
 )
@@ -115,6 +118,8 @@ class _Cluster:
     name: str
     freq_hz: float | None = None
     active: float | None = None
+    scaled: dict[str, float] = field(default_factory=dict)
+    """By core: the share of its capacity that was used."""
     shares: dict[str, dict[str, float]] = field(default_factory=dict)
     """By core: its shares of time (``idle residency``, ``down residency``, ``active residency``), as far as told."""
 
@@ -123,8 +128,17 @@ class _Cluster:
 
     def tier(self) -> CpuTier:
         return CpuTier(
-            name=self.name, ratio=ratio_of(self.times()), freq_hz=self.freq_hz, cores=len(self.shares)
+            name=self.name,
+            ratio=ratio_of(self.times()),
+            scaled_ratio=ratio_of([CoreTimes(share) for share in self.scaled.values()]),
+            freq_hz=self.freq_hz,
+            cores=len(self.shares),
         )
+
+
+def _states(text: str) -> list[tuple[float, float]]:
+    """``20.5% (600 MHz: .46% 912 MHz:  20%)`` as pairs of clock and share of time."""
+    return [(float(clock), float(share or 0) / 100) for clock, share in _STATE.findall(text)[:MOST_STATES]]
 
 
 def _busy(shares: Mapping[str, float]) -> float | None:
@@ -199,6 +213,8 @@ class _Block:
             shares = cluster.shares.setdefault(found[1], {})
             if value is not None:
                 shares[found[2].lower()] = value
+            if (scaled := capacity(_states(found[3]))) is not None:
+                cluster.scaled[found[1]] = scaled
             return True
         return False
 
@@ -217,6 +233,8 @@ class _Block:
         value = _scaled(found[2], 1.0) if found else None
         if found and value is not None:
             self.gpu[found[1]] = value
+            if (scaled := capacity(_states(found[2]))) is not None:
+                self.gpu["capacity"] = scaled
         return found is not None
 
     def _power(self, line: str) -> bool:
@@ -244,6 +262,8 @@ class _Block:
             package_w=self.watts.get("Combined", self.watts.get("Package")),
             clusters=tuple(cluster.active for cluster in self.clusters),
             gpu_active=None if active is None else clamp(active / 100),
+            gpu_scaled=self.gpu.get("capacity"),
+            scaled_from_states=True,
             gpu_hz=None if mhz is None else mhz * 1e6,
             thermal=self.thermal,
         )
