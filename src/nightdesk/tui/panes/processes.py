@@ -79,7 +79,7 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
         Binding("c", "columns", "columns", show=False, id="processes.columns", tooltip="Choose the columns"),
         Binding("S", "stacks", "stacks", show=False, id="processes.stacks", tooltip="Show the stacks of its threads"),
         Binding("X", "clean", "Clean up", show=False, id="processes.clean", tooltip="End all orphans"),
-        Binding("E", "stop_all", "Stop all", show=False, id="processes.stop_all", tooltip="Stop all that the desk started"),
+        Binding("E", "stop_all", "Stop all", show=False, id="processes.stop_all", tooltip="Stop all that we started"),
     ]  # fmt: skip
 
     def __init__(self) -> None:

@@ -79,7 +79,7 @@ new run of just those items.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("F", "failure", "why it failed", id="run_items.failure", tooltip="Show why it failed"),
         # At once, so that what is typed right behind it is text already.
-        Binding("slash", "words", "filter", key_display="/", priority=True, id="run_items.filter", tooltip="Filter by text"),
+        Binding("slash", "words", "filter", key_display="/", priority=True, id="run_items.filter", tooltip="By text"),
         Binding("v", "view(1)", "state", id="run_items.state", tooltip="Show the items of the next state"),
         Binding("V", "view(-1)", "Previous state", show=False, id="run_items.state_before"),
         Binding("o", "order", "order", id="run_items.order", tooltip="Sort by the next key"),
