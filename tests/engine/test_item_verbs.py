@@ -215,13 +215,27 @@ def test_words_that_do_not_fit_are_refused_before_anything_starts(
     assert not desk.socket.exists()
 
 
-def test_a_shell_completes_verbs_and_names_of_jobs(desk: Desk) -> None:
-    for shell in ("bash", "zsh", "fish"):
-        assert "_NIGHTDESK_COMPLETE" in verb(desk, "completion", shell)
-    typed = {"COMP_WORDS": f"nightdesk --desk {desk.folder} run ga", "COMP_CWORD": "4"}
+def completed(desk: Desk, words: str) -> list[str]:
+    typed = {"COMP_WORDS": f"nightdesk --desk {desk.folder} {words}", "COMP_CWORD": str(words.count(" ") + 3)}
     program = Path(sys.executable).with_name("nightdesk")
     done = subprocess.run(
         [program], env={**os.environ, **typed, "_NIGHTDESK_COMPLETE": "bash_complete"},
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    assert done.stdout.split() == ["plain,gated"]
+    return [line.removeprefix("plain,") for line in done.stdout.splitlines()]
+
+
+def test_a_shell_completes_verbs_and_names_of_jobs_runs_and_items(desk: Desk) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "_NIGHTDESK_COMPLETE" in verb(desk, "completion", shell)
+    assert completed(desk, "run ga") == ["gated"]
+    for name in ("gated-20261121-230000-000001", "zz-20261122-010000-000002"):
+        (desk.runs / name).mkdir(parents=True)
+    newest_first = ["zz-20261122-010000-000002", "gated-20261121-230000-000001"]
+    assert completed(desk, "wait ") == ["copy", "gated", "plain", *newest_first]
+    assert completed(desk, "run gated --item in/a") == ["in/a.txt"]
+    assert completed(desk, "failure gated in/") == [f"in/{name}.txt" for name in "abcd"]
+    (desk.runs / "zz-20261122-010000-000002" / "plan.json").write_text(
+        '{"job":"zz","mode":"full","arguments":[],"folder":"/","grace_ns":1,"items":["one","two"]}'
+    )
+    assert completed(desk, "items zz-20261122-010000-000002 t") == ["two"]

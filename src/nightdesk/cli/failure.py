@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nightdesk.cli.completion import complete_items, complete_runs
 from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ LOG_LINES = 30
 
 
 @click.command()
-@click.argument("target", metavar="RUN")
-@click.argument("item", required=False)
+@click.argument("target", metavar="RUN", shell_complete=complete_runs)
+@click.argument("item", required=False, shell_complete=complete_items)
 @click.option("--attempt", "serial", type=int, help="This attempt, by its number in the run.")
 @click.option("--list", "lists", is_flag=True, help="Only which attempts failed.")
 @json_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nightdesk.cli.completion import complete_jobs
+from nightdesk.cli.completion import complete_items, complete_runs
 from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ MOVES = ("first", "last", "skip", "again")
 
 
 @click.command()
-@click.argument("target", shell_complete=complete_jobs)
-@click.argument("items", nargs=-1, metavar="[ITEM]...")
+@click.argument("target", shell_complete=complete_runs)
+@click.argument("items", nargs=-1, metavar="[ITEM]...", shell_complete=complete_items)
 @click.option(
     "--state", "states", metavar="STATES", default="", help="Only these: failed, or running,delayed."
 )
@@ -116,7 +116,7 @@ def _cells(row: ItemRow) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("target", shell_complete=complete_jobs)
+@click.argument("target", shell_complete=complete_runs)
 @click.option("--wait", "waits", is_flag=True, help="Wait for the end; the exit status is the run's.")
 @json_option
 @pass_choice

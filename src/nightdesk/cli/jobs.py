@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nightdesk.cli.completion import complete_jobs
+from nightdesk.cli.completion import complete_items, complete_jobs, complete_runs
 from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 
 if TYPE_CHECKING:
@@ -49,8 +49,15 @@ def jobs(choice: DeskChoice, as_json: bool) -> None:
 
 @click.command()
 @click.argument("job", shell_complete=complete_jobs)
-@click.argument("items", nargs=-1, metavar="[ITEM]...")
-@click.option("--item", "--single", "item", metavar="ITEM", help="Only this item, in a run of its own.")
+@click.argument("items", nargs=-1, metavar="[ITEM]...", shell_complete=complete_items)
+@click.option(
+    "--item",
+    "--single",
+    "item",
+    metavar="ITEM",
+    shell_complete=complete_items,
+    help="Only this item, in a run of its own.",
+)
 @click.option("--items", "only", is_flag=True, help="Only the items named after it, in that order.")
 @click.option("--retry", is_flag=True, help="Only what failed or was not reached in the newest run.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
@@ -105,7 +112,7 @@ def _start_ns(at: str) -> int:
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", shell_complete=complete_runs)
 @json_option
 @pass_choice
 def wait(choice: DeskChoice, target: str, as_json: bool) -> None:
@@ -176,7 +183,7 @@ def exit_status(ended: Run) -> int:
 
 def _verb(action: TreeAction, help_text: str) -> click.Command:
     @click.command(name=action, help=help_text)
-    @click.argument("target", required=action != "stop")
+    @click.argument("target", required=action != "stop", shell_complete=complete_runs)
     @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
     @json_option
     @pass_choice
