@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nightdesk.core.outputs.texts import (
     JSON_NAMES,
@@ -25,6 +25,9 @@ from nightdesk.model.base import Json
 from nightdesk.model.config import OutputRules
 from nightdesk.model.outputs import OUTPUT_STATES, OutputState, Rule, RuleResult
 from nightdesk.model.units import format_bytes
+
+if TYPE_CHECKING:
+    from nightdesk.core.outputs.schema import Schema
 
 FAULTS_TOLD = 3
 SHOWN = 60
@@ -128,20 +131,25 @@ def _size(rules: OutputRules, size: int) -> _Said:
 def _schema(output: Output, beside: Beside) -> _Said:
     if fault := beside.faults.get("schema"):
         return _Said("unknown", fault)
-    from nightdesk.core.outputs.schema import schema_faults, unknown_words
+    from nightdesk.core.outputs.schema import Schema, UnusableSchemaError
 
+    try:
+        return _compared(output, Schema(beside.schema))
+    except UnusableSchemaError as fault:
+        return _Said("unknown", f"the schema can't be used: {fault}")
+
+
+def _compared(output: Output, schema: Schema) -> _Said:
     faults: list[str] = []
     values = 0
     for place, value in values_of(output):
         values += 1
-        faults += [f"{place}{fault}" for fault in schema_faults(value, beside.schema)]
+        faults += [f"{place}{fault}" for fault in schema.faults(value)]
     if faults:
         more = f" and {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
         return _Said("failed", "; ".join(faults[:FAULTS_TOLD]) + more, 1 / (1 + len(faults)))
     if not values:
         return _Said("failed", "it holds no value", 0.0)
-    if left_out := unknown_words(beside.schema):
-        return _Said("unknown", f"as the schema says, of which {', '.join(left_out)} is not looked at", 1.0)
     return _Said(
         "passed", f"{values:,} values as the schema says" if values > 1 else "as the schema says", 1.0
     )

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from nightdesk.core.foreign import safe_line
-from nightdesk.core.outputs.schema import is_same
+from nightdesk.core.json_values import is_same
 from nightdesk.core.outputs.texts import JSON_NAMES, Output, UnreadableError, decoded, suffix_of, values_of
 from nightdesk.model.base import Json
 

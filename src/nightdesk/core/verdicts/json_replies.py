@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from nightdesk.core.outputs.schema import GrammarCheck
 from nightdesk.core.verdicts.facts import (
     has_content,
     is_inference,
@@ -18,6 +17,7 @@ from nightdesk.core.verdicts.facts import (
     verdict,
     was_cut,
 )
+from nightdesk.core.verdicts.grammar import GrammarCheck
 from nightdesk.core.verdicts.thresholds import Thresholds
 from nightdesk.model.base import Json
 from nightdesk.model.exchange import Exchange, Verdict

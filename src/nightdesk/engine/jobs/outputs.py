@@ -238,8 +238,15 @@ def check_rules(plan: Plan) -> None:
             f"The schema of {plan.job}, {path}, can't be read: {reason}.",
             f"Check schema in [jobs.{plan.job}.validate].",
         ) from fault
-    if not isinstance(schema, dict | bool):
-        raise UsageError(f"{path} is no JSON Schema: it holds no object.", "A schema is a JSON object.")
+    from nightdesk.core.outputs.schema import Schema, UnusableSchemaError
+
+    try:
+        Schema(schema)
+    except UnusableSchemaError as fault:
+        raise UsageError(
+            f"The schema of {plan.job}, {path}, can't be used: {fault}.",
+            f"Correct it, or check schema in [jobs.{plan.job}.validate].",
+        ) from fault
 
 
 def _checked(
