@@ -1,4 +1,4 @@
-"""What measuring costs while nobody looks: a seldom look by one process that lives as long as its engine."""
+"""The sensors of a real engine: a seldom look by one process while nobody is there, and alarms for who asks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from nightdesk.client.desk import Desk, find_desk
 from nightdesk.client.engine import Engine
 from nightdesk.client.launch import ensure_engine
 from nightdesk.model.desk import SampleAdded
+from tests.support.recordings import Chip, Cluster, plist
 
 NS = 10**9
 CONFIG = """
@@ -28,6 +29,7 @@ interval = "250ms"
 processes = []
 logs = []
 """
+HOT = Chip((Cluster("P-Cluster", (0.9, 0.8)),), cpu_mw=0.0, thermal="Heavy")
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     (tmp_path / "nightdesk.toml").write_text(CONFIG)
+    (tmp_path / "hot.plist").write_bytes(plist(HOT, elapsed_ms=12_000))
     made = find_desk(tmp_path)
     yield made
     with contextlib.suppress(Exception):
@@ -70,3 +73,18 @@ def test_samples_are_seldom_until_somebody_looks_and_come_from_one_process(desk:
             break
     assert sensor_process(engine) == process
     assert process.children() == []
+
+
+def test_a_hot_machine_that_hides_a_counter_is_told_to_whoever_asks_the_engine(desk: Desk) -> None:
+    path = desk.folder / "nightdesk.toml"
+    path.write_text(CONFIG.replace('source = "host"', 'source = "file"\nfile = "hot.plist"'))
+    engine = ensure_engine(find_desk(desk.folder))
+
+    def told() -> dict[str, str]:
+        return {alarm.kind: alarm.words for alarm in engine.status().alarms}
+
+    wait_for(lambda: "thermal" in told(), "the alarm")
+    assert told() == {
+        "thermal": "thermal pressure Heavy",
+        "power_hidden": "CPU power reads 0 while cores work",
+    }
