@@ -134,7 +134,8 @@ negates, `tab` completes. Plain words are looked for in number, command, owner, 
         if view.orphans:
             noun = "orphan" if view.orphans == 1 else "orphans"
             right.append(Cell(f"{self.glyphs.warn} {view.orphans} {noun}{gap}", "warn"))
-        right.append(Cell(f"{view.ours} of {view.total}", "muted"))
+        count = len(view.rows) if view.sought.text else view.ours
+        right.append(Cell(f"{count} of {view.total}", "muted"))
         return Heading((Cell(note, "muted"),), tuple(right))
 
     def remark(self) -> Part:

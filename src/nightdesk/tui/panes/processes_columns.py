@@ -44,7 +44,7 @@ CHOICES: dict[str, tuple[str, Column]] = {
     "age": ("time since it started", Column("age", "age", width=6, align="right")),
     "ports": ("TCP ports that it listens on", Column("ports", "ports", width=11, align="right")),
     "owner": (
-        "job, service, watched, orphan, part of Nightdesk, other desk, or its user",
+        "whose: job, orphan, service, Nightdesk, desk, user",
         Column("owner", "for", width=12),
     ),
     "run": ("the run that it belongs to", Column("run", "run", width=28)),

@@ -171,6 +171,8 @@ class ProcessScreen(Sheet[None]):
         super().__init__()
         self.key = key
         self.detail: ProcessDetail | None = None
+        self._state = ""
+        """As of the newest change of the process table: younger than the detail."""
         self._asked_ns = 0
 
     def compose_sheet(self) -> ComposeResult:
@@ -188,8 +190,11 @@ class ProcessScreen(Sheet[None]):
         self._ask()
 
     def feed(self, desk: Mirror | None, now_ns: int) -> None:
-        """Ask again now and then."""
-        if self.detail is not None and now_ns - self._asked_ns >= AGAIN_NS:
+        """Ask again now and then, and when it stands still or goes on."""
+        row = desk.processes.get(self.key) if desk is not None else None
+        before, self._state = self._state, row.state if row is not None else ""
+        turned = "T" in (before, self._state) and before != self._state
+        if self.detail is not None and (turned or now_ns - self._asked_ns >= AGAIN_NS):
             self._asked_ns = now_ns
             self._ask()
 
@@ -236,7 +241,8 @@ class ProcessScreen(Sheet[None]):
     def action_pause(self) -> None:
         """Pause the tree, or resume a paused one."""
         if self.detail is not None:
-            self.action_signal("resume" if self.detail.row.state == "T" else "pause")
+            state = self._state or self.detail.row.state
+            self.action_signal("resume" if state == "T" else "pause")
 
     def action_signal(self, action: TreeAction) -> None:
         """Ask for a signal to the tree."""
