@@ -130,6 +130,11 @@ def test_whatever_stands_where_a_number_should_is_unknown(words: str) -> None:
     )
     assert values == (None,) * 6 and {"active_ratio", "memory_used_bytes", "power_w"} <= set(card.unknown)
     assert [(one.pid, one.memory_bytes) for one in card.processes] == [(7, None)]
+    # What says more than that there is none is the reason.
+    telling = words.strip("[]") not in ("", "N/A", "Not Supported")
+    assert ("nvidia-smi says: " in card.unknown["power_w"]) == telling
+    row = f"index, utilization.gpu, power.draw\n0, {words}, {words}\n".encode()
+    assert ("nvidia-smi says: " in read(row)[0].devices[0].unknown["power_w"]) == telling
 
 
 def test_a_divided_h100_has_slices_with_their_memory_and_processes() -> None:

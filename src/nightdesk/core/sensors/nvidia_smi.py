@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import datetime
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
 from xml.etree import ElementTree
 
 import msgspec
@@ -74,70 +74,93 @@ def _stamp_ns(text: str) -> int:
         return 0
 
 
-def _smi_device(index: int, gpu: ElementTree.Element) -> Device:
-    fields: dict[str, Any] = {
-        "active_ratio": _share(gpu, "utilization/gpu_util"),
-        "memory_used_bytes": _bytes(gpu, "fb_memory_usage/used"),
-        "memory_total_bytes": _bytes(gpu, "fb_memory_usage/total"),
-        "power_w": _scaled(
-            gpu,
-            ("gpu_power_readings/instant_power_draw", *_power_paths("power_draw", "average_power_draw")),
-            1,
-        ),
-        "power_limit_w": _scaled(
-            gpu, _power_paths("current_power_limit", "enforced_power_limit", "power_limit"), 1
-        ),
-        "freq_hz": _scaled(gpu, ("clocks/sm_clock", "clocks/graphics_clock"), 1e6),
-        "temperature_c": _scaled(gpu, ("temperature/gpu_temp",), 1),
-        "fan_ratio": _share(gpu, "fan_speed"),
-    }
-    return Device(
-        id=gpu.findtext("uuid") or gpu.get("id") or f"nvidia{index}",
-        kind="gpu",
-        name=gpu.findtext("product_name") or "NVIDIA GPU",
-        **fields,
-        memory_busy_ratio=_share(gpu, "utilization/memory_util"),
-        encoder_ratio=_share(gpu, "utilization/encoder_util"),
-        decoder_ratio=_share(gpu, "utilization/decoder_util"),
-        max_freq_hz=_scaled(gpu, ("max_clocks/sm_clock", "max_clocks/graphics_clock"), 1e6),
-        performance_state=_smi_state(gpu),
-        memory_errors=_smi_memory_errors(gpu),
-        pcie_in_bytes_s=_scaled(gpu, ("pci/rx_util",), 1000),
-        pcie_out_bytes_s=_scaled(gpu, ("pci/tx_util",), 1000),
-        throttle=_smi_throttle(gpu),
-        slices=_smi_slices(gpu),
-        processes=tuple(_smi_processes(gpu)),
-        unknown={
-            name: "nvidia-smi reports no value for it." for name, value in fields.items() if value is None
-        },
-    )
-
-
 def _power_paths(*names: str) -> tuple[str, ...]:
     return tuple(
         f"{section}/{name}" for name in names for section in ("gpu_power_readings", "power_readings")
     )
 
 
+_Fields: TypeAlias = Mapping[str, tuple[tuple[str, ...], float]]
+"""Name of a field → where its number may stand, and what makes base units of it."""
+_XML_FIELDS: Final[_Fields] = {
+    "active_ratio": (("utilization/gpu_util",), 0.01),
+    # The section was called otherwise until there was a second kind of memory.
+    "memory_used_bytes": (("fb_memory_usage/used", "memory_usage/used"), _MIB),
+    "memory_total_bytes": (("fb_memory_usage/total", "memory_usage/total"), _MIB),
+    "power_w": (
+        ("gpu_power_readings/instant_power_draw", *_power_paths("power_draw", "average_power_draw")),
+        1,
+    ),
+    "power_limit_w": (_power_paths("current_power_limit", "enforced_power_limit", "power_limit"), 1),
+    "freq_hz": (("clocks/sm_clock", "clocks/graphics_clock"), 1e6),
+    "temperature_c": (("temperature/gpu_temp",), 1),
+    "fan_ratio": (("fan_speed",), 0.01),
+}
+_XML_EXTRAS: Final[_Fields] = {
+    "memory_busy_ratio": (("utilization/memory_util",), 0.01),
+    "encoder_ratio": (("utilization/encoder_util",), 0.01),
+    "decoder_ratio": (("utilization/decoder_util",), 0.01),
+    "max_freq_hz": (("max_clocks/sm_clock", "max_clocks/graphics_clock"), 1e6),
+    "pcie_in_bytes_s": (("pci/rx_util",), 1000),
+    "pcie_out_bytes_s": (("pci/tx_util",), 1000),
+}
+"""What few cards tell: whoever lacks it needs no reason."""
+
+
+def _smi_device(index: int, gpu: ElementTree.Element) -> Device:
+    fields = _values(_XML_FIELDS, gpu.findtext)
+    return Device(
+        id=gpu.findtext("uuid") or gpu.get("id") or f"nvidia{index}",
+        kind="gpu",
+        name=gpu.findtext("product_name") or "NVIDIA GPU",
+        **fields,
+        **_values(_XML_EXTRAS, gpu.findtext),
+        performance_state=_smi_state(gpu),
+        memory_errors=_smi_memory_errors(gpu),
+        throttle=_smi_throttle(gpu),
+        slices=_smi_slices(gpu),
+        processes=tuple(_smi_processes(gpu)),
+        unknown={
+            name: _reason(_XML_FIELDS[name][0], gpu.findtext, "nvidia-smi reports no value for it.")
+            for name, value in fields.items()
+            if value is None
+        },
+    )
+
+
+def _values(wanted: _Fields, text_at: Callable[[str], str | None]) -> dict[str, Any]:
+    """The fields in base units: ratios within 0 to 1 (fans may tell more), whole bytes."""
+    fields: dict[str, Any] = {}
+    for name, (places, factor) in wanted.items():
+        value = next(
+            (found for place in places if (found := _number(text_at(place), factor)) is not None), None
+        )
+        if value is not None and name.endswith("_bytes"):
+            value = int(value)
+        fields[name] = clamp(value) if name.endswith("_ratio") else value
+    return fields
+
+
+def _reason(places: Iterable[str], text_at: Callable[[str], str | None], otherwise: str) -> str:
+    """What stands where a number should, unless it says no more than that there is none."""
+    for place in places:
+        words = (text_at(place) or "").strip("[] \t\r\n")
+        if words and words.casefold() not in _NO_WORDS:
+            return f"nvidia-smi says: {words[:120]}."
+    return otherwise
+
+
+_NO_WORDS: Final = frozenset({"n/a", "not supported"})
 _QUANTITY = re.compile(r"\s*(\d{1,12}(?:\.\d{1,6})?)")
 
 
-def _scaled(gpu: ElementTree.Element, paths: tuple[str, ...], factor: float) -> float | None:
-    for path in paths:
-        found = _QUANTITY.match(gpu.findtext(path) or "")
-        if found:
-            return round(float(found[1]) * factor, 9)
-    return None
-
-
-def _share(gpu: ElementTree.Element, path: str) -> float | None:
-    """A percentage as a ratio: fans may tell more than 100."""
-    return clamp(_scaled(gpu, (path,), 0.01))
+def _number(text: str | None, factor: float) -> float | None:
+    found = _QUANTITY.match(text or "")
+    return round(float(found[1]) * factor, 9) if found else None
 
 
 def _bytes(gpu: ElementTree.Element, path: str) -> int | None:
-    # The section was called so until there was a second kind of memory.
-    mib = _scaled(gpu, (path, path.removeprefix("fb_")), 1)
+    mib = _number(gpu.findtext(path), 1)
     return None if mib is None else int(mib * _MIB)
 
 
@@ -153,7 +176,7 @@ def _smi_memory_errors(gpu: ElementTree.Element) -> int | None:
     if volatile is None:
         return None
     names = ["double_bit/total", *(part.tag for part in volatile if "uncorrectable" in part.tag)]
-    known = [count for name in names if (count := _scaled(volatile, (name,), 1)) is not None]
+    known = [count for name in names if (count := _number(volatile.findtext(name), 1)) is not None]
     return int(sum(known)) if known else None
 
 
@@ -220,7 +243,8 @@ CSV_MARKS: Final = (
     "temperature.gpu",
     "pci.bus_id",
 )
-_CSV_FIELDS: Final = {
+NOT_ASKED: Final = "The query did not ask for it, or the card does not report it."
+_CSV_FIELDS: Final[_Fields] = {
     "active_ratio": (("utilization.gpu",), 0.01),
     "memory_used_bytes": (("memory.used",), _MIB),
     "memory_total_bytes": (("memory.total",), _MIB),
@@ -316,12 +340,7 @@ def _row_ns(text: str) -> int:
 
 
 def _csv_device(index: int, row: Mapping[str, str]) -> Device:
-    fields: dict[str, Any] = {name: _cell(row, *words) for name, words in _CSV_FIELDS.items()}
-    for name, value in fields.items():
-        if value is not None and name.endswith("_bytes"):
-            fields[name] = int(value)
-        elif name.endswith("_ratio"):
-            fields[name] = clamp(value)
+    fields = _values(_CSV_FIELDS, row.get)
     asked = ("active_ratio", "memory_used_bytes", "memory_total_bytes", "power_w", "freq_hz", "temperature_c")
     return Device(
         id=row.get("pci.bus_id") or row.get("uuid") or f"nvidia{row.get('index') or index}",
@@ -330,19 +349,9 @@ def _csv_device(index: int, row: Mapping[str, str]) -> Device:
         **fields,
         throttle=_csv_throttle(row),
         unknown={
-            name: "The query did not ask for it, or the card does not report it."
-            for name in asked
-            if fields[name] is None
+            name: _reason(_CSV_FIELDS[name][0], row.get, NOT_ASKED) for name in asked if fields[name] is None
         },
     )
-
-
-def _cell(row: Mapping[str, str], names: tuple[str, ...], factor: float) -> float | None:
-    for name in names:
-        found = _QUANTITY.match(row.get(name, ""))
-        if found:
-            return round(float(found[1]) * factor, 9)
-    return None
 
 
 def _csv_throttle(row: Mapping[str, str]) -> tuple[str, ...]:
