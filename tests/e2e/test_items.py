@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tests.support.world import TYPED, World, until
+from tests.support.walk import Step, walk
+from tests.support.world import TYPED, Screen, World, until
 
 WORK = """
 import os, pathlib, sys, time
@@ -18,6 +19,24 @@ pathlib.Path(item.stem + ".out").write_text(item.read_text())
 """
 
 
+def _one_is_tried_stopped_and_becomes_the_whole_job(screen: Screen) -> None:
+    walk(
+        screen,
+        Step(("t",), ("One item of voices", "4 of 4 items")),
+        Step(("PageDown",), ("▌dora.txt",)),
+        Step(("PageUp",), ("▌anna.txt",)),
+        Step(("Down", "Down"), ("▌cora.txt",)),
+        Step(("Up",), ("▌bert.txt",)),
+        Step(("Enter",), ("Single run of voices › bert.txt", "▶ running", "working on bert")),
+        Step(("x",), ("Stop run voices", "SIGTERM to this process")),
+        Step(("n",), ("▶ running",), "SIGTERM"),
+        Step(("x",), ("SIGTERM to",)),
+        Step(("y",), ("■ stopped",), "SIGTERM"),
+        Step(("BTab",), ("[4 before and now]",)),
+        Step(("s",), ("▶  voices", "0/4"), "Single run of"),
+    )
+
+
 def test_items_are_seen_held_done_again_and_tried_alone(world: World) -> None:
     (world.folder / "nightdesk.toml").write_text(
         "[capture]\nsource = 'off'\n[sensors]\nsource = 'off'\n[jobs.voices]\n"
@@ -29,8 +48,7 @@ def test_items_are_seen_held_done_again_and_tried_alone(world: World) -> None:
     screen = world.screen(120, 40)
     screen.type(TYPED)
     screen.wait_for("voices", "not started yet")
-    screen.press("s")
-    screen.wait_for("0/4")
+    _one_is_tried_stopped_and_becomes_the_whole_job(screen)
     screen.press("i")
     screen.wait_for("2 running", "2 waiting", "anna.txt", "dora.txt")
     screen.press("Escape")

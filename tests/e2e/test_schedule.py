@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support.desk import server_process
-from tests.support.world import TYPED, World, until
+from tests.support.walk import Step, walk
+from tests.support.world import TYPED, Screen, World, until
 
 MODEL = "llama3.1:8b"
 CONFIG = """
@@ -32,6 +33,8 @@ uses = {{ whisper = 1 }}
 command = "sleep 600"
 uses = {{ whisper = 2 }}
 needs = ["whisper"]
+[jobs.voices]
+command = "sh -c 'echo no voice; exit 3'"
 """
 
 
@@ -64,21 +67,52 @@ def test_models_are_unloaded_and_the_run_and_the_server_say_so(world: World, ser
     assert json.loads(ask(server, "GET", "/api/ps")) == {"models": []}
 
 
+def _later_and_the_graph(screen: Screen, world: World) -> None:
+    """A job is started at a time and killed before it; then every key of the graph."""
+    graph = "What waits for what"
+    walk(
+        screen,
+        Step(("1", "j"), ("▌·  left",)),
+        Step(("a",), ("Start later: left", "Write a time")),
+        Step(("x", "Enter"), ("x is not a time to start at.",)),
+        Step(("BSpace", "9", "0", "m"), ("Starts at", "in 1h30m.")),
+        Step(("Enter",), ("▌◷  left", "in 1h29m · at"), "Start later"),
+        Step(("K",), ("Kill run left", "no process is hit.")),
+        Step(("y",), ("▌■  left",), "Kill run"),
+        Step(("w",), (graph, "→", "left  stopped", "uses 1 whisper")),
+        Step(("k",), ("whisper  Starts at", ", in 1h", "needed by right")),
+        Step(("Right",), ("right  Waits for whisper, which waits too.", "uses 2 whisper")),
+        Step(("h",), ("whisper  Starts at",)),
+        Step(("l",), ("right  Waits for",)),
+        Step(("Left",), ("whisper  Starts at",)),
+        Step(("Down",), ("left  stopped",)),
+        Step(("s",), ("left  running",)),
+        Step(("Up",), ("whisper  Starts at",)),
+        Step(("j", "j"), ("voices  has not run yet",)),
+        Step(("s",), ("voices  failed: no voice (exit status 3)", "F why it failed")),
+        Step(("F",), ("Why voices failed", "no voice")),
+        Step(("Escape",), (graph,), "Why voices failed"),
+        Step(("Enter",), ("Job voices", "with status 3")),
+        Step(("F",), ("Why voices failed",)),
+        Step(("Escape",), ("Job voices",), "Why voices failed"),
+        Step(("Escape",), (graph,), "Job voices"),
+        Step(("Escape",), ("▌▶  left",), graph),
+    )
+    world.run("kill", "left")
+
+
 def test_what_waits_says_why_and_when_in_the_commands_and_in_the_graph(world: World, server: int) -> None:
     late = world.run("run", "whisper", "--at", "2h").stdout
     assert " waiting: Starts " in late
     assert " waiting: Waits for whisper" in world.run("run", "right").stdout
     refused = world.run("run", "left", "--at", "yesterday", check=False)
     assert refused.returncode != 0
-    assert "no time to start at" in refused.stderr
+    assert "not a time to start at" in refused.stderr
     screen = world.screen(120, 40)
     screen.type(TYPED)
     screen.wait_for("whisper", "Starts ")
-    screen.press("1", "w")
-    screen.wait_for("What waits for what", "→", "needed by right")
-    screen.press("Right")
-    screen.wait_for("uses 2 whisper")
-    screen.press("Escape", "q")
+    _later_and_the_graph(screen, world)
+    screen.press("q")
     screen.wait_for("go on")
     world.run("down")
     world.run("up")

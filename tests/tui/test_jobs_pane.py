@@ -255,3 +255,20 @@ async def test_a_pane_that_grows_shows_more_at_once(engine: FakeEngine) -> None:
         assert "13 file/h" not in screen_text(app)
         await pilot.press("J")
         await until(pilot, lambda: "ETA 1h12m · 13 file/h" in screen_text(app), seconds=10)
+
+
+async def test_enter_on_a_run_without_items_tells_why_it_failed_and_a_long_path_begins_beside_its_name(
+    engine: FakeEngine,
+) -> None:
+    path = "/desk/.nightdesk/runs/" + "report-20251121-020400-000001/" * 5 + "report.log"
+    failed = run("report", "failed", failure=Failure(kind="oom", evidence="x"), log_path=path)
+    engine.first = snapshot(jobs=(job("report", uses={"gpu": 1}, needs_items=("fetch",)),), runs=(failed,))
+    app = viewer(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "report" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: f"log       {path[:40]}" in screen_text(app))
+        text = screen_text(app)
+        assert "uses      1 gpu" in text and "needs     the items of fetch" in text
+        await pilot.press("enter")
+        await until(pilot, lambda: "Why report" in screen_text(app))

@@ -79,10 +79,16 @@ def job_facts(job: JobView) -> list[tuple[str, Cell]]:
             "items",
             Cell("the desk drives them one by one" if job.drives_items else "handled by the command itself"),
         ),
-        ("needs", Cell(", ".join(job.needs) or "nothing")),
+        ("needs", Cell(_needs_words(job))),
+        ("uses", Cell(", ".join(f"{amount} {slot}" for slot, amount in job.uses.items()) or "no slot")),
         ("priority", Cell(job.priority)),
         ("also", Cell(", ".join(ways) or UNKNOWN)),
     ]
+
+
+def _needs_words(job: JobView) -> str:
+    items = [f"the items of {name}" for name in job.needs_items]
+    return ", ".join((*job.needs, *items)) or "nothing"
 
 
 def run_facts(run: Run, now_ns: int) -> list[tuple[str, Cell]]:
@@ -227,6 +233,16 @@ class JobScreen(Sheet[None]):
         return next((run for run in self._runs if run.id == key), None)
 
     @on(Grid.Opened)
+    def open(self) -> None:
+        """Show the items of the run under the cursor, else why it failed, else its log."""
+        run = self._run
+        if run is None or run.mode != "full" or run.items_total is not None:
+            self.action_items()
+        elif run.failure is not None:
+            self.action_failure()
+        else:
+            self.action_log()
+
     def action_items(self) -> None:
         """Show the items of the run under the cursor; of a single or dry run its own sheet."""
         run = self._run

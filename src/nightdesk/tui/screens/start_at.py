@@ -24,7 +24,14 @@ class StartAtScreen(Sheet[int]):
     """Answers with the moment in nanoseconds since the epoch, None when the user goes back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "start", "start then", id="start_at.start", tooltip="Start the job at that time"),
+        Binding(
+            "enter",
+            "start",
+            "start then",
+            priority=True,
+            id="start_at.start",
+            tooltip="Start the job at that time",
+        ),
         Binding("escape", "close", "back", key_display="esc", id="start_at.close", tooltip="Start nothing"),
     ]
 

@@ -199,7 +199,7 @@ class JobGraphView(ScrollView, can_focus=True):
         inner = box.width - 2
         put(rows[box.y], box.x, Cell(frame[0] + frame[1] * inner + frame[2], tone))
         put(rows[box.y + 3], box.x, Cell(frame[4] + frame[1] * inner + frame[5], tone))
-        room = inner - 2 - cell_len(text.done) - 2
+        room = inner - 4 - cell_len(text.done) - bool(text.done)
         name = shortened(safe_line(text.name), max(4, room), self.glyphs.cut)
         blanks = " " * (inner - 4 - cell_len(name) - cell_len(text.done))
         first = Cell(

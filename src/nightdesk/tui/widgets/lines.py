@@ -150,6 +150,7 @@ class LineView(ScrollView, can_focus=True):
 def wrap(pieces: Pieces, width: int, hang: int = 0) -> list[Pieces]:
     """The line in rows of at most ``width`` cells, broken behind a blank where there is one in the second half.
 
+    A word that is longer than a row, such as a path, begins where there is half a row for it.
     All rows but the first begin ``hang`` cells from the left, at most half of the width.
     """
     if sum(len(text) for text, _ in pieces) <= width // 2 or width < 2:
@@ -162,7 +163,8 @@ def wrap(pieces: Pieces, width: int, hang: int = 0) -> list[Pieces]:
     for text, tone in pieces:
         at = 0
         while at < len(text):
-            taken = _head(text, at, room, whole=room == full)
+            cuts = room == full or (room > full // 2 and _is_long(text, at, width - hang))
+            taken = _head(text, at, room, cuts=cuts, whole=room == full)
             if taken:
                 row.append((text[at : at + taken], tone))
                 room -= cell_len(row[-1][0])
@@ -174,8 +176,16 @@ def wrap(pieces: Pieces, width: int, hang: int = 0) -> list[Pieces]:
     return [*rows, tuple(row)] if row or not rows else rows
 
 
-def _head(text: str, at: int, room: int, *, whole: bool) -> int:
-    """How many characters from ``at`` go into ``room`` cells; at least one where the ``whole`` row is free."""
+def _is_long(text: str, at: int, width: int) -> bool:
+    """Whether the word at ``at`` has no room in a row of its own."""
+    return len(text) - at > width and text.find(" ", at, at + width + 1) < 0
+
+
+def _head(text: str, at: int, room: int, *, cuts: bool, whole: bool) -> int:
+    """How many characters from ``at`` go into ``room`` cells; at least one where the ``whole`` row is free.
+
+    ``cuts``: a word may be cut.
+    """
     piece = text[at : at + room + 1]
     size = len(piece)
     if size > room or cell_len(piece) > room:
@@ -183,5 +193,5 @@ def _head(text: str, at: int, room: int, *, whole: bool) -> int:
         while size and cell_len(piece[:size]) > room:
             size -= 1 + (cell_len(piece[:size]) - room - 1) // 2
         blank = piece.rfind(" ", 0, size)
-        size = blank + 1 if blank >= (room // 2 if whole else 0) else size if whole else 0
+        size = blank + 1 if blank >= (room // 2 if cuts else 0) else size if cuts else 0
     return max(size, int(whole))
