@@ -79,6 +79,7 @@ def test_every_wording_means_the_same(name: str) -> None:
 def test_what_the_card_does_not_tell_is_unknown_and_a_zero_is_a_zero() -> None:
     card = only('[{"gpu": 3, "usage": "N/A", "power": {"socket_power": {"value": 0, "unit": "W"}}}]')
     assert (card.id, card.power_w, card.active_ratio) == ("gpu3", 0, None)
+    assert only('[{"gpu": "3", "power": {"socket_power": "7 W"}}]').id == "gpu3"
     assert set(card.unknown) == {
         "active_ratio", "memory_used_bytes", "memory_total_bytes", "freq_hz", "temperature_c",
     }  # fmt: skip

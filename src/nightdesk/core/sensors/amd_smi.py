@@ -105,7 +105,7 @@ class AmdSmiReader(ObjectReader):
         return [*found, *self._finish()] if isinstance(framed, list) and self._cards else found
 
     def _card(self, card: dict[str, Any], at_ns: int | None) -> list[Sample]:
-        number = int(card["gpu"])
+        number = _number(card)
         if facts := {name: card[name] for name in _FACTS if name in card}:
             self._facts[number] = self._facts.get(number, {}) | facts
         if not any(name in card for name in _SIGNS):
@@ -130,8 +130,13 @@ class AmdSmiReader(ObjectReader):
 
 
 def _is_card(value: Any) -> bool:
-    number = finite(value.get("gpu")) if isinstance(value, dict) else None
-    return number is not None and 0 <= number < MOST_CARDS
+    return isinstance(value, dict) and 0 <= _number(value) < MOST_CARDS
+
+
+def _number(card: dict[str, Any]) -> int:
+    """The number of a card, -1 where it has none that makes sense."""
+    number = _quantity(card.get("gpu"), 1.0)
+    return -1 if number is None else int(number)
 
 
 def _device(number: int, card: dict[str, Any]) -> Device:
