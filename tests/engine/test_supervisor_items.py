@@ -118,7 +118,7 @@ def test_items_come_from_lists_too(tmp_path: Path, source: ItemsSource, text: st
     ("source", "said"),
     [
         (ItemsSource(lines="none"), "can't be read"),
-        (ItemsSource(jsonl="list"), "line 1 is no JSON"),
+        (ItemsSource(jsonl="list"), "line 1 is not JSON"),
         (ItemsSource(jsonl="objects"), "no text under 'item'"),
         (ItemsSource(command="cat none"), "ended with 1"),
         (ItemsSource(command="no-such-program"), "can't list the items"),

@@ -9,7 +9,7 @@ GB = 10**9
 
 
 def test_a_job_whose_log_fills_the_disk_within_the_night_is_told_of_with_the_time_left() -> None:
-    watch = RoomWatch()
+    watch, found = RoomWatch(), None
     for step in range(5):
         logs = {
             "/a": Log("chatty", 3 * GB + step * GB // 36),  # 5 GB an hour

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from nightdesk.core.foreign import safe_line
 from nightdesk.core.jobs.items import names_item, split_command, with_model
 from nightdesk.model.base import Noun
 from nightdesk.model.config import ItemsSource, JobSection, OutputRules, size_bytes, span_ns
@@ -31,6 +32,8 @@ class Plan(Noun, frozen=True, kw_only=True):
     """All items of a run that drives them; None for any other run."""
     parallel: int = 1
     """Items in work at the same time."""
+    left_out: str = ""
+    """What the items lack, in a sentence: files whose names nobody could write."""
     again: bool = False
     """The items are worked on whatever their outputs say."""
     distrusted: dict[str, int] = {}
@@ -65,6 +68,14 @@ class Plan(Noun, frozen=True, kw_only=True):
     """So long the models of the servers may take to go before the run starts; None: they stay."""
     memory_bytes: int | None = None
     """Has to be free before the run starts."""
+
+
+def left_out_words(names: Sequence[str]) -> str:
+    """What is said of files that are no items because of their names; nothing where there are none."""
+    if not names:
+        return ""
+    files = "1 file is" if len(names) == 1 else f"{len(names)} files are"
+    return f"{files} left out, for the name is not UTF-8: {safe_line(', '.join(names[:5]), 500)}"
 
 
 def drives_items(section: JobSection) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 from nightdesk.core import markers
 from nightdesk.core.jobs.items import fill, is_up_to_date, natural_order, output_path, split_command
 from nightdesk.core.jobs.plans import Plan
+from nightdesk.engine.jobs.globs import matching
 from nightdesk.engine.jobs.short_commands import Answer, ShortCommandError, ask
 from nightdesk.model.config import ItemsSource
 from nightdesk.model.errors import UsageError
@@ -30,27 +30,31 @@ def _wanted() -> bool:
 
 
 def find_items(
-    folder: Path, source: str | ItemsSource | None, env: Mapping[str, str] | None = None
+    folder: Path,
+    source: str | ItemsSource | None,
+    env: Mapping[str, str] | None = None,
+    left_out: list[str] | None = None,
 ) -> tuple[str, ...]:
     """The items of a job, each once. Raises UsageError where the source can't be read.
 
     Files that match a glob come relative to ``folder`` in natural order, folders where the pattern ends with a
-    slash. Names that are no UTF-8 are left out: they could not be shown or named by anybody. A command that lists
-    them runs in ``folder`` with the job's ``env``.
+    slash. Names that are no UTF-8 are left out, as they could not be shown or named by anybody; ``left_out`` gets
+    them as far as they can be read. A command that lists items runs in ``folder`` with the job's ``env``.
     """
     if source is None:
         return ()
     if isinstance(source, str):
-        return _matching(folder, source)
+        return _matching(folder, source, [] if left_out is None else left_out)
     listed = _listed(folder, source, env or {})
     return tuple(dict.fromkeys(item for item in listed if item and "\0" not in item))
 
 
-def _matching(folder: Path, pattern: str) -> tuple[str, ...]:
+def _matching(folder: Path, pattern: str, left_out: list[str]) -> tuple[str, ...]:
     wants_folders = pattern.endswith("/")
-    matches = glob.iglob(os.path.expanduser(pattern), root_dir=folder, recursive=True)  # noqa: PTH111, PTH207 - Path.glob refuses absolute patterns
-    found = (name for name in matches if _is_text(name) and (wants_folders or not (folder / name).is_dir()))
-    return tuple(sorted(found, key=natural_order))
+    found = {name for name in matching(folder, pattern) if wants_folders or not (folder / name).is_dir()}
+    unnamed = sorted(name for name in found if not _is_text(name))
+    left_out += [os.fsencode(name).decode("utf-8", "replace") for name in unnamed]
+    return tuple(sorted(found.difference(unnamed), key=natural_order))
 
 
 def _listed(folder: Path, source: ItemsSource, env: Mapping[str, str]) -> Iterator[str]:
@@ -234,6 +238,7 @@ def listing(
         lines.append(f"{'skip' if is_done else 'do  '}  {item}{f'  ({reason})' if reason else ''}")
     left = sum(not is_done for is_done, _ in found)
     lines.append(f"{left} of {len(items)} items would be worked on, {len(items) - left} would be skipped.")
+    lines += [plan.left_out] if plan.left_out else []
     return "\n".join(lines) + "\n"
 
 

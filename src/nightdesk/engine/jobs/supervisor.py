@@ -30,7 +30,7 @@ from nightdesk.core.jobs.events import (
 )
 from nightdesk.core.jobs.item_needs import closed_items
 from nightdesk.core.jobs.life import check_action, next_deadline_ns
-from nightdesk.core.jobs.plans import Plan, find_job, job_view, missing_item, plan_run
+from nightdesk.core.jobs.plans import Plan, find_job, job_view, left_out_words, missing_item, plan_run
 from nightdesk.core.jobs.queue import admit
 from nightdesk.core.jobs.work import Work
 from nightdesk.engine.jobs.book import RunBook, create_run, stored_runs, unfinished_items
@@ -154,8 +154,11 @@ class Supervisor:
 
         Raises UsageError for an unknown job, and where the items can't be read.
         """
+        return self._find_items(job)
+
+    def _find_items(self, job: str, left_out: list[str] | None = None) -> tuple[str, ...]:
         section = find_job(self._desk.config.jobs, job)
-        return find_items(self._desk.folder / section.folder, section.items, section.env)
+        return find_items(self._desk.folder / section.folder, section.items, section.env, left_out)
 
     def outputs_plan(self, job: str) -> Plan:
         """What there is to look at by hand of a job: its items, its rules. Blocks, and raises UsageError like items."""
@@ -377,13 +380,14 @@ class Supervisor:
         if request.retry:
             newest, flags = self._book.newest_full().get(request.job), self._flags(request.job)
             request = replace(request, items=unfinished_items(request.job, newest, flags), retry=False)
-        plan = plan_run(section, request, str(folder), partial(self.items, request.job))
+        left_out: list[str] = []
+        plan = plan_run(section, request, str(folder), partial(self._find_items, request.job, left_out))
         if plan.item is not None and isinstance(section.items, str) and not (folder / plan.item).exists():
             raise missing_item(plan.item, self.items(request.job))
         if plan.items is not None and plan.outputs is not None and not plan.check:
             plan = replace(plan, distrusted=distrusted(self._desk.runs, plan.job))
         check_rules(plan)
-        return replace(plan, flagged=self._flags(plan.job))
+        return replace(plan, flagged=self._flags(plan.job), left_out=left_out_words(left_out))
 
     def _refuse_double(self, plan: Plan) -> None:
         for work in self._book.works():
@@ -403,6 +407,8 @@ class Supervisor:
             ) from fault
         keep_output(plan, folder)
         driver = RunDriver(work, folder, self._around)
+        if plan.left_out and plan.arguments:
+            driver.folder.append_log(driver.log, f"nightdesk: {plan.left_out}\n")
         self._book.add(driver)
         self._publish(RunChanged(run=work.run))
         self._on_run_log(work.run)
