@@ -1,5 +1,6 @@
 """However a viewer ends, its terminal is usable afterwards and nothing of it goes on."""
 
+import fcntl
 import os
 import signal
 
@@ -65,6 +66,8 @@ def test_down_ends_the_engine_and_every_process_of_it(world: World) -> None:
     world.run("up")
     assert world.ours()
     world.run("down")
+    with next(world.folder.rglob("engine.lock")).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # What is told to have ended holds nothing any more.
     until(lambda: not world.ours(), "nothing of ours to be left")
     refused = world.run("status", check=False)
     assert refused.returncode == 3 and "nightdesk up" in refused.stderr

@@ -192,7 +192,7 @@ def _end_engine(folder: Path, with_runs: bool = False) -> bool:
     """Ends the engine of ``folder``, and its runs before where ``with_runs`` says so. False where none runs."""
     from nightdesk.client.desk import socket_path
     from nightdesk.client.engine import Engine
-    from nightdesk.client.launch import is_answering
+    from nightdesk.client.launch import has_ended, is_answering
 
     socket = socket_path(folder, os.environ)
     if not is_answering(socket):
@@ -201,7 +201,7 @@ def _end_engine(folder: Path, with_runs: bool = False) -> bool:
     if with_runs:
         _end_runs(engine)
     engine.shutdown()
-    _wait(lambda: not is_answering(socket))
+    _wait(lambda: has_ended(folder, socket))
     return True
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
 from nightdesk.cli.desk import DeskChoice, json_option, pass_choice
 
-END_SECONDS = 10.0
+END_SECONDS = 30.0
 
 
 @click.command()
@@ -31,17 +32,17 @@ def up(choice: DeskChoice, as_json: bool) -> None:
 def down(choice: DeskChoice) -> None:
     """End the engine. Runs go on; the next engine adopts them."""
     from nightdesk.cli.output import print_line
-    from nightdesk.client.launch import is_answering
+    from nightdesk.client.launch import has_ended
     from nightdesk.model.errors import NightdeskError
     from nightdesk.model.job import ENDED
 
     engine = choice.running()
     status = engine.shutdown()
     limit = time.monotonic() + END_SECONDS
-    while is_answering(engine.socket):
+    while not has_ended(Path(status.desk.folder), engine.socket):
         if time.monotonic() > limit:
             raise NightdeskError(
-                f"The engine {status.desk.engine.pid} was asked to end and still answers.",
+                f"The engine {status.desk.engine.pid} was asked to end and still runs.",
                 f"Its log says why; kill {status.desk.engine.pid} ends it, runs go on.",
             )
         time.sleep(0.02)

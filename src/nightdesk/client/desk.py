@@ -19,6 +19,8 @@ TEMPORARY_NAME = ".temporary"
 """A file that makes its folder a temporary desk."""
 SOCKET_PATH_LIMIT = 103
 """macOS keeps 104 bytes for a socket path, the last one is the terminator; Linux keeps 108."""
+STATE_NAME = ".nightdesk"
+LOCK_NAME = "engine.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Desk:
     @property
     def state(self) -> Path:
         """The engine's own folder, 0700."""
-        return self.folder / ".nightdesk"
+        return self.folder / STATE_NAME
 
     @property
     def is_temporary(self) -> bool:
@@ -69,7 +71,7 @@ class Desk:
     @property
     def lock(self) -> Path:
         """Held by ``flock`` while an engine runs; holds its pid for people."""
-        return self.state / "engine.lock"
+        return self.state / LOCK_NAME
 
     @property
     def socket(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightdesk.client.desk import Desk
+from nightdesk.client.desk import LOCK_NAME, STATE_NAME, Desk
 from nightdesk.core.markers import MARKERS
 from nightdesk.model.errors import NightdeskError
 
@@ -34,6 +35,20 @@ def is_answering(path: Path) -> bool:
         return True
     finally:
         probe.close()
+
+
+def has_ended(folder: Path, path: Path) -> bool:
+    """Whether no engine of ``folder`` is left: its socket ``path`` is closed, and the lock free that it holds last."""
+    if is_answering(path):
+        return False
+    try:
+        with (folder / STATE_NAME / LOCK_NAME).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # gone with its folder, or not ours to open: the socket tells all there is to know
+    return True
 
 
 def ensure_engine(desk: Desk, flags: tuple[str, ...] = ()) -> Engine:
