@@ -107,7 +107,7 @@ def _file_row(index: int, file: AudioFile, made: Transcription, glyphs: Glyphs) 
             name,
             Cell("") if file.state in ("skipped", "bad") else bar,
             Cell(clock(file.duration_s) if file.duration_s is not None else UNKNOWN, "muted"),
-            Cell(f"{speed:.1f}" if speed is not None else "", "muted"),
+            Cell("" if speed is None else f"{speed:.1f}" if speed < 100 else f"{speed:.0f}", "muted"),
             Cell(format_duration(int(file.took_s * NS)) if file.took_s else "", "muted"),
             found,
         ),
