@@ -67,6 +67,8 @@ def test_a_single_item_keeps_its_mark_and_is_whole_once_it_ended_well() -> None:
     assert lines(jobs=(job("synthesize"),), runs=(one,))[0].startswith("✓ synthesize (1) ████████████████ ")
     assert " 1/1 " in lines(jobs=(job("synthesize"),), runs=(one,))[0] + " "
     assert " 0/1 " in lines(jobs=(job("synthesize"),), runs=(replaced(one, state="stopped"),))[0] + " "
+    told = replaced(one, progress=replaced(progress, source="state"))
+    assert " 1/1 " in lines(jobs=(job("synthesize"),), runs=(told,))[0] + " "
 
 
 def test_a_run_without_progress_tells_how_long_it_runs() -> None:

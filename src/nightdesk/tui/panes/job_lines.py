@@ -190,7 +190,10 @@ def _done_of(run: Run) -> tuple[float | None, float | None]:
     if run.items_total is not None:
         return run.items_done, run.items_total
     if run.progress is not None:
-        return run.progress.done_of_whole(run.state == "done"), run.progress.total
+        total = run.progress.total
+        if run.mode == "single" and run.state == "done" and total:
+            return total, total  # whatever its progress file says of the batch
+        return run.progress.done_of_whole(run.state == "done"), total
     return None, None
 
 
