@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from nightdesk.core.sensors.amdgpu import rocm_sample
 from nightdesk.core.sensors.macmon import MacmonReader
-from nightdesk.core.sensors.objects import MAX_OBJECT_BYTES
 from nightdesk.core.sensors.nvidia_smi import smi_sample
+from nightdesk.core.sensors.objects import MAX_OBJECT_BYTES
 from nightdesk.core.sensors.powermetrics import MAX_DOCUMENT_BYTES, PowermetricsReader
 from nightdesk.core.sensors.powermetrics_text import PowermetricsTextReader
 from nightdesk.model.sample import Sample, sensor_encoder
