@@ -101,7 +101,7 @@ class Brood:
 def is_there(pid: int) -> bool:
     """Whether it lives; a zombie does not."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

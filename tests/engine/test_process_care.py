@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -286,7 +287,18 @@ def test_the_commands_name_who_listens_and_refuse_to_end_anything_unasked(
     found = nightdesk("ps", "--port", port)
     assert found.returncode == 0 and str(server.pid) in found.stdout
     assert f"pid:{server.pid}"[4:] in nightdesk("ps", "--filter", f"pid:{server.pid}").stdout
+    full = nightdesk("ps", str(server.pid)).stdout
+    for words in ("does ", "command ", f"port {port}", "0 below it", f"127.0.0.1:{port}", "LISTEN", "/x"):
+        assert words in full
+    assert json.loads(nightdesk("ps", str(server.pid), "--json").stdout)["row"]["ports"] == [int(port)]
+    asked = nightdesk("kill", str(server.pid))
+    assert asked.returncode == 1 and "of memory come back." in asked.stdout
+    assert f"kill {server.pid} hits 1 process" in asked.stderr and server.poll() is None
     server.kill()
+    eventually(lambda: (entry := read_entry(server.pid)) and entry.state == "Z")
+    zombie = nightdesk("kill", str(server.pid), "--yes")
+    assert zombie.returncode == 2 and "already ended: a zombie" in zombie.stderr
+    assert f"its parent, process {os.getpid()} (" in zombie.stderr
     server.wait()
     nobody = nightdesk("ps", "--port", port)
     assert nobody.returncode == 1 and f"listens on TCP port {port}" in nobody.stdout

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.argument("pid", type=click.IntRange(min=1), required=False, metavar="[PID]")
 @click.option("--all", "show_all", is_flag=True, help="Every process of the machine.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Who listens on this TCP port.")
 @click.option("--orphans", is_flag=True, help="Only what was left behind, with the reason.")
@@ -25,9 +26,21 @@ if TYPE_CHECKING:
 @json_option
 @pass_choice
 def ps(
-    choice: DeskChoice, show_all: bool, port: int | None, orphans: bool, query: str, as_json: bool
+    choice: DeskChoice,
+    pid: int | None,
+    show_all: bool,
+    port: int | None,
+    orphans: bool,
+    query: str,
+    as_json: bool,
 ) -> None:
-    """List processes: of runs, watched, model servers and orphans first; --all for the rest."""
+    """List processes: orphans, those of runs, watched ones, model servers; --all for the rest.
+
+    With a PID show that one in full: what it does or waits for, what is below it, its sockets and files.
+    """
+    if pid is not None:
+        _show_process(choice.running(), pid, as_json)
+        return
     from nightdesk.cli.output import print_json_lines, print_line, print_table
     from nightdesk.core.processes.query import parse
     from nightdesk.model.process import RANKS
@@ -53,6 +66,28 @@ def ps(
         print_line(_nothing(len(rows), port, orphans, query))
     if not shown and port is not None:
         sys.exit(1)
+
+
+def _show_process(engine: Engine, pid: int, as_json: bool) -> None:
+    from nightdesk.cli.output import print_json, print_line
+    from nightdesk.core.processes.account import LINES_MOST, facts_of, lists_of
+    from nightdesk.model.units import format_duration
+
+    detail = engine.detail(find_process(engine, pid).key)
+    if as_json:
+        print_json(detail)
+        return
+    began_ns = detail.row.key.started_ns
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began_ns / 1e9))
+    for fact in facts_of(detail, f"{clock}, {format_duration(max(0, detail.at_ns - began_ns))} ago"):
+        print_line(f"{fact.name:<9} {fact.words}")
+    for title, lines in lists_of(detail):
+        print_line()
+        print_line(title)
+        for each in lines[:LINES_MOST]:
+            print_line(f"{each.front}{each.text}{each.rest}")
+        if len(lines) > LINES_MOST:
+            print_line(f"… and {len(lines) - LINES_MOST} more; --json gives all")
 
 
 def _nothing(count: int, port: int | None, orphans: bool, query: str) -> str:

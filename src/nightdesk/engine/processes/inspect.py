@@ -78,8 +78,7 @@ class _Look:
         try:
             return question(self._process)
         except self._denied:
-            user = self.row.user
-            self.unknown[field] = f"It belongs to {user}: only {user} or root may see this."
+            self.unknown[field] = _denied(self.row.user)
         except self._faults as fault:
             self.unknown[field] = f"The system does not tell: {type(fault).__name__}."
         return None
@@ -158,6 +157,13 @@ class _Look:
             return None
         counters = self.ask(name, lambda process: process.io_counters())
         return None if counters is None else int(getattr(counters, name))
+
+
+def _denied(user: str) -> str:
+    if os.geteuid() == 0:
+        return "The system keeps this even from root."
+    who = user if user == "root" else f"{user} or root"
+    return f"It belongs to {user}: only {who} may see this."
 
 
 def _name_of(pid: int) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,11 +11,11 @@ from textual.widgets import Static
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.core.foreign import safe_line
+from nightdesk.core.processes.account import LINES_MOST, facts_of, lists_of
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.inspected import ProcessDetail, ProcessHistory
 from nightdesk.model.process import TreeAction
-from nightdesk.model.units import UNKNOWN, format_bytes, format_percent
 from nightdesk.tui.asks import Ask, ProcessesRequested
 from nightdesk.tui.panes.processes_view import age_of
 from nightdesk.tui.screens.job import moment
@@ -27,97 +26,9 @@ from nightdesk.tui.widgets.sheet import Sheet
 
 AGAIN_NS = 3 * 10**9
 """Between two questions about the same process."""
-LINES_MOST = 30
-"""Files, sockets and children that are listed."""
 SPAN_MINUTES = (10, 30, 60)
 NAMES = 8
 LIST_HANG = 6
-
-Fact = tuple[str, Cell]
-
-
-def facts_of(detail: ProcessDetail, now_ns: int) -> Iterator[Fact]:
-    """Name and value, the most asked for first; what this user may not see with the reason."""
-    row = detail.row
-    if row.orphan_reason:
-        yield "orphan", Cell(row.orphan_reason, "warn")
-    waits = detail.waits_for
-    yield (
-        "does",
-        Cell(waits, "warn" if "can't be" in waits else "") if waits else _unknown(detail, "waits_for"),
-    )
-    yield "command", Cell(row.command)
-    yield "program", _told(detail, "program", detail.program)
-    yield "folder", _told(detail, "folder", detail.folder)
-    yield "began", Cell(f"{moment(row.key.started_ns)}, {age_of(row, now_ns)} ago")
-    parent = f"{row.ppid}" + (f" {detail.parent}" if detail.parent else "")
-    yield "user", Cell(f"{row.user}   parent {parent}   state {row.state}   threads {row.threads or UNKNOWN}")
-    yield "uses", Cell(_use(detail))
-    yield "for", _belongs(detail)
-    if row.ports:
-        yield "listens", Cell("port " + ", ".join(map(str, row.ports)), "accent")
-
-
-def _use(detail: ProcessDetail) -> str:
-    row = detail.row
-    words = [f"cpu {format_percent(row.cpu_ratio)}", f"memory {format_bytes(row.rss_bytes)}"]
-    if detail.swap_bytes:
-        words.append(f"swapped out {format_bytes(detail.swap_bytes)}")
-    if row.device_bytes is not None:
-        words.append(f"accelerators {format_bytes(row.device_bytes)}")
-    if detail.read_bytes is not None:
-        words.append(
-            f"disk read {format_bytes(detail.read_bytes)}, written {format_bytes(detail.written_bytes)}"
-        )
-    return "   ".join(words)
-
-
-def _belongs(detail: ProcessDetail) -> Cell:
-    row, marks = detail.row, detail.markers
-    names = {name.removeprefix("NIGHTDESK_").lower(): value for name, value in marks.items()}
-    said = "   ".join(f"{name} {names[name]}" for name in ("job", "run", "item", "attempt") if name in names)
-    if said:
-        return Cell(said, "accent")
-    if "markers" in detail.unknown:
-        return _unknown(detail, "markers")
-    return Cell(f"{row.owner}, its environment names no run", "muted")
-
-
-def _told(detail: ProcessDetail, name: str, value: str | None) -> Cell:
-    return Cell(value) if value else _unknown(detail, name)
-
-
-def _unknown(detail: ProcessDetail, name: str) -> Cell:
-    return Cell(f"{UNKNOWN} {detail.unknown.get(name, '')}".rstrip(), "faint")
-
-
-def lists_of(detail: ProcessDetail) -> Iterator[tuple[str, list[Cell]]]:
-    """Title and lines of what it has: children, sockets, files."""
-    below = detail.children
-    lines = [
-        Cell(f"{member.key.pid:>7}  {format_bytes(member.rss_bytes):>8}  ", "muted",
-             (("  " * min(member.depth - 1, 12) + (member.command or member.name), ""),))
-        for member in below
-    ]  # fmt: skip
-    yield f"{len(below)} below it", lines
-    sockets = [
-        Cell(f"{each.kind}  ", "muted",
-             ((each.local + (f" → {each.remote}" if each.remote else ""), ""), (f"  {each.state or ''}", "faint")))
-        for each in detail.sockets
-    ]  # fmt: skip
-    yield _titled(detail, "sockets", detail.sockets_total), sockets
-    files = [
-        Cell(f"{'' if each.descriptor is None else each.descriptor:>4}  ", "muted",
-             ((each.path, ""), (f"  {format_bytes(each.size_bytes)}", "faint")))
-        for each in detail.files
-    ]  # fmt: skip
-    yield _titled(detail, "files", detail.files_total), files
-
-
-def _titled(detail: ProcessDetail, name: str, total: int | None) -> str:
-    if total is None:
-        return f"{name}: {UNKNOWN} {detail.unknown.get(name, '')}"
-    return f"{total} {'open ' if name == 'files' else ''}{name if total != 1 else name[:-1]}"
 
 
 def chart_of(history: ProcessHistory, now_ns: int) -> ChartView | None:
@@ -255,8 +166,11 @@ class ProcessScreen(Sheet[None]):
 
 def shown(detail: ProcessDetail) -> list[Row]:
     """Facts, then lists; what is long goes on under its own beginning."""
-    rows = fact_rows(facts_of(detail, detail.at_ns), NAMES)
-    for title, lines in lists_of(detail):
+    row = detail.row
+    began = f"{moment(row.key.started_ns)}, {age_of(row, detail.at_ns)} ago"
+    rows = fact_rows(((fact.name, Cell(fact.words, fact.mood)) for fact in facts_of(detail, began)), NAMES)
+    for title, found in lists_of(detail):
+        lines = [Cell(each.front, "muted", ((each.text, ""), (each.rest, "faint"))) for each in found]
         rows += [Row(()), Row(((title, "muted"),))]
         rows += (Row(pieces, LIST_HANG) for each in lines[:LINES_MOST] for pieces in lines_of(each))
         if len(lines) > LINES_MOST:
