@@ -67,7 +67,7 @@ def running_desk(
         subprocess.run([NIGHTDESK, "up"], check=True, stdout=subprocess.DEVNULL)
         try:
             desk = find_desk()
-            yield Bench(desk, int(desk.lock.read_text(encoding="ascii")))
+            yield Bench(desk, int(desk.lock.read_bytes().partition(b"\n")[0]))
         finally:
             subprocess.run([NIGHTDESK, "down"], check=True, stdout=subprocess.DEVNULL)
             os.chdir(before)

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -21,10 +22,11 @@ from nightdesk.client.desk import Desk, find_desk
 from nightdesk.client.engine import Engine
 from nightdesk.client.launch import ensure_engine, is_answering, make_folders
 from nightdesk.core import markers
+from nightdesk.engine.__main__ import _take
 from nightdesk.engine.processes.signals import processes_of_run
 from nightdesk.model.base import ProcessKey
 from nightdesk.model.desk import RunChanged, Snapshot
-from nightdesk.model.errors import UsageError
+from nightdesk.model.errors import NightdeskError, UsageError
 from nightdesk.model.job import ENDED, StartRun
 
 CONFIG = """
@@ -107,6 +109,26 @@ def test_an_engine_takes_over_from_one_that_is_just_ending(desk: Desk) -> None:
         until(waits, "the new engine to try")
         fcntl.flock(ending, fcntl.LOCK_UN)
         assert started.result(60).status().desk.engine.pid
+
+
+def test_an_engine_that_is_slow_to_begin_is_waited_for_and_one_with_another_socket_is_named(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folders(desk)
+    monkeypatch.setattr("nightdesk.engine.__main__.ELSEWHERE_SECONDS", 0.0)
+    with desk.lock.open("a+") as other, desk.lock.open("a+") as ours, socket.socket(socket.AF_UNIX) as slow:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        print("7\n/run/elsewhere.sock", file=other, flush=True)
+        with pytest.raises(NightdeskError, match=r"\(process 7\), but not with the socket"):
+            _take(ours, desk)
+        other.truncate(0)
+        print(f"7\n{desk.socket}", file=other, flush=True)
+        slow.bind(str(desk.socket))
+        with ThreadPoolExecutor(1) as second:
+            told = second.submit(_take, ours, desk)
+            until(lambda: told.running(), "the second one to look")
+            slow.listen()
+            assert told.result(60) is False
 
 
 def opened(process: psutil.Process) -> list[str]:

@@ -157,7 +157,7 @@ class Place:
     def engine_pid(self) -> int | None:
         """The engine that holds the desk; None where none does."""
         try:
-            pid = int(self.desk.lock.read_text(encoding="ascii"))
+            pid = int(self.desk.lock.read_bytes().partition(b"\n")[0])
         except (OSError, ValueError):
             return None
         argv = read_argv(pid)

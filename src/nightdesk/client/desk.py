@@ -70,7 +70,7 @@ class Desk:
 
     @property
     def lock(self) -> Path:
-        """Held by ``flock`` while an engine runs; holds its pid for people."""
+        """Held by ``flock`` while an engine runs; holds its pid, and in a second line its socket."""
         return self.state / LOCK_NAME
 
     @property

@@ -28,8 +28,10 @@ from nightdesk.model.errors import ConfigError, NightdeskError
 LOG_BYTES = 5_000_000
 LOG_FILES = 2
 GRACE_SECONDS = 2
-OTHER_SECONDS = 5
+OTHER_SECONDS = 15.0
 """An engine that took the lock just before us answers within this time, and one that ends has freed it."""
+ELSEWHERE_SECONDS = 1.0
+"""For so long the lock may still name the socket of an engine that is gone."""
 WAITING = 64
 
 
@@ -101,7 +103,7 @@ def _take(lock: IO[str], desk: Desk) -> bool:
 
     Raises NightdeskError where another has it and listens on another socket than ours.
     """
-    limit = time.monotonic() + OTHER_SECONDS
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,11 +112,19 @@ def _take(lock: IO[str], desk: Desk) -> bool:
                 return False
         else:
             return True
-        if time.monotonic() > limit:
-            pid = desk.lock.read_text(encoding="ascii").strip()
+        lock.seek(0)
+        pid, _, place = lock.read().partition("\n")
+        is_elsewhere = place.strip() not in ("", str(desk.socket))
+        waited = time.monotonic() - began
+        if is_elsewhere and waited > ELSEWHERE_SECONDS:
             raise NightdeskError(
                 f"Another engine of this desk runs (process {pid}), but not with the socket {desk.socket}.",
                 f"Use the NIGHTDESK_SOCKET or XDG_RUNTIME_DIR it was started with, or end it: kill {pid} (runs go on).",
+            )
+        if waited > OTHER_SECONDS:
+            raise NightdeskError(
+                f"Another engine of this desk (process {pid}) neither answers nor ends.",
+                f"Try again, or end it: kill {pid} (runs go on).",
             )
         time.sleep(0.05)
 
@@ -150,13 +160,13 @@ def _desk(config: Path | None, folder: Path, flags: list[str]) -> Desk:
 @contextlib.contextmanager
 def _lock(desk: Desk) -> Iterator[IO[str] | None]:
     """Hold the desk's lock; None when another engine holds it and answers. The kernel frees it however we end."""
-    with desk.lock.open("a+", encoding="ascii") as file:
+    with desk.lock.open("a+", encoding="utf-8", errors="surrogateescape") as file:
         desk.lock.chmod(0o600)
         if not _take(file, desk):
             yield None
             return
         file.truncate(0)
-        file.write(f"{os.getpid()}\n")
+        file.write(f"{os.getpid()}\n{desk.socket}\n")
         file.flush()
         yield file
 

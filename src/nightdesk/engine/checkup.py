@@ -192,7 +192,7 @@ def _engine_pid(desk: Desk) -> int | None:
     if not is_answering(desk.socket):
         return None
     with contextlib.suppress(OSError, ValueError):
-        return int(desk.lock.read_text(encoding="ascii"))
+        return int(desk.lock.read_bytes().partition(b"\n")[0])
     return None
 
 
