@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import stat
+import zlib
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -15,6 +17,8 @@ from nightdesk.engine.logs.scan import blocks
 from nightdesk.engine.logs.survey import offset_at
 
 ROTATED_MOST = 50
+_HEAD = 256
+"""Bytes at the beginning of a log by which its compressed form is known."""
 _TRIES = 100
 """Looks at a folder in which files are being moved."""
 Identity: TypeAlias = tuple[int, int]
@@ -62,6 +66,8 @@ class Source:
         self._rotated = self._older(begin_ns or 0)
         self._behind_ns = max((each.modified_ns for each in self._rotated), default=(begin_ns or 0) - 1)
         """When the newest of what was read, or is about to be, was last written."""
+        self._head = b""
+        """Of the file that was replaced."""
         self.live = place_of(live)
         self._at = offset_of(live, begin_ns) if begin_ns is not None and not self._rotated else 0
 
@@ -80,10 +86,11 @@ class Source:
         if self._was_replaced():
             yield from self._read(self.live.number, skips, to_its_end=True)
             self._behind_ns = os.fstat(self._descriptor).st_mtime_ns
+            self._head = os.pread(self._descriptor, _HEAD, 0)
             self.close()
             self._identity, self._spool, self._at = None, None, 0
         if self._descriptor < 0 and self._open():
-            self._rotated = self._older(self._behind_ns + 1)
+            self._rotated = self._older(self._behind_ns + 1, self._head)
             yield from self._of_rotated(skips)
         if self._descriptor >= 0:
             yield from self._read(self.live.number, skips)
@@ -106,23 +113,27 @@ class Source:
         self._identity = _identity(os.fstat(descriptor))
         return True
 
-    def _older(self, begin_ns: int) -> list[Rotated]:
+    def _older(self, begin_ns: int, head: bytes = b"") -> list[Rotated]:
         """Rotated files that were written from ``begin_ns`` on and are older than the open file, the oldest first.
 
-        A compressed file keeps the time of what it was made of, so none is read twice.
+        A compressed file mostly keeps the time of what it was made of. One that begins with ``head`` was read already.
         """
         found = rotated_statuses(self._path)
-        newest_ns = 1 << 63
-        if self._descriptor >= 0:
-            status = os.fstat(self._descriptor)
-            # Where it was compressed already, a file of its time is its own compressed form.
-            newest_ns = status.st_mtime_ns - (status.st_nlink == 0)
+        newest_ns = self._left_ns()
         return [
             Rotated(self._place_of(path), identity, modified_ns)
             for path, (identity, modified_ns) in found.items()
             if identity != self._identity and begin_ns <= modified_ns <= newest_ns
-            if str(path) not in self._others
+            if str(path) not in self._others and not (head and _begins_with(path, head))
         ]
+
+    def _left_ns(self) -> int:
+        """When the open file was written last, if it was rotated meanwhile: what is younger comes behind it."""
+        if self._descriptor < 0 or not self._was_replaced():
+            return 1 << 63
+        status = os.fstat(self._descriptor)
+        # Where it was compressed already, a file of its time is its own compressed form.
+        return status.st_mtime_ns - (status.st_nlink == 0)
 
     def _of_rotated(self, skips: Skips) -> Iterator[Record]:
         while self._rotated:
@@ -243,6 +254,17 @@ def _found_again(live: Path, rotated: Rotated) -> int | None:
             moved = (each for each, (identity, _) in known.items() if identity == rotated.identity)
             return _opened(next(moved, rotated.place.path))
     return None
+
+
+def _begins_with(path: Path, head: bytes) -> bool:
+    """Whether a compressed file holds a text that begins so."""
+    if path.suffix != ".gz":
+        return False
+    try:
+        with gzip.open(path) as file:
+            return file.read(len(head)) == head
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _opened(path: Path) -> int | None:
