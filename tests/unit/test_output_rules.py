@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightdesk.core.configuration import parse_config
@@ -215,6 +215,7 @@ ALL = OutputRules(
 )  # fmt: skip
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=300), st.sampled_from(["a.md", "a.json", "a.jsonl", "a.py", "a.toml", "a"]))
 def test_no_output_brings_the_rules_down(body: bytes, name: str) -> None:
     schema = {"type": "object", "required": ["a"], "properties": {"a": {"minLength": 3}}}
@@ -223,6 +224,7 @@ def test_no_output_brings_the_rules_down(body: bytes, name: str) -> None:
     assert all(each.score is None or 0 <= each.score <= 1 for each in results)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="#`~ab \n-=", max_size=120))
 def test_headings_and_blocks_are_read_from_anything(text: str) -> None:
     assert all(1 <= each.level <= 6 for each in headings(text))
