@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nightdesk.engine.jobs import short_commands
+from nightdesk.engine.jobs import driver, short_commands
 from nightdesk.engine.jobs.items import find_items
 from nightdesk.engine.jobs.short_commands import ShortCommandError, ask
 from nightdesk.engine.processes.table import read_argv, read_table
@@ -81,6 +81,27 @@ def test_a_run_is_stopped_at_once_although_a_check_hangs(tmp_path: Path) -> None
             ended = await world.ended(run)
             assert (ended.state, ended.items_done, ended.items_failed) == ("stopped", 0, 0)
             assert sleepers("86343") == []
+
+    play(scene())
+
+
+def test_a_pause_is_answered_although_a_check_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "ANSWER_SECONDS", 0.2)
+    (tmp_path / "a.txt").write_text("a")
+
+    async def scene() -> None:
+        check = "sh -c 'touch checked; while [ ! -e go ]; do sleep 0.01; done'"
+        section = job("cp {item} {stem}.out", items="*.txt", outputs="{stem}.out", check=check)
+        async with working(tmp_path, a=section) as world:
+            run = await world.start("a")
+            await world.until((tmp_path / "checked").exists)
+            asked = await world.supervisor.act(run.id, "pause")
+            assert (asked.state, asked.reason) == ("running", "Is being paused.")
+            (tmp_path / "go").touch()
+            ended = await world.ended(run)
+            assert (ended.state, ended.items_done) == ("done", 1)
 
     play(scene())
 

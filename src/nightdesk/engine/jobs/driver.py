@@ -68,9 +68,11 @@ NO_ROOM = {
     errno.ENOMEM,
 }
 """What keeps an attempt from being started and has nothing to do with it."""
+LOOKS = "Looks which items need work."
+ANSWER_SECONDS = 10.0
+"""Who asks waits so long at most until it is done."""
 SKIPPED_AT_ONCE = 500
 """Items with valid outputs that are passed over in one step: the count moves while many are looked at."""
-LOOKS = "Looks which items need work."
 LOOKED_SECONDS = 1.0
 """The same where each has to be checked."""
 
@@ -185,8 +187,16 @@ class RunDriver:
             else:
                 commands = tuple(rest)
 
-    async def ask(self, action: RunAction, answered: asyncio.Event) -> None:
-        """Do what the user asks. In a task of its own: an asker who goes away must not leave a run half paused.
+    async def asked(self, action: RunAction) -> None:
+        """Do what the user asks. Returns when it is done, or has to wait for a check that goes on."""
+        answered = asyncio.Event()
+        self._around.spawn(self._ask(action, answered))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await answered.wait()
+
+    async def _ask(self, action: RunAction, answered: asyncio.Event) -> None:
+        """In a task of its own: an asker who goes away must not leave a run half paused.
 
         It is decided at once, so that nothing new is started and no check goes on; it is done when what is being
         done has come to its end.

@@ -216,9 +216,7 @@ class Supervisor:
             if action == "kill":
                 self._spawn(driver.end_harder())
             return driver.work.run
-        answered = asyncio.Event()
-        self._spawn(driver.ask(action, answered))
-        await answered.wait()
+        await driver.asked(action)
         return driver.work.run
 
     async def move_items(self, run_id: str, move: ItemMove) -> Run:
