@@ -153,7 +153,7 @@ def test_a_single_run_is_compared_with_what_the_item_gave_before(desk: Desk) -> 
     again = ended(engine, engine.start(StartRun(job="copy", mode="single", item="in/a.txt")).id)
     before = engine.comparison(again.id).before
     assert before is not None and before.run == one.id
-    with pytest.raises(NightdeskError, match="no run of a single item"):
+    with pytest.raises(NightdeskError, match="not a run of a single item"):
         engine.comparison(full.id)
 
 

@@ -76,10 +76,10 @@ def test_an_edited_body_is_sent_as_edited() -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("192.168.1.9:11434", "no model server of this desk"),
-        ("10.0.0.1:{port}", "no model server of this desk"),
-        ("127.0.0.1:22", "no model server of this desk"),
-        ("evil.example:{port}", "no model server of this desk"),
+        ("192.168.1.9:11434", "not a model server of this desk"),
+        ("10.0.0.1:{port}", "not a model server of this desk"),
+        ("127.0.0.1:22", "not a model server of this desk"),
+        ("evil.example:{port}", "not a model server of this desk"),
     ],
 )
 def test_nothing_is_sent_anywhere_but_to_a_server_of_the_desk(address: str, words: str) -> None:
