@@ -263,6 +263,18 @@ def test_stop_all_ends_every_run_and_tells_the_figures(engine: Engine) -> None:
     assert engine.everything() == ()
 
 
+def test_the_tree_of_the_system_or_of_the_engine_is_never_signalled(engine: Engine) -> None:
+    first, ours = read_entry(1), engine.status().desk.engine
+    assert first is not None
+    for key in (ProcessKey(pid=1, started_ns=first.started_ns), ours):
+        with pytest.raises(UsageError, match="hit"):
+            engine.tree(key)
+        with pytest.raises(UsageError, match="hit"):
+            engine.signal(key, "resume")  # the one that would do no harm
+        with pytest.raises(UsageError, match="hit"):
+            engine.signal_several((key,), "resume")
+
+
 def test_a_clean_up_ends_only_orphans(engine: Engine, start: Start) -> None:
     bystander = start("import time; print('up', flush=True); time.sleep(60)")
     said(bystander)

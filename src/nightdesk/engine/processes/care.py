@@ -77,7 +77,8 @@ class ProcessCare:
         return self._watch.rows()
 
     async def tree(self, key: ProcessKey) -> tuple[TreeMember, ...]:
-        """A process and everything below it. Raises UsageError when it is gone."""
+        """A process and everything below it. Raises UsageError when it is gone, or never to be signalled."""
+        await self._refuse((key,))
         members = await asyncio.to_thread(signals.tree_of, key)
         if not members:
             raise UsageError(*signals.why_gone(key))
@@ -122,8 +123,9 @@ class ProcessCare:
     async def signal(self, keys: Sequence[ProcessKey], action: TreeAction) -> SignalReport:
         """Signal trees by identity; a tree whose root is the first process of a run is signalled as the run.
 
-        Raises UsageError where all of them are gone, or a run can't do this in its state.
+        Raises UsageError where all are gone, one is never signalled, or a run can't do this in its state.
         """
+        await self._refuse(keys)
         held = self._held()
         runs = [run for run in self._active() if roots_of(run) & set(keys)]
         taken = {key for run in runs for key in roots_of(run)}
@@ -165,6 +167,12 @@ class ProcessCare:
             processes=_with_devices(joined("stop", reports), held),
             models=said.replace(_AFTERWARDS, "."),
         )
+
+    async def _refuse(self, keys: Sequence[ProcessKey]) -> None:
+        """Raises UsageError where one of the trees holds the system or this engine."""
+        for key in keys:
+            if reason := await asyncio.to_thread(signals.why_never, key):
+                raise UsageError(reason, "Choose a process further down the tree.")
 
     def _held(self) -> dict[ProcessKey, int]:
         """The memory of each process on accelerators."""

@@ -88,6 +88,19 @@ def why_gone(key: ProcessKey) -> tuple[str, str]:
     )
 
 
+def why_never(key: ProcessKey) -> str | None:
+    """Why the tree at ``key`` is never signalled as a whole; None where it may be.
+
+    Sparing only its root would hit everything else on the machine, or all that shares a session with us.
+    """
+    if key.pid <= 1:
+        return f"Process {key.pid} is the system itself: every process is below it, and none of them is hit."
+    table = read_table()
+    if key.pid != os.getpid() and key.pid not in ancestors(os.getpid(), _parents(table)):
+        return None
+    return f"The engine of this desk is process {os.getpid()}, in the tree of process {key.pid}: nothing of it is hit."
+
+
 def processes_of_run(run_id: str, root: ProcessKey | None) -> Members:
     """All processes of a run, parents first: below ``root``, in its session or group, or marked with the run.
 
