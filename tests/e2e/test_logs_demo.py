@@ -70,6 +70,11 @@ def test_each_key_of_the_logs_pane_does_what_it_says(world: World) -> None:
         Step(("Left", "Left"), ("INFO [1/60]",)),
         Step(("F",), ("[60/60] Processing", "following")),
         Step(("Home",), ("session-00.mp3",)),
+        Step(("Down",), ("line 2, ",)),
+        Step(("Up",), ("line 1, ",)),
+        Step(("NPage",), ("session-20",), hides="session-00.mp3"),
+        Step(("End",), ("[60/60] Processing", "following")),
+        Step(("g",), ("session-00.mp3",)),
         Step(("G",), ("[60/60] Processing", "following")),
         # Places
         Step((":",), ("Go to",)),
@@ -98,6 +103,14 @@ def test_each_key_of_the_logs_pane_does_what_it_says(world: World) -> None:
         Step(("Enter",), ("session-05", "▸ ValueError"), hides="3 errors of 1 kind"),
         Step(("X",), ("3 errors of 1 kind",)),
         Step(("N",), ("session-45",), hides="3 errors of 1 kind"),
+        Step(("X",), ("Errors of batch.log", "3 errors of 1 kind")),
+        Step(("a",), ("Errors of all logs", "3 errors of 1 kind")),
+        Step(("N",), ("3 files: level:error", "session-45")),
+        Step(("a",), ("[batch.log]",), hides="level:error"),
+        # Items
+        Step(("G", "d"), ("Items of batch.log", "59 items", "median 20.0s")),
+        Step(("o",), ("slowest first", "session-00.mp3")),
+        Step(("Enter",), ("[batch.log]", "session-00.mp3"), hides="Items of"),
         # Looks
         Step(("l",), ("warnings and errors",)),
         Step(("l",), ("errors only",)),

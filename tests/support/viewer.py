@@ -47,6 +47,7 @@ from nightdesk.model.logs import (
     LogErrors,
     LogFile,
     LogIndex,
+    LogItems,
     LogLevels,
     LogSearch,
     LogView,
@@ -439,6 +440,9 @@ class FakeEngine:
 
     async def log_errors(self, log_id: str) -> LogErrors:
         return LogErrors(id=log_id, generation=0, groups=(), scanned_bytes=0, size_bytes=0, complete=True)
+
+    async def log_items(self, log_id: str) -> LogItems:
+        return LogItems(id=log_id, generation=0, items=(), scanned_bytes=0, size_bytes=0, complete=True)
 
     async def log_levels(self, log_id: str) -> LogLevels:
         return LogLevels(id=log_id, generation=0, bins=(), size_bytes=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from nightdesk.model.logs import (
     LogErrors,
     LogFile,
     LogIndex,
+    LogItems,
     LogLevels,
     LogSearch,
     LogView,
@@ -76,6 +77,9 @@ class RealLogs(FakeEngine):
 
     async def log_errors(self, log_id: str) -> LogErrors:
         return await asyncio.to_thread(self.reader.errors, log_id)
+
+    async def log_items(self, log_id: str) -> LogItems:
+        return await asyncio.to_thread(self.reader.items, log_id)
 
     async def log_levels(self, log_id: str) -> LogLevels:
         return await asyncio.to_thread(self.reader.levels, log_id)
@@ -199,6 +203,57 @@ async def test_the_errors_are_listed_and_lead_to_their_place(night: Path, size: 
         await until(pilot, lambda: "1 error of 1 kind" in screen_text(app))
         await pilot.press("N")
         await until(pilot, lambda: top(app).startswith("Traceback"))
+
+
+async def test_errors_of_one_log_of_its_run_and_of_all_logs_the_first_of_the_night_at_the_top(
+    tmp_path: Path,
+) -> None:
+    early, late = tmp_path / "early.log", tmp_path / "late.log"
+    early.write_text("2025-11-21 23:10:00 ERROR the disk is full\n2025-11-21 23:10:01 INFO on it goes\n")
+    late.write_text("2025-11-21 23:40:00 ERROR no voice in 'a.mp3'\n2025-11-21 23:59:00 INFO end\n")
+    app = viewer(RealLogs(late, early), mode="logs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "INFO" in screen_text(app))
+        if "[early.log]" in screen_text(app):
+            await pilot.press("right_square_bracket")
+        await until(pilot, lambda: "[late.log]" in screen_text(app) and "no voice" in screen_text(app))
+        await pilot.press("X")
+        await until(pilot, lambda: "Errors of late.log" in screen_text(app) and "1 error" in screen_text(app))
+        await pilot.press("a")
+        await until(pilot, lambda: "Errors of run r" in screen_text(app) and "1 error" in screen_text(app))
+        assert "the disk is full" not in screen_text(app)
+        await pilot.press("a")
+        await until(pilot, lambda: "2 errors of 2 kinds" in screen_text(app))
+        text = screen_text(app)
+        assert "Errors of all logs" in text
+        assert text.index("the disk is full") < text.rindex("no voice")
+        await pilot.press("enter")
+        await until(pilot, lambda: "2 files: level:error" in screen_text(app))
+        assert "on it goes" not in screen_text(app)
+        await pilot.press("X")
+        await until(pilot, lambda: "Errors of 2 files: level:error" in screen_text(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_items_of_a_batch_are_charted_and_lead_to_their_lines(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    path, at, lines = tmp_path / "batch.log", BEGIN, []
+    for n in range(1, 61):
+        lines.append(f"{at:%Y-%m-%d %H:%M:%S} INFO [{n}/60] Processing session-{n:02}.mp3\n")
+        at += timedelta(minutes=5 if n == 30 else 1)
+    path.write_text("".join(lines))
+    app = viewer(RealLogs(path), mode="logs")
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "session-60" in screen_text(app))
+        await pilot.press("d")
+        await until(pilot, lambda: "59 items" in screen_text(app))
+        text = screen_text(app)
+        assert "median 1m00s · slowest 5m00s" in text
+        assert "session-01.mp3" in text and "5m00s █" not in text
+        await pilot.press("o")
+        await pilot.press("enter")
+        await until(pilot, lambda: "Items of" not in screen_text(app) and "session-30.mp3" in top(app))
 
 
 async def test_only_warnings_and_errors_then_only_errors_are_shown(night: Path) -> None:

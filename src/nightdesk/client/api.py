@@ -43,7 +43,16 @@ from nightdesk.model.inspection import (
 )
 from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
 from nightdesk.model.job import ItemMove, ItemRecord, Run, RunAction, StartRun
-from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
+from nightdesk.model.logs import (
+    LogErrors,
+    LogFile,
+    LogIndex,
+    LogItems,
+    LogLevels,
+    LogSearch,
+    LogView,
+    LogWindow,
+)
 from nightdesk.model.outputs import OutputPage, OutputResult, OutputsAsked, OutputsFlagged
 from nightdesk.model.process import (
     OrphanTree,
@@ -341,6 +350,10 @@ class AsyncEngine:
     async def log_errors(self, log_id: str) -> LogErrors:
         """The errors of a file, alike ones put together; asking again goes on where it is not complete."""
         return await self._get(f"/logs/{log_id}/errors", LogErrors)
+
+    async def log_items(self, log_id: str) -> LogItems:
+        """How long the items took that a file counts in its lines; where it is not complete, asking again goes on."""
+        return await self._get(f"/logs/{log_id}/items", LogItems)
 
     async def log_levels(self, log_id: str) -> LogLevels:
         """How many errors, warnings and other lines there are, from the file's beginning to its end."""

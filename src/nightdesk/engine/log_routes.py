@@ -13,7 +13,16 @@ from nightdesk.engine.logs.item_spans import item_spans
 from nightdesk.engine.logs.reader import LogReader
 from nightdesk.engine.logs.views import LogViews
 from nightdesk.engine.logs.window import MAX_WINDOW
-from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
+from nightdesk.model.logs import (
+    LogErrors,
+    LogFile,
+    LogIndex,
+    LogItems,
+    LogLevels,
+    LogSearch,
+    LogView,
+    LogWindow,
+)
 
 if TYPE_CHECKING:
     from nightdesk.engine.service import Service
@@ -87,12 +96,17 @@ def _search_routes(reader: LogReader) -> list[HTTPRouteHandler]:
         """The errors of a file, alike ones put together; asking again goes on where it is not complete."""
         return await asyncio.to_thread(reader.errors, log_id)
 
+    @get("/logs/{log_id:str}/items")
+    async def items(log_id: str) -> LogItems:
+        """How long the items took that a file counts in its lines; asking again goes on where it is not complete."""
+        return await asyncio.to_thread(reader.items, log_id)
+
     @get("/logs/{log_id:str}/levels")
     async def levels(log_id: str) -> LogLevels:
         """How many errors, warnings and other lines there are, from the file's beginning to its end."""
         return await asyncio.to_thread(reader.levels, log_id)
 
-    return [search, errors, levels]
+    return [search, errors, items, levels]
 
 
 def _job_of(service: Service, run: str) -> str | None:

@@ -182,6 +182,32 @@ class LogBin(Noun, frozen=True, kw_only=True):
     others: int = 0
 
 
+class LogItem(Noun, frozen=True, kw_only=True):
+    """An item of a batch that ended, as the lines of its log count them."""
+
+    number: int
+    """From 1."""
+    name: str | None = None
+    start: int
+    """Byte offset of the line that told of it first."""
+    started_ns: int
+    took_ns: int
+
+
+class LogItems(Noun, frozen=True, kw_only=True):
+    """How long the items took that a log tells of, in their order."""
+
+    id: str
+    generation: int
+    items: tuple[LogItem, ...]
+    """The newest thousands."""
+    left_out: int = 0
+    """Older ones."""
+    scanned_bytes: int
+    size_bytes: int
+    complete: bool
+
+
 class LogLevels(Noun, frozen=True, kw_only=True):
     """The levels of a log file from its beginning to its end, in stretches of equal length."""
 

@@ -39,7 +39,16 @@ if TYPE_CHECKING:
     )
     from nightdesk.model.items import ItemComparison, ItemDetail, ItemPage
     from nightdesk.model.job import ItemMove, Run, RunAction, StartRun
-    from nightdesk.model.logs import LogErrors, LogFile, LogIndex, LogLevels, LogSearch, LogView, LogWindow
+    from nightdesk.model.logs import (
+        LogErrors,
+        LogFile,
+        LogIndex,
+        LogItems,
+        LogLevels,
+        LogSearch,
+        LogView,
+        LogWindow,
+    )
     from nightdesk.model.outputs import OutputPage, OutputResult, OutputsFlagged
     from nightdesk.model.process import OrphanTree, SignalReport, StopAllReport, TreeAction, TreeMember
     from nightdesk.model.profile import Profile
@@ -221,6 +230,9 @@ class Engine(Protocol):
 
     async def log_errors(self, log_id: str) -> LogErrors:
         """The errors of a log file."""
+
+    async def log_items(self, log_id: str) -> LogItems:
+        """How long the items of a log took."""
 
     async def log_levels(self, log_id: str) -> LogLevels:
         """The levels of a log file over its length."""

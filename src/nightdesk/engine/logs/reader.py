@@ -16,11 +16,11 @@ from nightdesk.engine.logs.follow import LogFollower
 from nightdesk.engine.logs.line_index import LineIndex
 from nightdesk.engine.logs.scan import TEXT_MOST, compiled, pattern_matcher, text_matcher
 from nightdesk.engine.logs.searches import Search
-from nightdesk.engine.logs.survey import ErrorScan, levels, offset_at
+from nightdesk.engine.logs.survey import ErrorScan, ItemScan, levels, offset_at
 from nightdesk.engine.logs.views import LogViews
 from nightdesk.engine.logs.window import Lines, read_lines
 from nightdesk.model.errors import NightdeskError, UsageError
-from nightdesk.model.logs import LogErrors, LogIndex, LogLevels, LogSearch, LogView, LogWindow
+from nightdesk.model.logs import LogErrors, LogIndex, LogItems, LogLevels, LogSearch, LogView, LogWindow
 
 SEARCHES_MOST = 3
 """Searches of one file that are kept; an older one is stopped."""
@@ -45,6 +45,7 @@ class _Known:
         self.index = LineIndex()
         self.searches: dict[tuple[str, bool], Search] = {}
         self.errors = ErrorScan()
+        self.items = ItemScan()
         self.surveying = threading.Lock()
         self.indexing = threading.Lock()
         self.dropped = False
@@ -136,6 +137,20 @@ class LogReader:
                 generation=file.generation,
                 groups=known.errors.groups,
                 scanned_bytes=known.errors.scanned,
+                size_bytes=file.size,
+                complete=complete,
+            )
+
+    def items(self, log: str) -> LogItems:
+        """How long the items took that a file tells of. An answer that is not complete goes on when asked again."""
+        with self._opened(log) as (file, known), known.surveying:
+            complete = known.items.extend(file.descriptor, file.size)
+            return LogItems(
+                id=log,
+                generation=file.generation,
+                items=known.items.items,
+                left_out=known.items.left_out,
+                scanned_bytes=known.items.scanned,
                 size_bytes=file.size,
                 complete=complete,
             )

@@ -1,21 +1,25 @@
-"""A whole file at a glance: its errors, its levels over time, and where a moment lies in it."""
+"""A whole file at a glance: its errors, its items, its levels over time, and where a moment lies in it."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections import deque
 
 from nightdesk.core.logs.formats import level_of, read_log_line
+from nightdesk.core.logs.item_times import ItemTimes
 from nightdesk.core.logs.levels import may_matter
 from nightdesk.core.logs.lines import shown_line
+from nightdesk.core.logs.progress_forms import may_tell
 from nightdesk.core.logs.tracebacks import GROUPS_MOST, LogError, TracebackReader
 from nightdesk.engine.logs.scan import blocks
 from nightdesk.engine.logs.window import read_lines
-from nightdesk.model.logs import LogBin, LogErrorGroup
+from nightdesk.model.logs import LogBin, LogErrorGroup, LogItem
 
 STEP_SECONDS = 0.25
 SAMPLE = 16_384
 BINS = 120
+ITEMS_MOST = 5_000
 _PROBE = 16_384
 
 
@@ -75,6 +79,44 @@ class ErrorScan:
             last_ns=error.at_ns,
             lines=known.lines if known else error.lines,
         )
+
+
+class ItemScan:
+    """How long the items of one file took, found step by step; the file may grow meanwhile."""
+
+    def __init__(self) -> None:
+        self.scanned = 0
+        self.left_out = 0
+        self._items: deque[LogItem] = deque(maxlen=ITEMS_MOST)
+        self._times = ItemTimes()
+        self._near_ns: int | None = None
+
+    @property
+    def items(self) -> tuple[LogItem, ...]:
+        """What was found so far."""
+        return tuple(self._items)
+
+    def extend(self, descriptor: int, size: int) -> bool:
+        """Go on for a quarter of a second at most; whether the end is reached. Raises OSError."""
+        until, written_ns = time.monotonic() + STEP_SECONDS, os.fstat(descriptor).st_mtime_ns
+        for _, base, block, cut in blocks(descriptor, self.scanned, size):
+            at = base
+            for raw in block[:cut].split(b"\n")[:-1]:
+                self._take(shown_line(raw), at, written_ns)
+                at += len(raw) + 1
+            self.scanned = base + cut
+            if time.monotonic() > until:
+                return self.scanned >= size
+        return True
+
+    def _take(self, text: str, at: int, written_ns: int) -> None:
+        if not may_tell(text):
+            return
+        told = read_log_line(text, self._near_ns, None, written_ns).at_ns
+        self._near_ns = told if told is not None else self._near_ns
+        for item in self._times.feed(text, self._near_ns, at):
+            self.left_out += len(self._items) == ITEMS_MOST
+            self._items.append(LogItem(**item._asdict()))
 
 
 def levels(descriptor: int, size: int) -> tuple[tuple[LogBin, ...], bool]:

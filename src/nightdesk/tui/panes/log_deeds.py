@@ -23,6 +23,7 @@ from nightdesk.tui.widgets.loglines import LEAST, LogLines, undyed
 
 if TYPE_CHECKING:
     from nightdesk.tui.panes.log_scope import Scope
+    from nightdesk.tui.screens.log_places import Found
 
 PATTERN = "~"
 """In front of a needle: it is a pattern."""
@@ -37,6 +38,8 @@ class LogDeeds(Pane[View]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("colon", "go_to", "go to", key_display=":", id="logs.go_to", tooltip="A line, time or percentage"),
         Binding("X", "errors", "errors", id="logs.errors", tooltip="The errors of this file, alike ones together"),
+        Binding("d", "durations", "Items", show=False, id="logs.durations",
+                tooltip="How long each item took, with a chart"),
         Binding("l", "level", "level", id="logs.level", tooltip="All lines, warnings and errors, errors only"),
         Binding("w", "wrap", "Wrap", show=False, id="logs.wrap", tooltip="Wrap long lines, or not"),
         Binding("h", "levels", "Levels", show=False, id="logs.levels", tooltip="Errors and warnings along the file"),
@@ -270,22 +273,38 @@ class LogDeeds(Pane[View]):
 
     def action_errors(self) -> None:
         """List the errors of the file."""
-        from nightdesk.tui.screens.log_places import LogErrorsScreen
+        from nightdesk.tui.screens.log_places import LogErrorsScreen, reaches
 
         if (file := self.shown_file) is not None:
-            self.app.push_screen(LogErrorsScreen(file.id, file.name), self._error_chosen)
+            query = self.scope.query if self.scope is not None else None
+            self.app.push_screen(LogErrorsScreen(reaches(file, query)), self._error_chosen)
 
-    def _error_chosen(self, offset: int | None) -> None:
+    def action_durations(self) -> None:
+        """How long the items took of which the file tells."""
+        from nightdesk.tui.screens.log_items import LogItemsScreen
+
+        if (file := self.shown_file) is not None:
+            self.app.push_screen(LogItemsScreen(file.id, file.name, file.run), self._item_chosen)
+
+    def _error_chosen(self, found: Found | None) -> None:
+        if found is None:
+            return
+        if found.query is None or (self.scope is not None and self.scope.query == found.query):
+            self.go_to_offset(found.at)
+        else:
+            self.show_scope(found.query, found.at)
+
+    def _item_chosen(self, offset: int | None) -> None:
         if offset is not None:
             self.go_to_offset(offset)
 
     # Several logs in one
 
-    def show_scope(self, query: str | None) -> None:
-        """A view of the logs that ``query`` asks for; None: one file again."""
+    def show_scope(self, query: str | None, offset: int | None = None) -> None:
+        """A view of the logs that ``query`` asks for, there the line at ``offset``; None: one file again."""
         from nightdesk.tui.panes.log_scope import Scope
 
-        self.scope = Scope(self, query) if query is not None else None
+        self.scope = Scope(self, query, offset=offset) if query is not None else None
         if self.scope is not None:
             self.scope.ask()
         self.redraw()

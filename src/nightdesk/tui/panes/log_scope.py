@@ -31,10 +31,13 @@ AGAIN_SECONDS = 0.1
 class Scope:
     """One view of several logs, as the pane has it."""
 
-    def __init__(self, pane: LogDeeds[Any], query: str, at_ns: int | None = None) -> None:
-        """``at_ns``: the moment to go to once it is whole."""
+    def __init__(
+        self, pane: LogDeeds[Any], query: str, at_ns: int | None = None, offset: int | None = None
+    ) -> None:
+        """``at_ns``: the moment to go to once it is whole; ``offset``: the line to go to."""
         self._pane = pane
         self._at_ns = at_ns
+        self._offset = offset
         self.query = query
         self.view: LogView | None = None
         self._tags: list[str] = []
@@ -69,6 +72,9 @@ class Scope:
         self._pane.show_remark()
         if not answer.complete and not answer.full:
             self._pane.set_timer(AGAIN_SECONDS, self.ask)
+        elif self._offset is not None:
+            offset, self._offset = self._offset, None
+            self._pane.call_after_refresh(self._pane.go_to_offset, offset)
         elif self._at_ns is not None:
             at_ns, self._at_ns = self._at_ns, None
             self._pane.go_to_moment(at_ns)

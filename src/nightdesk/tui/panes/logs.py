@@ -170,10 +170,10 @@ Rotated files (`app.log.1.gz`) stand before the one they come from.
 
 Tracebacks stand in one line with their cause: `enter` or a click unfolds one, `f` all of them.
 
-`X` lists the errors, alike ones together; `l` shows warnings and errors only; `h` shows levels along the file. `w`
-wraps long lines. `m` puts a bookmark, `'` goes to the next one. `t` shows the exchanges of a line's
-moment, `s` the accelerators then, `i` the item that was in progress. `y` copies
-the lines on the screen, `e` and `|` open the file in your editor and pager.
+`X` lists the errors, alike ones together; `d` charts how long each item took; `l` shows warnings and errors only;
+`h` shows levels along the file. `w` wraps long lines. `m` puts a bookmark, `'` goes to the next one. `t` shows the
+exchanges of a line's moment, `s` the accelerators then, `i` the item that was in work. `y` copies the lines on the
+screen, `e` and `|` open the file in your editor and pager.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right_square_bracket", "file(1)", "next file", key_display="]", id="logs.next_file"),
