@@ -289,3 +289,13 @@ def test_the_marker_is_only_found_as_a_whole_variable(start: Callable[..., subpr
     finally:
         plain.kill()
         plain.wait()
+
+
+def test_a_hostile_command_line_of_100_kilobytes_is_one_harmless_line(
+    start: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    word = "\x1b[31mred\n\t\u202e" + "x" * 100_000
+    key = key_of(start(f"said = '''{word}'''\nprint('up', flush=True)\n{SLEEP}"))
+    (member,) = signals.tree_of(key)
+    assert len(member.command) <= 4096 and member.command.isprintable() and "red" in member.command
+    assert signals.signal_members((member,), "kill").killed == (key,)

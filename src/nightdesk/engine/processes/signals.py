@@ -40,6 +40,7 @@ from nightdesk.model.process import SignalReport, TreeAction, TreeMember
 
 Members = tuple[TreeMember, ...]
 Outcome = Literal["sent", "gone", "reused", "denied"]
+_COMMAND_MOST = 4096
 _POLL_S = 0.02
 _KILL_WAIT_S = 5.0
 _CALM_LOOKS = 8
@@ -161,8 +162,8 @@ def _member(entry: Entry, depth: int) -> TreeMember:
     return TreeMember(
         key=ProcessKey(pid=entry.pid, started_ns=entry.started_ns),
         depth=depth,
-        name=entry.name,
-        command=command_text(read_argv(entry.pid), entry.name),
+        name=safe_line(entry.name, 64),
+        command=safe_line(command_text(read_argv(entry.pid), entry.name), _COMMAND_MOST),
         rss_bytes=entry.rss_bytes,
     )
 
