@@ -63,7 +63,7 @@ def test_a_recording_plays_again_and_again_as_if_it_were_live(recording: Path) -
 
 def test_a_recording_that_is_gone_or_none_is_told_and_the_process_waits(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
-    for name, words in (("gone.plist", "can't be read"), ("notes.txt", "no recording")):
+    for name, words in (("gone.plist", "can't be read"), ("notes.txt", "not a recording")):
         said = next(played("--file", str(tmp_path / name)))
         assert isinstance(said, SensorStatus) and said.state == "failed" and words in (said.message or "")
 

@@ -211,7 +211,7 @@ def test_a_live_pipe_gives_each_sample_as_it_comes_and_not_at_its_end(kind: str)
 
 def test_another_file_is_refused_with_the_list_of_supported_kinds(tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text("item, words\n0, 3\n")
-    with pytest.raises(NightdeskError, match="no recording") as caught:
+    with pytest.raises(NightdeskError, match="not a recording") as caught:
         CliRunner().invoke(sensors, ["--replay", str(tmp_path / "notes.csv")], catch_exceptions=False)
     assert "powermetrics (plist or text), asitop's file, macmon pipe" in caught.value.hint
 
