@@ -188,7 +188,8 @@ async def test_every_binding_has_its_own_id_and_a_description() -> None:
 async def test_keys_of_the_configuration_replace_ours(engine: FakeEngine) -> None:
     app = viewer(engine, keys={"processes.order": "ctrl+o", "no.such": "x", "jobs.stop": "nix+nie mals"})
     async with app.run_test(size=(160, 48), notifications=True) as pilot:
-        await until(pilot, lambda: drawn(app) and "no.such" in screen_text(app))
+        await until(pilot, lambda: "no.such" in screen_text(app))
+        await until(pilot, lambda: drawn(app))
         await pilot.press("4", "o")
         assert "by cpu" in screen_text(app)
         await pilot.press("ctrl+o")

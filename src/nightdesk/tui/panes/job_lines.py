@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from nightdesk.client.mirror import Mirror
 from nightdesk.core.jobs.failure_advice import class_words
+from nightdesk.core.jobs.graph import run_shown
 from nightdesk.core.jobs.start_times import waiting_brief
 from nightdesk.model.job import ENDED, JobView, Run
 from nightdesk.model.units import NS, format_duration
 from nightdesk.tui.glyphs import Glyphs
-from nightdesk.tui.text import Cell, Tone, shortened
+from nightdesk.tui.text import Cell, Tone, cells_of, shortened
 from nightdesk.tui.widgets.grid import Column, Row
 from nightdesk.tui.widgets.meter import format_rate, is_percent, items_bar, progress_bar
 
@@ -90,7 +91,7 @@ def select(
 def columns_of(lines: Sequence[JobLine], room: int) -> tuple[Column, ...]:
     """Columns for ``room`` cells: names and counts take no more than these lines need."""
     most = 13 if room < BRIEF_BELOW else 18 if room < VERY_WIDE else 32
-    names = max((len(line.job.name) + len(_mode(line)) for line in lines), default=0)
+    names = max((cells_of(line.job.name) + len(_mode(line)) for line in lines), default=0)
     counts = max((len(_count_of(line.run)) for line in lines if line.run is not None), default=0)
     bar = Column("bar", "", width=BAR if room >= WIDE else SHORT_BAR)
     return (
@@ -107,7 +108,7 @@ def _lines_of(job: JobView, desk: Mirror) -> list[JobLine]:
     active = [run for run in runs if run.state not in ENDED]
     if active:
         return [JobLine(job, run) for run in reversed(active)]
-    return [JobLine(job, max(runs, key=lambda run: run.created_ns, default=None))]
+    return [JobLine(job, run_shown(runs, job.name))]
 
 
 def _matches(line: JobLine, needle: str) -> bool:
