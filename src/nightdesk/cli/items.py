@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nightdesk.model.items import ItemRow
     from nightdesk.model.job import Run
 
-PAGE = 1000
+PAGE = 20_000
 MOVES = ("first", "last", "skip", "again")
 
 

@@ -23,7 +23,7 @@ from nightdesk.model.process import TreeMember
 if TYPE_CHECKING:
     from nightdesk.engine.service import Service
 
-LIMIT_MOST = 1000
+LIMIT_MOST = 20_000
 Offset = Annotated[int, Parameter(ge=0, le=2**60)]
 Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MOST)]
 States = Annotated[str, Parameter(query="state")]

@@ -20,7 +20,7 @@ API_VERSION = 1
 
 
 class SourceState(Noun, frozen=True, kw_only=True):
-    """A source of the engine: capture, sensors, processes, logs, store; what keeps the machine awake; the room on the disk."""
+    """A source of the engine: capture, sensors, processes, logs, store; what keeps the machine awake; the disk."""
 
     name: Literal["capture", "sensors", "processes", "logs", "store", "jobs", "awake", "disk"]
     state: Literal["starting", "live", "degraded", "failed", "off"]
