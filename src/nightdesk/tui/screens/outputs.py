@@ -105,6 +105,8 @@ Rules stand in `nightdesk.toml`, in `[jobs.NAME.validate]`.
         self._rule: Rule | None = None
         self._text = ""
         self._run: Run | None = None
+        self._drives_items = False
+        """The job can be asked for single items."""
         self._asked_ns = 0
         self._asking = 0
         self._fault = ""
@@ -152,6 +154,8 @@ Rules stand in `nightdesk.toml`, in `[jobs.NAME.validate]`.
         """Ask again while a run of the job goes on, and once more when it has ended."""
         if desk is None or not self.query("#output-list"):
             return
+        job = desk.jobs.get(self.job)
+        self._drives_items = job is not None and job.drives_items
         before, runs = self._run, [run for run in desk.runs.values() if run.job == self.job]
         self._run = max(runs, key=lambda run: run.created_ns, default=None)
         goes_on = self._run is not None and self._run.state not in ENDED
@@ -319,6 +323,8 @@ Rules stand in `nightdesk.toml`, in `[jobs.NAME.validate]`.
             return not isinstance(self.focused, Input)
         if action in ("flag", "look", "again", "copy") and self.query("#output-list"):
             return self.result is not None
+        if action in ("again", "retry") and not self._drives_items:
+            return False  # its script decides what it does
         if action == "retry":
             return self.page is not None and bool(self.page.counts.get("failed") or self.page.flagged)
         return super().check_action(action, parameters)
