@@ -6,7 +6,7 @@ Selected from samples. Empty only before the first sample; a machine without acc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -43,7 +43,7 @@ from nightdesk.tui.panes.accelerators_row import (
 )
 from nightdesk.tui.panes.pane import LIVE, LOADING, Heading, Look, Pane
 from nightdesk.tui.text import Cell, Tone, line
-from nightdesk.tui.widgets.chart import LEAST_HEIGHT, Chart, ChartView, plot_area
+from nightdesk.tui.widgets.chart import LEAST_HEIGHT, REDRAW_NS, Chart, ChartView, plot_area
 from nightdesk.tui.widgets.grid import Grid, Row
 
 STALE_INTERVALS = 3
@@ -70,6 +70,16 @@ class AcceleratorsView:
     stale: bool
     chart: ChartView | None
     alarms: tuple[Alarm, ...] = ()
+    key: str = ""
+    """Of the line that the chart is of."""
+
+
+class Drawn(NamedTuple):
+    """A chart, of which line it is, and what the user had chosen."""
+
+    key: str
+    choice: ChartChoice
+    chart: ChartView
 
 
 def select(
@@ -79,8 +89,12 @@ def select(
     selected: object = None,
     choice: ChartChoice = USUAL,
     with_tiers: bool = False,
+    drawn: Drawn | None = None,
 ) -> AcceleratorsView:
-    """The newest sample with its history; ``selected`` is the key of the line under the cursor."""
+    """The newest sample with its history; ``selected`` is the key of the line under the cursor.
+
+    ``drawn`` is the chart of before: one of the same line that is young enough stays as it is.
+    """
     samples = tuple(desk.samples)
     if not samples:
         return AcceleratorsView((), "", "", "", 0, False, None)
@@ -98,9 +112,19 @@ def select(
         source=now.source,
         age_ns=age // NS * NS,
         stale=age > max(LEAST_AGE_NS, STALE_INTERVALS * now.elapsed_ns),
-        chart=_marked(chart_of(joined(choice, samples), key, choice.pair), desk, choice, now.at_ns),
+        chart=_chart(desk, choice, samples, key, drawn),
         alarms=alarms,
+        key=key,
     )
+
+
+def _chart(
+    desk: Mirror, choice: ChartChoice, samples: tuple[Sample, ...], key: str, drawn: Drawn | None
+) -> ChartView:
+    now_ns = samples[-1].at_ns
+    if drawn is not None and drawn[:2] == (key, choice) and 0 <= now_ns - drawn.chart.end_ns < REDRAW_NS:
+        return drawn.chart
+    return _marked(chart_of(joined(choice, samples), key, choice.pair), desk, choice, now_ns)
 
 
 def _marked(chart: ChartView, desk: Mirror, choice: ChartChoice, end_ns: int) -> ChartView:
@@ -209,11 +233,16 @@ watt-hours are those above what the machine uses idle, and each moment is shared
         self.choice = USUAL
         self._recorded_ns = self._energy_ns = 0
         self._energy = ""
+        self._charted: Drawn | None = None
 
     def select(self, desk: Mirror, now_ns: int) -> AcceleratorsView:
         """The view for the line under the cursor."""
         roomy = self.size.height >= ROOMY
-        return select(desk, now_ns, self.glyphs, self.query_one(Grid).cursor_key, self.choice, roomy)
+        key, before = self.query_one(Grid).cursor_key, self._charted
+        view = select(desk, now_ns, self.glyphs, key, self.choice, roomy, before)
+        if view.chart is not None and (before is None or view.chart is not before.chart):
+            self._charted = Drawn(view.key, self.choice, view.chart)
+        return view
 
     def look(self, view: AcceleratorsView) -> Look:
         """Loading before the first sample; off when the sensors are."""
@@ -343,7 +372,7 @@ watt-hours are those above what the machine uses idle, and each moment is shared
         wanted = len(view.rows) + titles
         room -= bool(view.alarms)
         energy = self.query_one("#energy", Static)
-        energy.set_class(bool(self._energy) and room - wanted > LEAST_HEIGHT, "-some")
+        energy.set_class(bool(self._energy) and room - wanted > LEAST_HEIGHT + 2, "-some")
         room -= energy.has_class("-some")
         grid.virtual_size = Size(0, wanted)
         grid.styles.height = min(wanted, max(2, room))

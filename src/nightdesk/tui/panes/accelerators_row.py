@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.sensors.alarms import cpu_share
@@ -48,6 +49,8 @@ MODELS_SHOWN = 8
 def rows_of(samples: Sequence[Sample], glyphs: Glyphs, with_tiers: bool = False) -> tuple[Row, ...]:
     """Devices, processor, memory, as of the newest sample; ``with_tiers``: each kind of cores has a line."""
     now = samples[-1]
+    since_ns = now.at_ns - SPARK * SPARK_NS
+    samples = [now, *takewhile(lambda one: one.at_ns >= since_ns, reversed(samples[:-1]))][::-1]
     rows = [_device_row(device, name, samples, glyphs) for device, name in named(now.devices)]
     tiers = _tier_rows(samples, glyphs) if with_tiers else ()
     return (*rows, _cpu_row(samples, glyphs, bool(tiers)), *tiers, _memory_row(samples, glyphs))
@@ -72,8 +75,7 @@ def _field(sample: Sample, key: str, field: str) -> float | None:
 
 
 def _spark(points: Sequence[tuple[int, float | None]], glyphs: Glyphs) -> str:
-    recent = points[-SPARK * 30 :]
-    return spark(buckets(recent, points[-1][0], SPARK_NS, SPARK), SPARK, glyphs)
+    return spark(buckets(points, points[-1][0], SPARK_NS, SPARK), SPARK, glyphs)
 
 
 def _ratio_cell(ratio: float | None) -> Cell:
@@ -207,9 +209,7 @@ def _tier_rows(samples: Sequence[Sample], glyphs: Glyphs) -> tuple[Row, ...]:
 
 
 def _tier_row(name: str, group: Sequence[CpuTier], samples: Sequence[Sample], glyphs: Glyphs) -> Row:
-    since_ns = samples[-1].at_ns - SPARK * SPARK_NS
-    recent = [sample for sample in samples if sample.at_ns >= since_ns]
-    history = tuple((each.at_ns, tier_of(each, name)) for each in recent)
+    history = tuple((each.at_ns, tier_of(each, name)) for each in samples)
     clocks = [tier.freq_hz for tier in group if tier.freq_hz]
     cores = sum(tier.cores for tier in group)
     more = [counted(cores, "core")] if cores else []

@@ -254,13 +254,17 @@ class Chart(Widget):
     def show(self, view: ChartView | None) -> None:
         """Show ``view`` now, or with the next call if the last drawing is too young."""
         before, self.view = self.view, view
-        if view is not None and self._plotext is None and not self._asked:
-            self._asked = True
-            self.run_worker(self._load(), exit_on_error=False, name="chart")
+        self._load_once()
         same = before is not None and view is not None and _settings(before) == _settings(view)
         if same and view is not None and 0 <= view.end_ns - self._drawn_ns < REDRAW_NS:
             return
         self._draw()
+
+    def _load_once(self) -> None:
+        """Where there is something to draw and room for it."""
+        if self.view is not None and not self._asked and self.display and _fits(*self.size):
+            self._asked = True
+            self.run_worker(self._load(), exit_on_error=False, name="chart")
 
     async def _load(self) -> None:
         try:
@@ -271,6 +275,7 @@ class Chart(Widget):
 
     def on_resize(self) -> None:
         """Another size is another drawing."""
+        self._load_once()
         self._draw()
 
     def _draw(self) -> None:
