@@ -192,6 +192,8 @@ def find_and_arrange(screen: Screen, demo: Demo) -> None:
         Step(("w",), ("text ",), hides="█"),
         Step(("t", "t"), ("2 tagged",)),
         Step(("Escape",), (f"{count} exchanges",)),
+        Step(("l",), ("5 Logs", "since:", " until:"), hides="Ollama traffic"),
+        Step(("T",), (f"{count} exchanges",), hides="5 Logs"),
     )
 
 
