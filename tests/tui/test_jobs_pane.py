@@ -101,6 +101,16 @@ def test_the_newest_run_is_told_although_the_job_was_described_before_it_began()
     assert told[0].startswith("✓ a done")
 
 
+def test_a_try_of_one_item_does_not_hide_how_the_whole_run_ended() -> None:
+    whole = run("a", "failed", id="a-1", items_total=9, items_done=8, items_failed=1, created_ns=NOW - 9 * NS)
+    one = run("a", "done", id="a-2", mode="single", created_ns=NOW - NS, ended_ns=NOW)
+    view = select(mirror(jobs=(job("a"),), runs=(whole, one)), NOW, UNICODE)
+    assert view.lines[0].run == whole
+    assert lines(jobs=(job("a"),), runs=(one,))[0].startswith("✓ a (1) done")
+    again = replaced(one, state="running", id="a-3")
+    assert lines(jobs=(job("a"),), runs=(whole, one, again))[0].startswith("▶ a (1)")
+
+
 def test_the_filter_looks_at_names_commands_and_states() -> None:
     found = select(mirror(), NOW, UNICODE, "WAITING")
     assert [line.job.name for line in found.lines] == ["synthesize"]

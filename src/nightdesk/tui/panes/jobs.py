@@ -65,8 +65,9 @@ last minutes of the attempt: log, exchanges, processes, memory.
 
 **Checks** (`c`) shows what the rules of a job say of its outputs: a list to look through and flag.
 
-A run that **waits** says first how long still: `in about 12 min` is an estimate from the time left of the runs ahead, with
-its range in brackets where that is known; `in 9m12s` is certain. Then it says for what. A failure says first its class.
+A run that **waits** says first how long still: `in about 12 min` is an estimate from the time left of the runs ahead,
+with its range in brackets where that is known; `in 9m12s` is certain. Then it says for what. A failure says its class
+first. When nothing goes on, a job shows its newest run of everything; tries of one item are in its sheet (`enter`).
 
 **What waits** (`w`) draws all jobs with lines for what each needs; the arrows walk along them.
 
