@@ -79,7 +79,7 @@ def test_items_are_seen_held_done_again_and_tried_alone(world: World) -> None:
     screen.press("4")
     screen.wait_for("before", "anna.out", "other")
     screen.press("Escape")
-    screen.wait_for("voices (1)")
+    screen.wait_for("✓  voices", "4/4")
     screen.press("q")
     screen.wait_for("viewer closed")
     world.run("down")

@@ -98,6 +98,7 @@ def test_the_keys_of_jobs_items_failures_and_trials_and_the_list_of_orphans(keys
     _items(keys)
     _job_and_graph(keys)
     _trial(keys)
+    _starts(keys)
     _processes(keys)
     keys("q", shows="viewer closed")
 
@@ -164,6 +165,17 @@ def _items(keys: Keys) -> None:
     keys("t", shows=("Single run of transcribe", "✓ done"))
     keys("Escape", hides="Single run of")
     keys("a", shows="shown: ")
+    keys("Enter", shows="Item audio/interview_")
+    keys("x", shows=("Ollama traffic", "/run:transcribe"), hides="Item audio")
+    keys("J", shows="1 Jobs", hides="Ollama traffic")
+    keys("1", "i", shows=("Items of transcribe", "audio/interview_01"))
+    keys("v", shows=("shown: ", "▌·"))
+    keys("v", shows="▌✓")
+    keys("t", shows=("Single run of transcribe", "✓ done"))
+    keys("Escape", hides="Single run of")
+    keys("Enter", shows=("Item audio/interview_", "1 try"))
+    keys("l", shows="5 Logs", hides="Items of")
+    keys("1", "i", shows=("Items of transcribe", "audio/interview_01"))
     keys("x", shows=("Ollama traffic", "/run:transcribe"))
     keys("J", shows="1 Jobs", hides="Ollama traffic")
     keys("1", "i", shows=("Items of transcribe", "▒ 1 skipped", "audio/interview_01"))
@@ -172,10 +184,21 @@ def _items(keys: Keys) -> None:
 
 
 def _job_and_graph(keys: Keys) -> None:
-    """All runs of a job, and what waits for what."""
+    """All runs of a job with their items, failures and logs, and what waits for what."""
+    keys.see("1 failed")
+    keys("F", shows=f"Why transcribe › {DAMAGED} failed")
+    keys("Escape", hides="Why transcribe")
     keys("Enter", shows=("Job transcribe", "single item, dry run"))
-    keys("Escape", hides="Job transcribe")
-    keys("w", shows=("What waits for what", "priority analysis"))
+    keys("i", shows="Single run of transcribe")
+    keys("Escape", hides="Single run of")
+    keys("G", shows="counts")
+    keys("i", shows="Items of transcribe")
+    keys("Escape", hides="Items of")
+    keys("F", shows=f"Why transcribe › {DAMAGED} failed")
+    keys("Escape", shows="Job transcribe", hides="Why transcribe")
+    keys("l", shows="5 Logs", hides="Job transcribe")
+    keys("1", "w", shows=("What waits for what", "priority analysis"))
+    keys("Down", "Right", shows=("report  Waits for synthesize", "needs synthesize"))
     keys("Escape", hides="What waits for what")
 
 
@@ -196,9 +219,24 @@ def _trial(keys: Keys) -> None:
     keys("3", shows="[3 accelerators]")
     keys("Tab", shows="[4 before and now]")
     keys("1", shows="[1 log]")
-    keys("Escape", hides="Single run of")
+    keys("BTab", shows="[4 before and now]")
+    keys("s", shows="▌▶  synthesize", hides="Single run of")
     keys("d", shows=("Dry run of synthesize", "✓ done"))
     keys("Escape", hides="Dry run of")
+
+
+def _starts(keys: Keys) -> None:
+    """A batch is killed; what failed of another is done again; a job is put off."""
+    keys("K", shows=("Kill run synthesize", "SIGKILL to"))
+    keys("y", shows="▌■  synthesize", hides="SIGKILL")
+    until(lambda: run_of(keys.engine, "synthesize").state == "stopped", "the end of the run", SECONDS)
+    keys("k", shows="1 failed")
+    keys("r")
+    until(lambda: run_of(keys.engine, "transcribe").items_failed == 0, "the failed item to be tried", SECONDS)
+    keys("k", shows="▌✓  prepare")
+    keys("a", shows="Start later: prepare")
+    keys("2", "h", shows=("Starts at", "start then"))
+    keys("Enter", shows=("▌◷  prepare", "in 1h59m"), hides="Start later")
 
 
 def _processes(keys: Keys) -> None:
