@@ -11,7 +11,7 @@ from nightdesk.model.desk import LoadedModel, ModelServer
 from nightdesk.model.process import ProcessRow
 from nightdesk.model.sample import Cpu, CpuTier, Device, DeviceProcess, Sample
 from nightdesk.tui.glyphs import UNICODE
-from nightdesk.tui.panes.accelerators import AcceleratorsPane
+from nightdesk.tui.panes.accelerators import AcceleratorsPane, fitted
 from nightdesk.tui.panes.accelerators_chart import chart_of
 from nightdesk.tui.panes.accelerators_facts import facts_of, lists_of, mean_and_peak
 from nightdesk.tui.panes.accelerators_row import kinds_of, rows_of
@@ -172,3 +172,14 @@ async def test_enter_opens_a_line_that_follows_the_newest_sample(
         assert "mean 300 W, peak 300 W" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.desk_screen)
+
+
+def test_a_detail_that_does_not_fit_ends_between_words_and_says_where_the_rest_is() -> None:
+    words = "The driver library was not found. " * 9
+    cut = fitted(words, 76, 3)
+    assert cut.endswith(" … (enter: all)") and len(cut) <= 3 * 68 and not cut.startswith(words)
+    assert fitted("short", 76, 1) == "short"
+    why = words_of(
+        (sample(0, cpu=Cpu(ratio=0.1), unknown={"devices": "No GPU was found. No driver."}),), "cpu"
+    )
+    assert why["GPU"] == "–  No GPU was found. No driver."

@@ -53,6 +53,9 @@ RECORDED_NS = 60 * NS
 """Between two questions to the engine for what the chart shows beyond ten minutes."""
 TITLES_FROM = 11
 """Rows from which the table has titles."""
+LOST = 8
+"""Cells of a line that wrapping may leave empty."""
+REST = " … (enter: all)"
 ROOMY = 20
 """Rows of the pane from which each kind of cores has a line of its own."""
 
@@ -139,6 +142,14 @@ def _marked(chart: ChartView, desk: Mirror, choice: ChartChoice, end_ns: int) ->
         busy=busy_spans(rows, end_ns, span_ns // 200),
         cursor_ns=choice.cursor_ns,
     )
+
+
+def fitted(words: str, width: int, lines: int) -> str:
+    """``words`` if they fit into so many lines, else as much of them as surely does, and where the rest is."""
+    if len(words) <= width or len(words) <= (width - LOST) * lines:
+        return words
+    kept = words[: max(0, (width - LOST) * lines - len(REST))].rpartition(" ")[0]
+    return f"{kept}{REST}"
 
 
 def alarm_cell(alarms: tuple[Alarm, ...], glyphs: Glyphs) -> Cell:
@@ -358,8 +369,9 @@ watt-hours are those above what the machine uses idle, and each moment is shared
         detail = self.query_one("#detail", Static)
         room = self.size.height - 2
         detail.set_class(bool(view.detail) and room > len(view.rows), "-some")
-        detail.set_class(room >= TITLES_FROM + 3, "-roomy")
-        detail.update(line(Cell(view.detail, "muted")))
+        roomy = room >= TITLES_FROM + 3
+        detail.set_class(roomy, "-roomy")
+        detail.update(line(Cell(fitted(view.detail, self.size.width - 4, 3 if roomy else 1), "muted")))
 
     def _share_room(self, view: AcceleratorsView) -> None:
         """The table takes what it needs; the chart gets the rest, if that is enough for one."""

@@ -211,6 +211,8 @@ def _cpu(samples: Sequence[Sample], glyphs: Glyphs) -> Iterator[Fact]:
         yield "thermal", Cell(words, tone, ((_origin(now, "thermal"), "muted"),))
     for fan in now.fans:
         yield "fan", Cell(fan_words(fan))
+    if not now.devices and (why := now.unknown.get("devices")):
+        yield _unknown("GPU", why)
     for name, why in now.unknown.items():
         if name.startswith(("cpu.", "package_power_w", "system_power_w", "thermal", "fans")):
             yield _unknown(FIELD_WORDS.get(name, name), why)
