@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
 
@@ -10,7 +11,6 @@ from nightdesk.core.logs.formats import level_of, read_log_line
 from nightdesk.core.logs.item_times import ItemTimes
 from nightdesk.core.logs.levels import may_matter
 from nightdesk.core.logs.lines import shown_line
-from nightdesk.core.logs.progress_forms import may_tell
 from nightdesk.core.logs.tracebacks import GROUPS_MOST, LogError, TracebackReader
 from nightdesk.engine.logs.scan import blocks
 from nightdesk.engine.logs.window import read_lines
@@ -20,6 +20,8 @@ STEP_SECONDS = 0.25
 SAMPLE = 16_384
 BINS = 120
 ITEMS_MOST = 5_000
+_COUNT = re.compile(rb"[0-9][ \t]*/[ \t]*[0-9]|[0-9] (?:out )?of [0-9]")
+"""What every line has that counts items."""
 _PROBE = 16_384
 
 
@@ -100,18 +102,18 @@ class ItemScan:
         """Go on for a quarter of a second at most; whether the end is reached. Raises OSError."""
         until, written_ns = time.monotonic() + STEP_SECONDS, os.fstat(descriptor).st_mtime_ns
         for _, base, block, cut in blocks(descriptor, self.scanned, size):
-            at = base
-            for raw in block[:cut].split(b"\n")[:-1]:
-                self._take(shown_line(raw), at, written_ns)
-                at += len(raw) + 1
+            at = 0
+            while (found := _COUNT.search(block, at, cut)) is not None:
+                start = block.rfind(b"\n", 0, found.start()) + 1
+                end = block.find(b"\n", found.end() - 1, cut)
+                at = end + 1 if end >= 0 else cut
+                self._take(shown_line(block[start : max(at - 1, start)]), base + start, written_ns)
             self.scanned = base + cut
             if time.monotonic() > until:
                 return self.scanned >= size
         return True
 
     def _take(self, text: str, at: int, written_ns: int) -> None:
-        if not may_tell(text):
-            return
         told = read_log_line(text, self._near_ns, None, written_ns).at_ns
         self._near_ns = told if told is not None else self._near_ns
         for item in self._times.feed(text, self._near_ns, at):
