@@ -19,7 +19,8 @@ from typing import Any
 from textual.pilot import Pilot
 
 from nightdesk.client.desk import Desk, find_desk
-from nightdesk.tui.app import Viewer, make_viewer
+from nightdesk.tui.app import Viewer
+from nightdesk.tui.start import make_viewer
 
 PICTURES = Path(__file__).parent / "pictures"
 NIGHTDESK = str(Path(sys.executable).with_name("nightdesk"))

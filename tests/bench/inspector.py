@@ -14,10 +14,11 @@ from textual import events
 
 from nightdesk.client.desk import find_desk
 from nightdesk.tui import asks
-from nightdesk.tui.app import Viewer, make_viewer
+from nightdesk.tui.app import Viewer
 from nightdesk.tui.panes.pane import FilterLine
 from nightdesk.tui.panes.traffic import TrafficPane
 from nightdesk.tui.screens.inspector import InspectorScreen
+from nightdesk.tui.start import make_viewer
 from tests.bench.desk import Bench, running_desk
 from tests.bench.exchanges import COMMON, COUNT, RARE, filled
 from tests.support.bad_exchanges import BAD

@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
-from nightdesk.tui.app import show
+from nightdesk.tui.start import show
 from tests.support.viewer import FakeEngine, snapshot, viewer
 sys.exit(show(viewer(FakeEngine(snapshot()))))
 """

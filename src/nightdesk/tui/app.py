@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -16,7 +15,6 @@ from textual.dom import DOMNode
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.worker import Worker, WorkerState
 
-from nightdesk.client.desk import Desk
 from nightdesk.model.base import prepare_nouns
 from nightdesk.model.errors import NightdeskError
 from nightdesk.model.job import ENDED
@@ -462,42 +460,3 @@ class Viewer(App[int]):
         runs = {0: "", 1: " and 1 run"}.get(active, f" and {active} runs")
         verb = "go" if active else "goes"
         return f"viewer closed; engine{runs} {verb} on (nightdesk status)"
-
-
-def make_viewer(
-    desk: Desk,
-    *,
-    theme: str | None = None,
-    ascii: bool = False,  # noqa: A002 - the option's name
-    mode: str = "desk",
-    flags: tuple[str, ...] = (),
-) -> Viewer:
-    """A viewer of ``desk`` with its configuration; what is given here wins over it."""
-
-    def opened() -> Engine:
-        from nightdesk.client.api import AsyncEngine
-        from nightdesk.client.launch import ensure_engine
-
-        ensure_engine(desk, flags)
-        return AsyncEngine(desk.socket)
-
-    viewer = Viewer(
-        desk.name,
-        opened,
-        theme=theme or desk.config.viewer.theme,
-        ascii=ascii or desk.config.viewer.ascii,
-        mode=mode,
-        keys=desk.config.viewer.keys,
-        utf8=terminal.speaks_utf8(),
-    )
-    if desk.is_temporary:
-        viewer.show_passing("recording" if desk.config.sensors.source == "file" else "capture")
-    return viewer
-
-
-def show(viewer: Viewer, *, mouse: bool = True) -> int:
-    """Run ``viewer`` until it ends, then say in one line what goes on; the exit status."""
-    status = viewer.run(mouse=mouse)
-    if not terminal.is_gone(viewer.terminal):
-        sys.stdout.write(viewer.parting_words() + "\n")
-    return viewer.return_code or status or 0
