@@ -436,7 +436,7 @@ def test_a_process_of_somebody_else_is_left_alone_and_explained(start: Start) ->
     assert left == 1
     assert refused == (
         f"No right to signal process {root.pid} ({members[0].name}): it belongs to root; "
-        f"only root can end it: sudo kill {root.pid}"
+        f"only root can end it: sudo kill -KILL {root.pid}"
     )
 
 

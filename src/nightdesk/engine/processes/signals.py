@@ -201,7 +201,7 @@ def signal_members(
     ``stop`` gives them ``grace_s`` seconds to end by themselves. ``rescan`` names further members each time the tree
     is looked at again. Processes 0 and 1, kernel threads, this process and its ancestors are refused.
     """
-    work = _Signalling(members, rescan)
+    work = _Signalling(members, action, rescan)
     if action == "pause":
         work.freeze()
     elif action == "resume":
@@ -216,8 +216,11 @@ def signal_members(
 class _Signalling:
     """One action on one growing set of processes."""
 
-    def __init__(self, members: Iterable[TreeMember], rescan: Callable[[], Members] | None) -> None:
+    def __init__(
+        self, members: Iterable[TreeMember], action: TreeAction, rescan: Callable[[], Members] | None
+    ) -> None:
         table = read_table()
+        self._action = action
         self._rescan = rescan
         self._forbidden = {os.getpid(), *ancestors(os.getpid(), _parents(table))}
         self._members: dict[ProcessKey, TreeMember] = {}
@@ -357,7 +360,7 @@ class _Signalling:
         elif outcome == "reused":
             self._refused[key] = _reused(self._members[key])
         elif outcome == "denied":
-            self._refused[key] = _denied(self._members[key])
+            self._refused[key] = _denied(self._members[key], self._action)
 
     def _end_kindly(self, keys: Iterable[ProcessKey]) -> None:
         """SIGTERM to the leaves first, then SIGCONT to those that are stopped: they could not hear it otherwise."""
@@ -412,12 +415,22 @@ def _reused(member: TreeMember) -> str:
     return f"Process {member.key.pid} ({member.name}) is gone and its number was given to another process."
 
 
-def _denied(member: TreeMember) -> str:
+_DEEDS: dict[TreeAction, tuple[str, str]] = {
+    "pause": ("pause", "-STOP "),
+    "resume": ("resume", "-CONT "),
+    "stop": ("end", ""),
+    "kill": ("end", "-KILL "),
+}
+"""What the user wanted, and the option of ``kill`` for it."""
+
+
+def _denied(member: TreeMember, action: TreeAction) -> str:
     pid, user = member.key.pid, user_of(member.key.pid)
     who = user if user == "root" else f"{user} or root"
+    deed, option = _DEEDS[action]
     return (
         f"No right to signal process {pid} ({member.name}): it belongs to {user}; "
-        f"only {who} can end it: sudo kill {pid}"
+        f"only {who} can {deed} it: sudo kill {option}{pid}"
     )
 
 
