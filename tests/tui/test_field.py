@@ -46,9 +46,7 @@ class Typing(App[None]):
         (["a", "down", "b", "down", "enter"], "ab", ["down at a", "down at ab", "enter at ab"]),
     ],
 )
-async def test_keys_that_come_at_once_keep_their_order(
-    keys: list[str], value: str, noted: list[str]
-) -> None:
+async def test_keys_that_come_at_once_keep_their_order(keys: list[str], value: str, noted: list[str]) -> None:
     app = Typing()
     async with app.run_test() as pilot:
         for key in keys:
