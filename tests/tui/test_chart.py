@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
 from nightdesk.tui.glyphs import ASCII, UNICODE
+from nightdesk.tui.link import in_thread
 from nightdesk.tui.widgets.bar import span_bar
 from nightdesk.tui.widgets.chart import (
     ChartView,
@@ -154,3 +158,20 @@ def test_the_legend_tells_the_lines_apart_without_colour() -> None:
     assert "".join(text for text, _ in legend_of(shown, UNICODE)) == (
         "── GPU active   ·· GPU power   last 10 min"
     )
+
+
+def test_work_that_ends_after_the_viewer_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, said = threading.Event(), list[object]()
+    monkeypatch.setattr(threading, "excepthook", said.append)
+
+    async def leave_at_once() -> None:
+        waiting = asyncio.ensure_future(in_thread(lambda: go_on.wait(30)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    before = set(threading.enumerate())
+    asyncio.run(leave_at_once())
+    (thread,) = set(threading.enumerate()) - before
+    go_on.set()
+    thread.join(30)
+    assert said == []

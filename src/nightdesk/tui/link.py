@@ -6,6 +6,7 @@ The only place of the viewer that waits for anything. It runs as one worker of t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -353,14 +354,19 @@ async def in_thread(work: Callable[[], T]) -> T:
         if not done.done():
             call()
 
+    def tell(call: Callable[[], None]) -> None:
+        # Where the loop is closed the program has ended, and nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, call)
+
     def run() -> None:
         try:
             result = work()
         except BaseException as error:  # noqa: BLE001 - handed to the one who waits
             caught = error
-            loop.call_soon_threadsafe(settle, lambda: done.set_exception(caught))
+            tell(lambda: done.set_exception(caught))
         else:
-            loop.call_soon_threadsafe(settle, lambda: done.set_result(result))
+            tell(lambda: done.set_result(result))
 
     threading.Thread(target=run, daemon=True, name="engine start").start()
     return await done
