@@ -30,6 +30,11 @@ def test_a_server_without_models_says_that_none_is_loaded() -> None:
     assert "ollama 0.12.6 · no model loaded" in [fact.words.plain for fact in view.facts]
 
 
+def test_a_viewer_without_engine_says_which_key_starts_one() -> None:
+    view = select(mirror(), "desk", LinkState("lost"), NOW, UNICODE)
+    assert view.facts[0] == Fact(Cell("✗ no engine: ctrl+r starts one", "bad"), Cell("✗ no engine", "bad"))
+
+
 async def test_an_orphan_is_told_at_eighty_columns(engine: FakeEngine) -> None:
     app = viewer(engine)
     async with app.run_test(size=(80, 24)) as pilot:

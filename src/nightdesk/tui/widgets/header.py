@@ -50,7 +50,8 @@ def select(
     if link.kind == "starting":
         facts.append(Fact(Cell(f"{glyphs.wait} starting the engine", "muted")))
     elif link.kind in ("lost", "failed"):
-        facts.append(Fact(Cell(f"{glyphs.fail} no engine", "bad")))
+        short = Cell(f"{glyphs.fail} no engine", "bad")
+        facts.append(Fact(Cell(f"{short.text}: ctrl+r starts one", "bad"), short))
     if desk is not None:
         facts += _facts(desk, now_ns, glyphs, verdicts_seen)
     clock = datetime.fromtimestamp(now_ns / 1e9).strftime("%H:%M:%S")
