@@ -16,12 +16,11 @@ LOOKED_AT = 300
 """Characters of a line in which a level is looked for."""
 
 ERROR_HINTS = (
-    b"ERR", b"CRITICAL", b"FATAL", b"PANIC", b"SEVERE", b"FAILED", b"raceback", b"rror", b"xception", b"fatal",
-    b"Fatal", b"panic", b"ailed", b"Interrupt", b"Exit: ", b"[GIN]", b'" 5', b".1 5", b"\nE", b"[E", b" E ", b"\n<",
-    b"fault", b"illed", b"borted", b"*** ", b"\ncurl: (", b"not found", b"such file", b"ermission denied",
-    b"left on device", b"efused", b"nvalid data", b"\xe2\x9c", b"\xe2\x9d\x8c", b"ritical", b"[crit", b"=crit",
-    b"emerg", b"alert",
-    b'"level', b'"sever', b'"lvl', b'"log', b"exc_info", b"unable to", b"=err", b'="err', b"[err",
+    b"rror", b"ERR", b"err", b"FAIL", b"ailed", b"raceback", b"xception", b"CRITICAL", b"ritical", b"crit", b"FATAL",
+    b"fatal", b"Fatal", b"PANIC", b"panic", b"SEVERE", b"emerg", b"alert", b"Interrupt", b"Exit: ", b"[GIN]", b'" 5',
+    b".1 5", b"\nE", b"[E", b" E ", b"\n<", b"fault", b"illed", b"borted", b"*** ", b"\ncurl: (", b"not found",
+    b"such file", b"ermission denied", b"left on device", b"efused", b"nvalid data", b"unable to", b'{"',
+    b"\xe2\x9c", b"\xe2\x9d\x8c",
 )  # fmt: skip
 WARNING_HINTS = (b"WARN", b"arning", b"warn", b"\nW", b" W ", b"[W", b'" 4', b".1 4", b"\xe2\x9a\xa0")
 
