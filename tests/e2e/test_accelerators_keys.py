@@ -1,4 +1,4 @@
-"""The accelerators of a desk that plays a recording, in a real terminal: every key of the pane, and the machine mode."""
+"""The accelerators of a desk that plays a recording, in a real terminal: every key of the pane, machine mode."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from nightdesk.client.mirror import Mirror
@@ -23,20 +25,20 @@ NS = 10**9
 GB = 10**9
 
 
-def gpu(watts: float | None = 300.0, **more: object) -> Device:
-    given: dict[str, object] = {
+def gpu(watts: float | None = 300.0, **more: Any) -> Device:
+    given: dict[str, Any] = {
         "id": "g", "kind": "gpu", "name": "NVIDIA H100", "active_ratio": 0.9, "scaled_ratio": 0.4, "power_w": watts,
         "temperature_c": 71.0, "memory_used_bytes": 60 * GB, "memory_total_bytes": 80 * GB,
         "unknown": {"fan_ratio": "This card has no fan."}, "derived": ("power_w",),
     }  # fmt: skip
-    return Device(**{**given, **more})  # type: ignore[arg-type]
+    return Device(**{**given, **more})
 
 
-def sample(ago: int, *devices: Device, elapsed_ns: int = NS, **more: object) -> Sample:
-    return Sample(at_ns=NOW - ago * NS, elapsed_ns=elapsed_ns, source="nvml", devices=devices, **more)  # type: ignore[arg-type]
+def sample(ago: int, *devices: Device, elapsed_ns: int = NS, **more: Any) -> Sample:
+    return Sample(at_ns=NOW - ago * NS, elapsed_ns=elapsed_ns, source="nvml", devices=devices, **more)
 
 
-def words_of(samples: tuple[Sample, ...], key: str = "g", **more: object) -> dict[str, str]:
+def words_of(samples: tuple[Sample, ...], key: str = "g", **more: Any) -> dict[str, str]:
     desk = Mirror(replaced(snapshot(), samples=samples, **more))
     return {name: cell.plain for name, cell in facts_of(desk, key, NOW, UNICODE)[1]}
 

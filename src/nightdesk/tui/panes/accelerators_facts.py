@@ -201,11 +201,8 @@ def _cpu(samples: Sequence[Sample], glyphs: Glyphs) -> Iterator[Fact]:
             over = _over(samples, lambda one: one.cpu.power_w if one.cpu else None, format_watts)
             origin = _origin(now, "cpu.power_w")
             yield "power", Cell(format_watts(now.cpu.power_w), "", ((over, ""), (origin, "muted")))
-    for name, field in (("package", "package_power_w"), ("machine", "system_power_w")):
-        value = getattr(now, field)
-        if value is not None:
-            over = _over(samples, lambda one, field=field: getattr(one, field), format_watts)  # type: ignore[misc]
-            yield name, Cell(format_watts(value), "", ((over, ""), (_origin(now, field), "muted")))
+    yield from _whole_power(samples, "package", "package_power_w")
+    yield from _whole_power(samples, "machine", "system_power_w")
     if now.thermal:
         words, tone = thermal_piece(now.thermal, glyphs)
         yield "thermal", Cell(words, tone, ((_origin(now, "thermal"), "muted"),))
@@ -216,6 +213,13 @@ def _cpu(samples: Sequence[Sample], glyphs: Glyphs) -> Iterator[Fact]:
     for name, why in now.unknown.items():
         if name.startswith(("cpu.", "package_power_w", "system_power_w", "thermal", "fans")):
             yield _unknown(FIELD_WORDS.get(name, name), why)
+
+
+def _whole_power(samples: Sequence[Sample], name: str, field: str) -> Iterator[Fact]:
+    value = getattr(samples[-1], field)
+    if value is not None:
+        over = _over(samples, lambda one: getattr(one, field), format_watts)
+        yield name, Cell(format_watts(value), "", ((over, ""), (_origin(samples[-1], field), "muted")))
 
 
 def fan_words(fan: Fan) -> str:
