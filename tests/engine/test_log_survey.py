@@ -85,6 +85,20 @@ def test_levels_are_counted_along_the_file(tmp_path: Path) -> None:
     assert None not in times and times == sorted(times, key=lambda at: at or 0)
 
 
+@pytest.mark.parametrize("count", [1, 7, 300, 9_000])
+def test_levels_of_a_file_that_is_read_whole_count_each_line_once(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "a.log"
+    lines = [f"{('INFO', 'WARNING', 'ERROR')[n % 3]} item {n} {'x' * (n % 190)}\n" for n in range(count)]
+    path.write_text("".join(lines))
+    reader, log = reader_of(path)
+    found = reader.levels(log)
+    assert not found.sampled
+    assert sum(each.errors for each in found.bins) == sum(line.startswith("ERROR") for line in lines)
+    assert sum(each.warnings for each in found.bins) == sum(line.startswith("WARN") for line in lines)
+    assert sum(each.errors + each.warnings + each.others for each in found.bins) == count
+    assert len(found.bins) >= min(count // 8, 100)
+
+
 @pytest.mark.parametrize("second", [0, 1, 4999, 5000, 9998, 9999])
 def test_a_moment_leads_to_its_line(tmp_path: Path, second: int) -> None:
     reader, log = reader_of(night(tmp_path / "a.log", 10_000))

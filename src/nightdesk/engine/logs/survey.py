@@ -18,6 +18,8 @@ from nightdesk.model.logs import LogBin, LogErrorGroup, LogItem
 
 STEP_SECONDS = 0.25
 SAMPLE = 16_384
+"""Bytes of a stretch that are read; where stretches are longer, the counts are those of samples."""
+STRETCH_LEAST = 512
 BINS = 120
 ITEMS_MOST = 5_000
 _COUNT = re.compile(rb"[0-9][ \t]*/[ \t]*[0-9]|[0-9] (?:out )?of [0-9]")
@@ -123,11 +125,12 @@ class ItemScan:
 
 def levels(descriptor: int, size: int) -> tuple[tuple[LogBin, ...], bool]:
     """How many lines of each level there are in stretches of equal length, and whether only parts were read."""
-    stretch = max(size // BINS, SAMPLE)
+    stretch = max(size // BINS, STRETCH_LEAST)
     found = []
     near: int | None = None
     until_ns = os.fstat(descriptor).st_mtime_ns
-    for start in range(0, size, stretch):
+    start = 0
+    while start < size:
         lines = read_lines(descriptor, size, start, min(start + stretch, size), SAMPLE)
         counts = {"error": 0, "warning": 0}
         at_ns = None
@@ -146,6 +149,8 @@ def levels(descriptor: int, size: int) -> tuple[tuple[LogBin, ...], bool]:
                 others=others,
             )
         )
+        # A line that lies across the end of a stretch is counted with the next one.
+        start = max(lines.end, start + (stretch if stretch > SAMPLE else 1))
     return tuple(found), stretch > SAMPLE
 
 
