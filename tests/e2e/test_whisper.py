@@ -49,7 +49,8 @@ def sample(world: World) -> Path:
     """A sample desk with eight recordings, the seventh damaged, whose transcribe job needs no model server."""
     make_desk(world.folder, "http://127.0.0.1:9", pause=0.2, items=8)
     config = world.folder / "nightdesk.toml"
-    config.write_text(config.read_text() + "[sensors]\nsource = 'off'\n")
+    in_order = config.read_text().replace("parallel = 2", "parallel = 1")
+    config.write_text(in_order + "[sensors]\nsource = 'off'\n")
     return world.folder
 
 
