@@ -119,7 +119,7 @@ async def test_the_body_is_edited_in_the_editor_and_faults_lose_nothing(
         await until(pilot, lambda: isinstance(app.screen, ReplayScreen))
         monkeypatch.setenv("SUFFIX", "$ s/}//")
         await pilot.press("e")
-        await until(pilot, lambda: "The body is no JSON" in screen_text(app))
+        await until(pilot, lambda: "The body is not JSON" in screen_text(app))
         assert "e goes on with your text" in screen_text(app) and "line" in screen_text(app)
         monkeypatch.setenv("SUFFIX", "$ s/$/}/")
         await pilot.press("e")
