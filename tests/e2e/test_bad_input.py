@@ -36,8 +36,8 @@ WORDS = {
     ("capture", "empty"): "empty",
     ("capture", "notes.txt"): "neither pcap nor pcapng",
     ("sensors", "--replay", "missing"): "No such file",
-    ("sensors", "--replay", "empty"): "no recording",
-    ("sensors", "--replay", "notes.txt"): "no recording",
+    ("sensors", "--replay", "empty"): "not a recording",
+    ("sensors", "--replay", "notes.txt"): "not a recording",
     ("status",): "No engine is running",
     (): "needs a terminal",
 }
