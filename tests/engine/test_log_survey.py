@@ -68,6 +68,20 @@ def test_errors_of_a_growing_file_are_found_from_where_the_search_stopped(tmp_pa
     ]
 
 
+def test_an_error_with_its_traceback_is_one_error_wherever_errors_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    night = [
+        "INFO fine\n" * 30,
+        f"2025-11-21 23:00:00 ERROR batch: it broke\n{TRACE.format(n=1)}",
+        TRACE.format(n=2),
+    ]
+    path.write_text("".join(night * 20))
+    reader, log = reader_of(path)
+    assert LogFollower((), tmp_path, lambda change: None).add_run_log("r", path).errors == 40
+    assert sum(group.times for group in errors_of(path).groups) == 40
+    assert sum(each.errors for each in reader.levels(log).bins) == 40
+
+
 def test_a_file_without_errors_has_none(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("INFO fine\n" * 10)
     assert errors_of(tmp_path / "a.log").groups == ()

@@ -253,6 +253,8 @@ def test_a_file_that_was_emptied_and_grew_past_the_old_end_is_noticed(tmp_path: 
         ('time=2025 level=ERROR source=x msg="boom"\nlevel=error msg=x\n', 2),
         ("no ERRORS here, TERROR neither\nerror rate 0\n", 0),
         ("CRITICAL | out of memory\nFATAL: x\n", 2),
+        ("ERROR:root:bad\nTraceback (most recent call last):\n  File x\nValueError: y\nERROR:root:bad\n", 2),
+        ("ERROR:root:bad\nINFO on\nTraceback (most recent call last):\n  File x\nValueError: y\n", 2),
     ],
 )
 def test_lines_that_look_like_errors_are_counted(tmp_path: Path, text: str, errors: int) -> None:

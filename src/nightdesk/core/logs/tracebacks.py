@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from nightdesk.core.foreign import safe_line
 from nightdesk.core.logs.formats import level_of
+from nightdesk.core.logs.levels import Level
 from nightdesk.core.logs.times import time_of
 
 CAUSE_MOST = 300
@@ -175,6 +176,18 @@ def tracebacks_of(lines: Sequence[str]) -> Iterator[Fold]:
             continue
         yield fold
         at = fold.stop
+
+
+def levels_of(lines: Sequence[str]) -> list[Level]:
+    """The level of each line. A traceback counts once: in its first line, or in the error that announces it."""
+    levels = [level_of(line) for line in lines]
+    stop = 0
+    for fold in tracebacks_of(lines):
+        is_announced = fold.start > stop and levels[fold.start - 1] == "error"
+        own = fold.start if is_announced else fold.start + 1
+        levels[own : fold.stop] = [""] * (fold.stop - own)
+        stop = fold.stop
+    return levels
 
 
 def _traceback_at(lines: Sequence[str], at: int) -> Fold | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
-from nightdesk.core.logs.formats import level_of, read_log_line
+from nightdesk.core.logs.formats import read_log_line
 from nightdesk.core.logs.item_times import ItemTimes
-from nightdesk.core.logs.levels import may_matter
+from nightdesk.core.logs.levels import Level, may_matter
 from nightdesk.core.logs.lines import shown_line
-from nightdesk.core.logs.tracebacks import GROUPS_MOST, LogError, TracebackReader
+from nightdesk.core.logs.tracebacks import GROUPS_MOST, LogError, TracebackReader, levels_of
 from nightdesk.engine.logs.scan import blocks
-from nightdesk.engine.logs.window import read_lines
+from nightdesk.engine.logs.window import Lines, read_lines
 from nightdesk.model.logs import LogBin, LogErrorGroup, LogItem
 
 STEP_SECONDS = 0.25
@@ -124,34 +126,41 @@ class ItemScan:
 
 
 def levels(descriptor: int, size: int) -> tuple[tuple[LogBin, ...], bool]:
-    """How many lines of each level there are in stretches of equal length, and whether only parts were read."""
+    """How many lines of each level there are in stretches of equal length, and whether only parts were read.
+
+    A traceback is one error.
+    """
     stretch = max(size // BINS, STRETCH_LEAST)
-    found = []
-    near: int | None = None
-    until_ns = os.fstat(descriptor).st_mtime_ns
+    is_sampled = stretch > SAMPLE
+    parts = []
     start = 0
     while start < size:
-        lines = read_lines(descriptor, size, start, min(start + stretch, size), SAMPLE)
-        counts = {"error": 0, "warning": 0}
-        at_ns = None
-        for line in lines.lines:
-            level = level_of(line)
-            counts[level] = counts.get(level, 0) + 1
-            at_ns = at_ns if at_ns is not None else read_log_line(line[:4096], near, None, until_ns).at_ns
-        near = at_ns if at_ns is not None else near
-        others = len(lines.lines) - counts["error"] - counts["warning"]
-        found.append(
-            LogBin(
-                start=lines.start,
-                at_ns=at_ns,
-                errors=counts["error"],
-                warnings=counts["warning"],
-                others=others,
-            )
-        )
+        parts.append(read_lines(descriptor, size, start, min(start + stretch, size), SAMPLE))
         # A line that lies across the end of a stretch is counted with the next one.
-        start = max(lines.end, start + (stretch if stretch > SAMPLE else 1))
-    return tuple(found), stretch > SAMPLE
+        start = max(parts[-1].end, start + (stretch if is_sampled else 1))
+    # Samples do not touch each other; else a traceback may lie across several stretches.
+    runs = [part.lines for part in parts] if is_sampled else [[line for part in parts for line in part.lines]]
+    told = (level for run in runs for level in levels_of(run))
+    times = _times(parts, os.fstat(descriptor).st_mtime_ns)
+    bins = (_bin(part, at_ns, told) for part, at_ns in zip(parts, times, strict=True))
+    return tuple(bins), is_sampled
+
+
+def _bin(part: Lines, at_ns: int | None, told: Iterator[Level]) -> LogBin:
+    counts = Counter(islice(told, len(part.lines)))
+    errors, warnings = counts["error"], counts["warning"]
+    others = len(part.lines) - errors - warnings
+    return LogBin(start=part.start, at_ns=at_ns, errors=errors, warnings=warnings, others=others)
+
+
+def _times(parts: Iterable[Lines], until_ns: int) -> Iterator[int | None]:
+    """The first time that is told in each part."""
+    near: int | None = None
+    for part in parts:
+        told = (read_log_line(line[:4096], near, None, until_ns).at_ns for line in part.lines)
+        at_ns = next((each for each in told if each is not None), None)
+        near = at_ns if at_ns is not None else near
+        yield at_ns
 
 
 def offset_at(descriptor: int, size: int, at_ns: int) -> int | None:

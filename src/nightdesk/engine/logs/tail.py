@@ -268,7 +268,17 @@ class Tail:
         ended = self._begun + block[:cut] if self._begun else block
         self._begun = block[cut:][:_BEGUN] if cut else (self._begun + block)[:_BEGUN]
         if cut and any(hint in ended for hint in _ERROR_HINTS):
-            self._errors += sum(1 for _ in _ERROR.finditer(ended, 0, len(ended) - len(block) + cut))
+            self._errors += _errors_in(ended, len(ended) - len(block) + cut)
+
+
+def _errors_in(lines: bytes, stop: int) -> int:
+    """How many errors whole lines tell of. One that is logged with its traceback is one error."""
+    errors, told = 0, -1
+    for found in _ERROR.finditer(lines, 0, stop):
+        is_told = found.start() == told and found[0].startswith(b"Traceback")
+        errors += not is_told
+        told = lines.find(b"\n", found.end(), stop) + 1
+    return errors
 
 
 def _written_ns(modified_ns: int, now_ns: int) -> int:
