@@ -32,9 +32,10 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Tests wait more than they work, so three share two cores. What fails so is tried once more alone: both are printed.
+# Tests wait more than they work, so three share two cores; who has done its part takes over from who has long ones.
+# What fails so is tried once more alone: both are printed.
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n 3 $(if $(T),-k "$(T)") || { [ $$? = 1 ] && echo "Once more, alone: what failed above." && \
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(if $(T),-k "$(T)") || { [ $$? = 1 ] && echo "Once more, alone: what failed above." && \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 # A million broken inputs for the capture core, some minutes. SEED=7 makes others, INPUTS=20000 fewer.

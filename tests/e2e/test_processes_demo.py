@@ -3,10 +3,12 @@ from the system."""
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -75,6 +77,10 @@ class Keys:
         if hides:
             until(gone(self.screen, hides), f"“{hides}” to go after {keys}", SECONDS)
         return shown
+
+    def shows_stopped(self, pid: int) -> bool:
+        """Whether the row of a process says that it stands still."""
+        return re.search(rf" {pid} .* T  ", self.screen.text()) is not None
 
     def seek(self, words: str, *shows: str) -> None:
         """Take the filter away and type another."""
@@ -187,9 +193,9 @@ def _look(keys: Keys, brood: Brood) -> None:
     keys.seek(f"port:{brood.port}", "1 of ", f" {brood.orphan} ")
     keys("Enter", shows=(f"Process {brood.orphan}", "run leave-", f"port {brood.port}", "1 below it"))
     keys("p", shows="2 processes paused")
-    assert stands_still(brood.orphan, brood.child)
+    until(lambda: stands_still(brood.orphan, brood.child), "both to stand still", SECONDS)
     keys("p", shows="2 processes resumed")
-    assert not stands_still(brood.orphan) and not stands_still(brood.child)
+    until(lambda: not stands_still(brood.orphan) and not stands_still(brood.child), "both to go on", SECONDS)
     keys("x", shows=("SIGTERM to these 2 processes", f"port {brood.port}"))
     keys("n", hides="SIGTERM to")
     keys("K", shows="SIGKILL to these 2 processes")
@@ -208,9 +214,13 @@ def _several(keys: Keys, brood: Brood) -> None:
     keys("o", "o", "o", shows="by pid")
     keys("g", "Space", "Space", shows="2 tagged")
     keys("p", shows="2 processes paused")
-    assert stands_still(brood.one, brood.other)
+    # A notice of the same words from before may still be there: the processes themselves tell.
+    until(lambda: stands_still(brood.one, brood.other), "two to stand still", SECONDS)
+    for pid in (brood.one, brood.other):
+        until(partial(keys.shows_stopped, pid), "its row to say so", SECONDS)
     assert not stands_still(brood.root) and not stands_still(brood.deaf)
     keys("p", shows="2 processes resumed")
+    until(lambda: not stands_still(brood.one) and not stands_still(brood.other), "two to go on", SECONDS)
     keys("x", shows=("Stop 2 tagged processes", "these 2 processes", "of memory come back", "family"))
     keys("n", hides="SIGTERM to")
     assert is_there(brood.one) and is_there(brood.other)

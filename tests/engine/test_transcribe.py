@@ -106,7 +106,7 @@ def test_what_is_done_is_skipped_until_the_audio_changes_or_the_user_asks(place:
     assert place.run("*.mp3").returncode == 0
     done = place.run("*.mp3")
     assert done.returncode == 0 and place.loads() == 1
-    assert "skipped a.mp3: its transcript is whole and newer" in done.stdout
+    assert "skipped a.mp3: its transcript is complete and newer" in done.stdout
     later = time.time_ns() + 10**12
     os.utime(place.folder / "a.mp3", ns=(later, later))
     (place.folder / "transcripts" / "b.json").write_text('{"segments": [')
