@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nightdesk.engine.logs import line_index, scan, searches
@@ -179,6 +180,26 @@ def test_a_pattern_that_takes_for_ever_is_ended_and_the_engine_goes_on(
     answer = log.reader.search(log.id, "(a+)+$", regex=True)
     assert (answer.complete, answer.count) == (False, 0)
     assert log.search("aaa").count == 1
+
+
+def test_a_search_that_nobody_wants_any_more_leaves_no_process_with_an_endless_pattern(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"b" * 60 + b"!\n")
+    search = searches.Search("(b+)+$", True, pattern_matcher(compiled("(b+)+$")))
+    with path.open("rb") as file:
+        assert not search.ask(file.fileno(), 62, -1).complete
+    limit = time.monotonic() + SECONDS
+    while not (found := _scanning()):
+        assert time.monotonic() < limit
+    search.cancel()
+    psutil.wait_procs(found, timeout=SECONDS)
+    assert not [process for process in found if process.is_running()]
+
+
+def _scanning() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "(b+)+$" in child.cmdline()]
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ interrupt it in a thread, so patterns run in a process of their own: ``python -m
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from nightdesk.engine.logs.words import Matcher, words_matcher
@@ -25,7 +26,8 @@ OVERLAP = 1_024
 """Bytes of a piece that are looked at again with the next."""
 PATTERN_LINE = 4_096
 """Bytes at the beginning of a line that a pattern sees."""
-PATTERN_SECONDS = 120
+BLOCK_SECONDS = 20
+"""For a pattern and one block, which take a fraction of a second unless the pattern never comes to an end."""
 TEXT_MOST = 400
 _CROSSING = (b"[^", rb"\s", rb"\W", rb"\D", rb"\n", rb"\S", b"(?", b"\n")
 """Parts of patterns that may run over the end of a line: such patterns don't leap over lines without a match."""
@@ -113,31 +115,45 @@ def compiled(text: str) -> re.Pattern[bytes]:
         ) from fault
 
 
-def scan_pattern(descriptor: int, start: int, stop: int, text: str) -> Iterator[Batch]:
-    """As :func:`scan`, in a process of its own that ends with the iterator. Raises OSError."""
+def scan_pattern(
+    descriptor: int,
+    start: int,
+    stop: int,
+    text: str,
+    began: Callable[[subprocess.Popen[bytes]], None] | None = None,
+) -> Iterator[Batch]:
+    """As :func:`scan`, in a process of its own that ends with the iterator. Raises OSError.
+
+    ``began`` is given that process: who kills it ends the iteration, with an error.
+    """
     argv = [sys.executable, "-m", __name__, str(start), str(stop), text]
     process = subprocess.Popen(argv, stdin=descriptor, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
+    atexit.register(process.kill)
+    if began is not None:
+        began(process)
     try:
         for line in process.stdout:
             scanned, *found = map(int, line.split())
             yield scanned, found
         if process.wait():
-            raise TimeoutError(0, f"the pattern took more than {PATTERN_SECONDS} s")
+            raise TimeoutError(0, f"the pattern took more than {BLOCK_SECONDS} s for a part of the file")
     finally:
         process.kill()
+        atexit.unregister(process.kill)
         process.wait()
         process.stdout.close()
 
 
 def main() -> None:
     """``START STOP PATTERN``: look through the file on standard input and print each batch as numbers in a line."""
-    signal.alarm(PATTERN_SECONDS)
+    signal.alarm(BLOCK_SECONDS)
     start, stop, text = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     with contextlib.suppress(BrokenPipeError):
         for scanned, found in scan(0, start, stop, pattern_matcher(compiled(text))):
             sys.stdout.write(" ".join(map(str, (scanned, *found))) + "\n")
             sys.stdout.flush()
+            signal.alarm(BLOCK_SECONDS)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from array import array
@@ -36,12 +37,16 @@ class Search:
         self._changed = threading.Condition()
         self._running = False
         self._cancelled = False
+        self._process: subprocess.Popen[bytes] | None = None
+        """Where a pattern is looked for."""
         self._asked = time.monotonic()
         self._fault: str | None = None
 
     def cancel(self) -> None:
-        """Stop finding."""
+        """Stop finding, also a pattern that never comes to an end."""
         self._cancelled = True
+        if self._process is not None:
+            self._process.kill()
 
     def ask(self, descriptor: int, size: int, at: int) -> LogSearch:
         """What is known of the file up to ``size``, and the hits around the line that starts at ``at``.
@@ -113,8 +118,13 @@ class Search:
 
     def _batches(self, descriptor: int, size: int) -> Iterator[Batch]:
         if self.regex:
-            return scan_pattern(descriptor, self._scanned, size, self.text)
+            return scan_pattern(descriptor, self._scanned, size, self.text, self._began)
         return scan(descriptor, self._scanned, size, self._matcher)
+
+    def _began(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        if self._cancelled:
+            process.kill()
 
     def _take(self, scanned: int, found: list[int]) -> None:
         self._scanned = scanned
