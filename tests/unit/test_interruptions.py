@@ -157,3 +157,26 @@ def test_items_that_were_begun_and_not_ended_are_remembered_when_the_run_is_stop
     now, _ = go(now, Asked("stop", 6 * S), Ended(2, 7 * S, exit_status=0), Ended(3, 8 * S, signal=15))
     assert now.run.state == "stopped"
     assert now.ledger.broken_off == ("c", "a"), "b ended well, d was not begun"
+
+
+def test_a_run_whose_attempt_ends_while_it_is_being_resumed_waits_for_its_next_start() -> None:
+    paused, _ = go(running(items=("a", "b")), Asked("pause", 5 * S), Paused(6 * S))
+    asked, commands = go(paused, Asked("resume", 7 * S))
+    assert commands == (Signal("resume"),)
+    now, _ = go(asked, Ended(1, 8 * S, signal=9, failure=BROKEN), Resumed(9 * S))
+    assert (now.run.state, now.in_flight, now.ledger.admitted) == ("waiting", False, False)
+    assert go(now, Admitted())[1] == (Launch(),)
+
+
+def test_a_run_without_items_whose_attempt_ends_while_it_is_being_resumed_is_tried_again() -> None:
+    paused, _ = go(
+        running(attempts=3, backoff_ns=S), Asked("pause", 5 * S), Paused(6 * S), Asked("resume", 7 * S)
+    )
+    now, _ = go(paused, Ended(1, 8 * S, signal=9, failure=BROKEN), Resumed(9 * S))
+    assert (now.run.state, now.in_flight, now.ledger.admitted) == ("waiting", False, False)
+
+
+def test_a_run_whose_last_attempt_ends_well_while_it_is_being_resumed_is_done() -> None:
+    paused, _ = go(running(items=("a",)), Asked("pause", 5 * S), Paused(6 * S), Asked("resume", 7 * S))
+    now, _ = go(paused, Ended(1, 8 * S, exit_status=0), Resumed(9 * S))
+    assert now.run.state == "done"

@@ -425,11 +425,14 @@ def _ask_resume(work: Work, at_ns: int) -> Step:
         if paused:
             return work, (Signal("resume"),)
         return _then((work.with_run(reason=None), ()), at_ns)
-    if paused:
-        work = work.with_run(state="waiting", paused_ns=None, reason=None)
-        delayed = tuple(replace(each, due_ns=0) for each in work.ledger.delayed)
-        work = work.with_ledger(admitted=False, delayed=delayed)
-    return work, ()
+    return (_queued_again(work) if paused else work), ()
+
+
+def _queued_again(work: Work) -> Work:
+    """A run that was paused and has nothing in work waits for its turn; nothing in it waits longer than that."""
+    work = work.with_run(state="waiting", paused_ns=None, reason=None)
+    delayed = tuple(replace(each, due_ns=0) for each in work.ledger.delayed)
+    return work.with_ledger(admitted=False, delayed=delayed)
 
 
 def _ask_end(work: Work, action: Literal["stop", "kill"], at_ns: int) -> Step:
@@ -449,6 +452,9 @@ def _paused(work: Work, event: Paused) -> Work:
 def _resumed(work: Work, event: Resumed) -> Step:
     if work.ledger.ending:
         return work, ()
+    if not work.in_flight:
+        # Its last attempt ended before it was woken.
+        return (_queued_again(work) if work.run.state == "paused" else work), ()
     work = resumed_attempts(work, event.at_ns)
     return _then((work.with_run(state="running", paused_ns=None, reason=None), ()), event.at_ns)
 
