@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import zlib
+from collections import deque
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -19,6 +20,8 @@ from nightdesk.engine.logs.survey import offset_at
 ROTATED_MOST = 50
 _HEAD = 256
 """Bytes at the beginning of a log by which its compressed form is known."""
+_PRINT = 4_096
+"""The same, of a file whose size is known, too."""
 _TRIES = 100
 """Looks at a folder in which files are being moved."""
 Identity: TypeAlias = tuple[int, int]
@@ -68,6 +71,8 @@ class Source:
         """When the newest of what was read, or is about to be, was last written."""
         self._head = b""
         """Of the file that was replaced."""
+        self._prints: deque[tuple[int, int]] = deque(maxlen=4 * ROTATED_MOST)
+        """Size and beginning (its hash) of each file that was read to its end."""
         self.live = place_of(live)
         self._at = offset_of(live, begin_ns) if begin_ns is not None and not self._rotated else 0
 
@@ -85,6 +90,7 @@ class Source:
         yield from self._of_rotated(skips)
         if self._was_replaced():
             yield from self._read(self.live.number, skips, to_its_end=True)
+            self._is_news()
             self._behind_ns = os.fstat(self._descriptor).st_mtime_ns
             self._head = os.pread(self._descriptor, _HEAD, 0)
             self.close()
@@ -142,13 +148,30 @@ class Source:
             if descriptor is None:
                 continue
             kept = (self._descriptor, self._spool, self._at)
+            # What is still to be read through the open file comes with that.
+            held = self._print() if self._was_replaced() else None
             self._descriptor, self._spool, self._at = descriptor, None, 0
             try:
-                yield from self._read(rotated.place.number, skips, to_its_end=True)
-                yield from self._strand.finish(rotated.place.number)
+                if self._print() != held and self._is_news():
+                    yield from self._read(rotated.place.number, skips, to_its_end=True)
+                    yield from self._strand.finish(rotated.place.number)
             finally:
                 os.close(descriptor)
                 self._descriptor, self._spool, self._at = kept
+
+    def _is_news(self) -> bool:
+        """Whether the open file's text, which is not written any more, was not read before under another name.
+
+        Who compresses a file anew gives it a new number and a new time: only what is in it tells which one it is.
+        """
+        found = self._print()
+        is_news = not found[0] or found not in self._prints
+        self._prints.append(found)
+        return is_news
+
+    def _print(self) -> tuple[int, int]:
+        descriptor, size = self._text()
+        return size, hash(os.pread(descriptor, _PRINT, 0))
 
     def _read(self, number: int, skips: Skips, *, to_its_end: bool = False) -> Iterator[Record]:
         descriptor, size = self._text()
